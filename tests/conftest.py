@@ -1,0 +1,41 @@
+"""Real nuclei and generated fields that the tests measure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import xlabelstats  # noqa: F401
+
+DATA = Path(__file__).parents[1] / "examples" / "data"
+
+
+def read(name: str, dims: tuple[str, ...]) -> xr.DataArray:
+    from skimage.io import imread
+
+    return xr.DataArray(imread(DATA / f"{name}.tif"), dims=dims)
+
+
+@pytest.fixture(scope="session")
+def nuclei2d() -> tuple[xr.DataArray, xr.DataArray]:
+    return read("nuclei2d_image", ("y", "x")), read("nuclei2d_labels", ("y", "x"))
+
+
+@pytest.fixture(scope="session")
+def nuclei3d() -> tuple[xr.DataArray, xr.DataArray]:
+    return read("nuclei3d_image", ("z", "y", "x")), read("nuclei3d_labels", ("z", "y", "x"))
+
+
+def blobs(shape: tuple[int, ...], n: int, seed: int = 0) -> np.ndarray:
+    """A mask of up to n overlapping boxes with gaps in their ids, on background 0."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros(shape, np.int64)
+    for label in rng.permutation(3 * n)[:n] + 1:
+        box = tuple(
+            slice(a, a + rng.integers(1, 1 + max(2, size // 3))) for size, a in ((s, rng.integers(s)) for s in shape)
+        )
+        mask[box] = label
+    return mask

@@ -1,0 +1,185 @@
+"""What input gets which complaint, word for word, and what is accepted in silence."""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+
+
+def image(**sizes: int) -> xr.DataArray:
+    sizes = sizes or {"c": 2, "y": 4, "x": 6}
+    return xr.DataArray(np.arange(float(np.prod(list(sizes.values())))).reshape(*sizes.values()), dims=list(sizes))
+
+
+def mask(**sizes: int) -> xr.DataArray:
+    sizes = sizes or {"y": 4, "x": 6}
+    return xr.DataArray(np.ones(tuple(sizes.values()), np.int32), dims=list(sizes))
+
+
+def complaint(kind: type[Exception], picture: xr.DataArray, mask: object, *args: object, **options: object) -> str:
+    """The message, which must be the same for numpy and dask input."""
+    messages = []
+    for lazy in (False, True):
+        if lazy and isinstance(mask, xr.DataArray) and mask.dtype != object:
+            picture, mask = picture.chunk(), mask.chunk()
+        with pytest.raises(kind) as error:
+            picture.labels.aggregate(mask, *args, **options)
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]
+    return messages[0]
+
+
+class TestMask:
+    def test_float(self):
+        assert complaint(TypeError, image(), mask().astype(float)) == (
+            "a mask holds integer labels, not float64; cast it with mask.astype('int32'), "
+            "after checking that its values are whole numbers"
+        )
+
+    def test_object(self):
+        assert "not object; cast it" in complaint(TypeError, image(), mask().astype(object))
+
+    def test_bare_array(self):
+        assert complaint(TypeError, image(), np.ones((4, 6), int)) == (
+            'a mask is an xarray.DataArray, not ndarray; name its dims: xr.DataArray(mask, dims=("y", "x"))'
+        )
+
+    def test_without_dims(self):
+        assert complaint(ValueError, image(), xr.DataArray(1)).startswith("a mask needs at least one dim")
+
+    def test_dims_not_in_the_image(self):
+        assert complaint(ValueError, image(), mask(z=2, y=4, x=6)) == (
+            "the image has no dim 'z' of the mask: image (c: 2, y: 4, x: 6), mask (z: 2, y: 4, x: 6). "
+            "Rename dims with .rename, or drop one of length 1 from the mask with .squeeze"
+        )
+
+    def test_sizes_differ(self):
+        assert complaint(ValueError, image(), mask(y=5, x=6)) == (
+            "image and mask differ in size: 'y' is 4 in the image and 5 in the mask. Bring both to the same grid first"
+        )
+
+    def test_unknown_chunks(self):
+        unknown = xr.DataArray(da.ones(6, dtype=int, chunks=3), dims="x")
+        unknown.data._chunks = ((np.nan, np.nan),)
+        with pytest.raises(ValueError, match=r"chunks of the mask along 'x' have unknown sizes.*compute_chunk_sizes"):
+            image(x=6).labels.aggregate(unknown)
+
+
+class TestImage:
+    @pytest.mark.parametrize("dtype", ["complex64", "datetime64[ns]", "U1", "object"])
+    def test_not_numbers(self, dtype):
+        pixels = xr.DataArray(np.zeros((4, 6), dtype), dims=("y", "x"))
+        assert complaint(TypeError, pixels, mask()).startswith("an image holds numbers")
+
+    def test_a_dim_label(self):
+        assert complaint(ValueError, image(label=2, y=4, x=6), mask()) == (
+            "the image already has a dim 'label', the name of the results' dim; rename it: image.rename(label='...')"
+        )
+
+    def test_a_coord_label(self):
+        assert "already has a coord 'label'" in complaint(ValueError, image().assign_coords(label=3), mask())
+        assert "the mask already has a coord" in complaint(ValueError, image(), mask().assign_coords(label=3))
+
+    def test_a_dim_named_like_a_statistic(self):
+        assert complaint(ValueError, image(mean=2, y=4, x=6), mask(), "mean") == (
+            "dim 'mean' of the image has the name of a statistic; rename it with .rename"
+        )
+        assert image(mean=2, y=4, x=6).labels.max(mask()).dims == ("label", "mean")
+
+
+class TestCoords:
+    def test_different_coords_are_an_error_not_an_inner_join(self):
+        a = image(y=4, x=6).assign_coords(y=[0.0, 0.5, 1.0, 1.5])
+        b = mask().assign_coords(y=[0.0, 0.5, 1.01, 1.5])
+        assert complaint(ValueError, a, b) == (
+            "the coordinates of image and mask differ along 'y', first at index 2: np.float64(1.0) in the image, "
+            "np.float64(1.01) in the mask. If the pixels do match, drop one side's coordinates with "
+            "mask.drop_vars('y'); if not, bring them together with xr.align or mask.reindex_like"
+        )
+
+    def test_names_as_coords(self):
+        a = image(y=4, x=2).assign_coords(x=["a", "b"])
+        b = mask(y=4, x=2).assign_coords(x=["a", "c"])
+        assert "first at index 1: 'b' in the image, 'c' in the mask" in complaint(ValueError, a, b)
+
+    def test_reversed_coords_differ(self):
+        a, b = image(x=3).assign_coords(x=[0, 1, 2]), mask(x=3).assign_coords(x=[2, 1, 0])
+        assert "along 'x', first at index 0" in complaint(ValueError, a, b)
+
+    def test_rounding_is_no_difference(self):
+        a = image(x=3).assign_coords(x=[1000.0, 1000.1, 1000.2])
+        b = mask(x=3).assign_coords(x=[1000.0, 1000.1 + 5e-8, 1000.2])
+        assert a.labels.sum(b).item() == 3
+        with pytest.raises(ValueError, match="differ along 'x', first at index 1"):
+            a.labels.sum(b.assign_coords(x=[1000.0, 1000.1 + 5e-7, 1000.2]))
+
+    def test_coords_on_one_side_only(self):
+        x = [0.5, 1.5, 2.5]
+        assert image(x=3).assign_coords(x=x).labels.sum(mask(x=3)).item() == 3
+        assert image(x=3).labels.sum(mask(x=3).assign_coords(x=x)).item() == 3
+
+    def test_one_pixel(self):
+        a, b = image(x=1).assign_coords(x=[3.0]), mask(x=1).assign_coords(x=[3.0 + 1e-9])
+        assert a.labels.sum(b).item() == 0
+        with pytest.raises(ValueError, match="differ along 'x'"):
+            a.labels.sum(b.assign_coords(x=[4.0]))
+
+
+class TestKindsOfArray:
+    def test_dask_and_numpy_mix(self):
+        expected = image().labels.sum(mask())
+        for a, b in (
+            (image().chunk(x=2), mask()),
+            (image(), mask().chunk(y=3)),
+            (image().chunk(c=1), mask().chunk(x=5)),
+        ):
+            result = a.labels.sum(b)
+            assert result.chunks is not None
+            xr.testing.assert_identical(result.compute(), expected)
+
+    def test_cupy_and_numpy_do_not(self, monkeypatch):
+        class ndarray(np.ndarray):
+            __module__ = "cupy"
+
+        device = image().data.view(ndarray)
+        a = image().copy(data=device)
+        assert type(a.data) is ndarray
+        with pytest.raises(TypeError) as error:
+            a.labels.sum(mask())
+        assert str(error.value) == (
+            "the image is on the GPU (CuPy) and the mask in main memory (numpy); move one: "
+            "mask.cupy.as_cupy() with cupy-xarray, or image.as_numpy()"
+        )
+        with pytest.raises(NotImplementedError, match="CuPy arrays cannot be measured yet"):
+            a.labels.sum(mask().copy(data=mask().data.view(ndarray)))
+
+
+class TestArguments:
+    def test_unknown_statistic(self):
+        assert complaint(ValueError, image(), mask(), ["mean", "median"]) == (
+            "unknown statistic 'median'; there are: count, sum, mean, var, skew, kurtosis, min, max, std, valid"
+        )
+
+    def test_no_statistic(self):
+        assert complaint(ValueError, image(), mask(), []).startswith("no statistic was asked for; there are: count")
+
+    def test_repeated_labels(self):
+        assert complaint(ValueError, image(), mask(), labels=[3, 1, 3]) == (
+            "labels are each given once, but 3 is given 2 times"
+        )
+
+    @pytest.mark.parametrize("labels", [7, [1.5], ["a"], [[1, 2]]])
+    def test_labels_that_are_none(self, labels):
+        assert complaint(TypeError, image(), mask(), labels=labels) == (
+            f"labels are a 1-D sequence of integers, not {labels!r}; for one label write labels=[7]"
+        )
+
+    def test_labels_beyond_the_type(self):
+        unsigned = mask().astype(np.uint64)
+        assert (
+            complaint(ValueError, image(), unsigned, labels=[1, -1])
+            == "label -1 cannot occur in a mask of dtype uint64"
+        )
+        assert "cannot occur in a mask of dtype int32" in complaint(ValueError, image(), mask(), labels=[2**63])

@@ -1,0 +1,44 @@
+"""The tree that merges tables of blocks, on tables that are plain sets."""
+
+from __future__ import annotations
+
+import itertools
+
+import dask
+import pytest
+
+from xlabelstats.blocks import FAN_IN, label_chunks, merge_by_range
+
+
+def union(tables):
+    return set().union(*tables)
+
+
+def between(table, low, high):
+    return {i for i in table if (low is None or i >= low) and (high is None or i < high)}
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 8, 9, 64, 200])
+@pytest.mark.parametrize("ranges", [1, 2, 7, 8, 9, 65])
+def test_every_range_gets_all_and_only_its_labels(blocks, ranges):
+    tables = {("block", i): set(range(i, 1000, blocks)) | {i % 5} for i in range(blocks)}
+    bounds = [round(1000 * i / ranges) for i in range(1, ranges)]
+    graph, roots = merge_by_range("merge", list(tables), bounds, union, between)
+    results = dask.get({**tables, **graph}, roots)
+    edges = [0, *bounds, 1000]
+    assert [set(range(a, b)) for a, b in itertools.pairwise(edges)] == list(results)
+
+
+@pytest.mark.parametrize("blocks", [64, 512, 4096])
+def test_the_tree_is_small_and_no_task_takes_many_tables(blocks):
+    ranges = blocks // 16
+    graph, _ = merge_by_range("merge", [("block", i) for i in range(blocks)], list(range(1, ranges)), union, between)
+    assert len(graph) <= 4 * blocks
+    assert max(len(task[1]) for task in graph.values()) <= FAN_IN
+
+
+@pytest.mark.parametrize("n", [0, 1, 2**16, 2**16 + 1, 200_000])
+def test_label_chunks_are_equal_but_for_the_last(n):
+    chunks = label_chunks(n)
+    assert sum(chunks) == n
+    assert set(chunks[:-1]) <= {2**16}

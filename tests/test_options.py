@@ -1,0 +1,75 @@
+"""Options, and the progress they show."""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+
+import xlabelstats
+from xlabelstats.options import OPTIONS
+
+
+@pytest.fixture
+def image() -> xr.DataArray:
+    return xr.DataArray(da.random.random((20, 20), chunks=10), dims=("y", "x"))
+
+
+@pytest.fixture
+def mask() -> xr.DataArray:
+    return xr.DataArray(da.ones((20, 20), dtype=np.int32, chunks=10), dims=("y", "x"))
+
+
+def test_progress_shows_a_bar_for_scans_and_computes_within_the_block_only(image, mask, capsys):
+    image.labels.mean(mask).compute()
+    assert capsys.readouterr().err == ""
+    with xlabelstats.set_options(progress=True):
+        assert OPTIONS["progress"]
+        result = image.labels.mean(mask + 0)
+        assert "xlabelstats: 100%" in capsys.readouterr().err
+        result.compute()
+        assert "xlabelstats: 100%" in capsys.readouterr().err
+        image.labels.aggregate(mask).labels.to_dataframe()
+        assert "xlabelstats: 100%" in capsys.readouterr().err
+    assert not OPTIONS["progress"]
+    result.compute()
+    assert capsys.readouterr().err == ""
+
+
+def test_set_for_good_and_back(image, mask, capsys):
+    xlabelstats.set_options(progress=True)
+    xlabelstats.set_options(progress=True)
+    image.labels.mean(mask).compute()
+    xlabelstats.set_options(progress=False)
+    assert capsys.readouterr().err.count("xlabelstats: 100%") == 2
+    image.labels.mean(mask).compute()
+    assert capsys.readouterr().err == ""
+
+
+def test_nested_blocks_restore_what_was_set():
+    with xlabelstats.set_options(progress=True):
+        with xlabelstats.set_options(progress=False):
+            assert not OPTIONS["progress"]
+        assert OPTIONS["progress"]
+
+
+def test_unknown_options_and_values_are_errors():
+    with pytest.raises(ValueError, match="unknown option 'progres'; there are: progress"):
+        xlabelstats.set_options(progres=True)
+    with pytest.raises(ValueError, match="progress is True or False, not 'yes'"):
+        xlabelstats.set_options(progress="yes")
+
+
+def test_a_cluster_shows_its_own_progress(image, mask, capsys):
+    from distributed import Client
+
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None):
+        expected = image.labels.aggregate(mask, "count").labels.to_dataframe()
+        capsys.readouterr()
+        with xlabelstats.set_options(progress=True):
+            xlabelstats.clear_cache()
+            table = image.labels.aggregate(mask, "count").labels.to_dataframe()
+        assert "100%" in capsys.readouterr().out
+    assert table.equals(expected)
+    assert table["count"].tolist() == [400]

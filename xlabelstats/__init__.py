@@ -1,0 +1,13 @@
+"""Measure labelled objects in images: ``.labels`` on xarray's DataArray and Dataset."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from xlabelstats.accessors import LabelsAccessor, LabelsDatasetAccessor
+from xlabelstats.options import set_options
+from xlabelstats.scan import clear_cache
+
+__version__ = version("xlabelstats")
+
+__all__ = ["LabelsAccessor", "LabelsDatasetAccessor", "__version__", "clear_cache", "set_options"]

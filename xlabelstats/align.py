@@ -1,0 +1,198 @@
+"""An image and a mask as a matched pair of arrays; every complaint about input is made here."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+LABEL = "label"
+
+# Coordinates that differ by less than this part of their spacing are taken as equal.
+ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and a mask over the same pixels.
+
+    Attributes
+    ----------
+    image : array (*other, *shared)
+        numpy, or dask with the chunks of the mask along the shared dims.
+    mask : array (*shared)
+        Integers, of the same kind of array.
+    other, shared : tuple of dims
+        The image's own dims and those it shares with the mask, each in the image's order.
+    """
+
+    image: Any
+    mask: Any
+    other: tuple[Hashable, ...]
+    shared: tuple[Hashable, ...]
+
+    @property
+    def is_dask(self) -> bool:
+        """Whether the arrays are dask arrays; then both are."""
+        return is_dask(self.mask)
+
+
+def align(image: xr.DataArray, mask: xr.DataArray) -> Pair:
+    """Match an image and a mask by dims and coordinates, or say why they do not match."""
+    mask = check_mask(mask)
+    check_image(image)
+    lacking = [dim for dim in mask.dims if dim not in image.dims]
+    if lacking:
+        raise ValueError(
+            f"the image has no dim {_names(lacking)} of the mask: image {_sizes(image)}, mask {_sizes(mask)}. "
+            "Rename dims with .rename, or drop one of length 1 from the mask with .squeeze"
+        )
+    unequal = [dim for dim in mask.dims if image.sizes[dim] != mask.sizes[dim]]
+    if unequal:
+        sizes = ", ".join(
+            f"{dim!r} is {image.sizes[dim]} in the image and {mask.sizes[dim]} in the mask" for dim in unequal
+        )
+        raise ValueError(f"image and mask differ in size: {sizes}. Bring both to the same grid first")
+    for dim in mask.dims:
+        _check_coords(dim, image, mask)
+    shared = tuple(dim for dim in image.dims if dim in mask.dims)
+    other = tuple(dim for dim in image.dims if dim not in mask.dims)
+    pixels, labels = _same_kind(image.transpose(*other, *shared).data, mask.transpose(*shared).data)
+    return Pair(pixels, labels, other, shared)
+
+
+def check_mask(mask: Any) -> xr.DataArray:
+    """A mask of integers, bool read as one label, or a complaint."""
+    if not isinstance(mask, xr.DataArray):
+        raise TypeError(
+            f"a mask is an xarray.DataArray, not {type(mask).__name__}; name its dims: "
+            'xr.DataArray(mask, dims=("y", "x"))'
+        )
+    _check_names(mask, "mask")
+    if mask.dtype == bool:
+        mask = mask.astype(np.uint8)
+    if mask.dtype.kind not in "iu":
+        raise TypeError(
+            f"a mask holds integer labels, not {mask.dtype}; cast it with mask.astype('int32'), "
+            "after checking that its values are whole numbers"
+        )
+    if not mask.dims:
+        raise ValueError("a mask needs at least one dim; this one is a single number")
+    _check_array(mask, "mask")
+    return mask
+
+
+def check_image(image: xr.DataArray) -> None:
+    """Complain about an image that cannot be measured."""
+    if image.dtype.kind not in "biuf":
+        raise TypeError(
+            f"an image holds numbers (integer, floating point or bool), not {image.dtype}; "
+            "cast it with image.astype('float64'), or measure .real and .imag apart"
+        )
+    _check_names(image, "image")
+    _check_array(image, "image")
+
+
+def check_labels(labels: Any, dtype: np.dtype) -> np.ndarray:
+    """The requested labels as a 1-D integer array that compares exactly with a mask's ids."""
+    values = np.asarray(labels)
+    if values.dtype.kind not in "iu":
+        # A list may be empty, or mix ids that only uint64 and only int64 can hold.
+        values = np.asarray(labels, object)
+    whole = all(isinstance(label, int | np.integer) for label in values) if values.dtype == object else True
+    if values.ndim != 1 or not whole:
+        raise TypeError(f"labels are a 1-D sequence of integers, not {labels!r}; for one label write labels=[7]")
+    common = np.dtype(np.uint64 if dtype == np.uint64 else np.int64)
+    limits = np.iinfo(common)
+    for label in (min(values, default=0), max(values, default=0)):
+        if not limits.min <= int(label) <= limits.max:
+            raise ValueError(f"label {label} cannot occur in a mask of dtype {dtype}")
+    values = values.astype(common)
+    ids, counts = np.unique(values, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"labels are each given once, but {ids[counts > 1][0]} is given {counts.max()} times")
+    return values
+
+
+def is_dask(array: Any) -> bool:
+    """Whether an array is a dask array, without importing dask."""
+    return hasattr(array, "__dask_graph__")
+
+
+def is_cupy(array: Any) -> bool:
+    """Whether an array is CuPy, or dask with CuPy blocks, without importing CuPy."""
+    return type(getattr(array, "_meta", array)).__module__.split(".")[0] == "cupy"
+
+
+def _check_names(array: xr.DataArray, what: str) -> None:
+    for kind, names in (("dim", array.dims), ("coord", array.coords)):
+        if LABEL in names:
+            raise ValueError(
+                f"the {what} already has a {kind} {LABEL!r}, the name of the results' dim; "
+                f"rename it: {what}.rename({LABEL}='...')"
+            )
+
+
+def _check_array(array: xr.DataArray, what: str) -> None:
+    for dim, chunks in zip(array.dims, array.chunks or (), strict=False):
+        if any(size != size for size in chunks):
+            raise ValueError(
+                f"the chunks of the {what} along {dim!r} have unknown sizes; "
+                f"compute them first: {what}.data.compute_chunk_sizes()"
+            )
+
+
+def _check_coords(dim: Hashable, image: xr.DataArray, mask: xr.DataArray) -> None:
+    if dim not in image.indexes or dim not in mask.indexes:
+        return
+    ours, theirs = image.indexes[dim], mask.indexes[dim]
+    if ours.equals(theirs):
+        return
+    a, b = np.asarray(ours), np.asarray(theirs)
+    differs = a != b
+    if a.dtype.kind in "iuf" and b.dtype.kind in "iuf":
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        spacing = abs(a[-1] - a[0]) / (a.size - 1) if a.size > 1 else abs(a[0])
+        differs = ~(np.abs(a - b) <= ROUNDING * spacing)
+    if differs.any():
+        i = int(np.argmax(differs))
+        raise ValueError(
+            f"the coordinates of image and mask differ along {dim!r}, first at index {i}: "
+            f"{ours[i]!r} in the image, {theirs[i]!r} in the mask. If the pixels do match, drop one side's "
+            f"coordinates with mask.drop_vars({dim!r}); if not, bring them together with xr.align or mask.reindex_like"
+        )
+
+
+def _same_kind(image: Any, mask: Any) -> tuple[Any, Any]:
+    """Both as numpy, or both as dask with the image's chunks along the shared dims."""
+    if is_cupy(image) != is_cupy(mask):
+        on_device, on_host = ("image", "mask") if is_cupy(image) else ("mask", "image")
+        raise TypeError(
+            f"the {on_device} is on the GPU (CuPy) and the {on_host} in main memory (numpy); move one: "
+            f"{on_host}.cupy.as_cupy() with cupy-xarray, or {on_device}.as_numpy()"
+        )
+    if is_cupy(image):
+        raise NotImplementedError("CuPy arrays cannot be measured yet; move both to main memory with .as_numpy()")
+    if not is_dask(image) and not is_dask(mask):
+        return np.asarray(image), np.asarray(mask)
+
+    import dask.array as da
+
+    # A numpy array is wrapped under a new name: hashing all of it would take longer than measuring it.
+    depth = image.ndim - mask.ndim
+    if not is_dask(image):
+        image = da.from_array(np.asarray(image), chunks=(*image.shape[:depth], *mask.chunks), name=False)
+    if not is_dask(mask):
+        mask = da.from_array(np.asarray(mask), chunks=image.chunks[depth:], name=False)
+    return image, mask.rechunk(image.chunks[depth:])
+
+
+def _names(dims: list[Hashable]) -> str:
+    return ", ".join(map(repr, dims))
+
+
+def _sizes(array: xr.DataArray) -> str:
+    return "(" + ", ".join(f"{dim}: {size}" for dim, size in array.sizes.items()) + ")"

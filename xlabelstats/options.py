@@ -1,0 +1,85 @@
+"""Options of the package, and the one way in which it computes dask graphs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+OPTIONS: dict[str, Any] = {"progress": False}
+
+_bar: Any = None
+
+
+class set_options:
+    """Set options, for good or within a ``with`` block.
+
+    Parameters
+    ----------
+    progress : bool, default False
+        Show a `tqdm` bar whenever dask computes in this process: the package's own scans of a
+        mask, and ``.compute()`` of what it returned.  With a `dask.distributed` client, which
+        computes elsewhere, the package's own computations show the client's progress; for the
+        rest, use ``dask.distributed.progress(result.persist())``.
+
+    Raises
+    ------
+    ValueError
+        For an option that does not exist, or a value it cannot take.
+
+    Examples
+    --------
+    >>> import xlabelstats
+    >>> with xlabelstats.set_options(progress=True):
+    ...     pass  # what is computed here shows a bar
+    """
+
+    def __init__(self, **options: Any) -> None:
+        unknown = [name for name in options if name not in OPTIONS]
+        if unknown:
+            raise ValueError(f"unknown option {', '.join(map(repr, unknown))}; there are: {', '.join(OPTIONS)}")
+        if not isinstance(options.get("progress", False), bool):
+            raise ValueError(f"progress is True or False, not {options['progress']!r}")
+        self._before = {name: OPTIONS[name] for name in options}
+        _apply(options)
+
+    def __enter__(self) -> set_options:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _apply(self._before)
+
+
+def compute(collection: Any) -> Any:
+    """Compute a dask collection, showing progress where that is asked for."""
+    client = _client()
+    if client is None or not OPTIONS["progress"]:
+        return collection.compute()
+    from distributed import progress
+
+    future = client.compute(collection)
+    progress(future)
+    return future.result()
+
+
+def _client() -> Any:
+    """The active distributed client, without importing distributed for those who have none."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    try:
+        return distributed.default_client()
+    except ValueError:
+        return None
+
+
+def _apply(options: dict[str, Any]) -> None:
+    global _bar
+    OPTIONS.update(options)
+    if OPTIONS["progress"] and _bar is None:
+        from tqdm.dask import TqdmCallback
+
+        _bar = TqdmCallback(desc="xlabelstats")
+        _bar.register()
+    elif not OPTIONS["progress"] and _bar is not None:
+        _bar.unregister()
+        _bar = None

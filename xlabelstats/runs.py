@@ -1,0 +1,69 @@
+"""A block of a mask as runs of equal label: what every pass over a mask starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Stretches of neighbouring pixels of one row (the last axis) that carry the same label.
+
+    Attributes
+    ----------
+    ids : array (label,)
+        The labels of the block, sorted.
+    codes : array (run,)
+        The position in ``ids`` of each run's label.
+    starts, lengths : array (run,)
+        The first pixel of each run in the flattened block, and the number of its pixels.
+    shape : tuple of int
+        The shape of the block.
+    """
+
+    ids: np.ndarray
+    codes: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    shape: tuple[int, ...]
+
+    def __sizeof__(self) -> int:
+        return self.ids.nbytes + self.codes.nbytes + self.starts.nbytes + self.lengths.nbytes
+
+
+def find_runs(mask: np.ndarray, *, background: bool = False, only: np.ndarray | None = None) -> Runs:
+    """Find the runs of a mask block; of the labels ``only`` (sorted) where these are given.
+
+    Ids are compacted over the runs, not the pixels, by a hash table: its size goes with the
+    labels present, whatever their values.
+    """
+    import pandas as pd
+
+    from xlabelstats.kernels import cpu
+
+    # Runs ask only which pixels are equal, so one compiled loop serves signed and unsigned masks.
+    dtype = np.dtype(f"u{mask.dtype.itemsize}")
+    rows = np.ascontiguousarray(mask).view(dtype).reshape(-1, max(mask.shape[-1], 1))
+    rows = read_only(rows)
+    n = cpu.count_runs(rows, background) if rows.size else 0
+    values = np.empty(n, dtype)
+    starts = np.empty(n, np.int64)
+    lengths = np.empty(n, np.int64)
+    if n:
+        cpu.find_runs(rows, background, values, starts, lengths)
+    labels = values.view(mask.dtype).astype(mask.dtype.newbyteorder("="), copy=False)
+    codes, ids = pd.factorize(labels, sort=True)
+    if only is None:
+        return Runs(ids, codes, starts, lengths, mask.shape)
+    kept = np.isin(ids, only)
+    runs = kept[codes]
+    return Runs(ids[kept], (np.cumsum(kept) - 1)[codes[runs]], starts[runs], lengths[runs], mask.shape)
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A view that cannot be written to: numba compiles for it apart from a writable array."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

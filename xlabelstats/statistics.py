@@ -1,0 +1,100 @@
+"""The statistics of a label's pixels, as one table: validation, columns and docs derive from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+Fields = Mapping[str, np.ndarray]
+F = TypeVar("F", bound=Callable)
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One statistic: what it is, what has to be collected for it, and its formula.
+
+    Attributes
+    ----------
+    summary : str
+        What it is, for the docs.
+    fields : tuple of str
+        What a record must hold for it besides ``valid``: any of ``sum m2 m3 m4 min max``.
+    formula : callable (fields, ddof) -> array
+        From the merged fields to the statistic; ``None`` for ``count``, which needs no image.
+    units : str
+        Its units, with ``{}`` for those of the image; empty for a number without units.
+    """
+
+    summary: str
+    fields: tuple[str, ...]
+    formula: Callable[[Fields, int], np.ndarray] | None
+    units: str = "{}"
+
+    @property
+    def order(self) -> int:
+        """The highest moment that has to be collected, 0 for none."""
+        return max((_ORDERS.get(field, 0) for field in self.fields), default=0)
+
+
+_ORDERS = {"sum": 1, "m2": 2, "m3": 3, "m4": 4}
+
+
+def _variance(f: Fields, ddof: int) -> np.ndarray:
+    return np.where(f["valid"] > ddof, f["m2"], np.nan) / (f["valid"] - ddof)
+
+
+def _central(f: Fields) -> np.ndarray:
+    """The second central moment, NaN where it is no more than the rounding of the mean."""
+    m2 = f["m2"] / f["valid"]
+    return np.where(m2 > (np.finfo(float).resolution * f["sum"] / f["valid"]) ** 2, m2, np.nan)
+
+
+STATISTICS: dict[str, Statistic] = {
+    "count": Statistic("number of pixels of the label, whatever they hold", (), None, ""),
+    "sum": Statistic("sum", ("sum",), lambda f, ddof: f["sum"]),
+    "mean": Statistic("mean", ("sum",), lambda f, ddof: f["sum"] / f["valid"]),
+    "var": Statistic("variance, divided by ``valid - ddof``", ("sum", "m2"), _variance, "({})**2"),
+    "skew": Statistic(
+        "skewness m3 / m2**1.5 of the central moments m (biased), NaN for equal pixels",
+        ("sum", "m2", "m3"),
+        lambda f, ddof: f["m3"] / f["valid"] / _central(f) ** 1.5,
+        "",
+    ),
+    "kurtosis": Statistic(
+        "excess kurtosis m4 / m2**2 - 3 (Fisher: a normal distribution has 0; biased), NaN for equal pixels",
+        ("sum", "m2", "m3", "m4"),
+        lambda f, ddof: f["m4"] / f["valid"] / _central(f) ** 2 - 3,
+        "",
+    ),
+    "min": Statistic("smallest pixel", ("min", "max"), lambda f, ddof: f["min"]),
+    "max": Statistic("largest pixel", ("min", "max"), lambda f, ddof: f["max"]),
+    "std": Statistic(
+        "standard deviation, the root of ``var``", ("sum", "m2"), lambda f, ddof: np.sqrt(_variance(f, ddof))
+    ),
+    "valid": Statistic("number of pixels that are not NaN", (), lambda f, ddof: f["valid"], ""),
+}
+
+DEFAULT: tuple[str, ...] = tuple(name for name in STATISTICS if name not in ("std", "valid"))
+
+
+def check_names(stats: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the names asked for, each once, or say which are unknown and what exists."""
+    names = (stats,) if isinstance(stats, str) else tuple(dict.fromkeys(stats))
+    unknown = [name for name in names if name not in STATISTICS]
+    if unknown:
+        raise ValueError(f"unknown statistic {', '.join(map(repr, unknown))}; there are: {', '.join(STATISTICS)}")
+    if not names:
+        raise ValueError(f"no statistic was asked for; there are: {', '.join(STATISTICS)}")
+    return names
+
+
+def describe(function: F) -> F:
+    """Put the list of statistics where the function's docstring says ``{statistics}``."""
+    items = "\n".join(f"- ``{name}``: {statistic.summary};" for name, statistic in STATISTICS.items())
+    indent = " " * 8
+    text = items.rstrip(";").replace("\n", "\n" + indent) + "."
+    function.__doc__ = (function.__doc__ or "").replace("{statistics}", text)
+    return function

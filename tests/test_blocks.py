@@ -23,10 +23,11 @@ def between(table, low, high):
 def test_every_range_gets_all_and_only_its_labels(blocks, ranges):
     tables = {("block", i): set(range(i, 1000, blocks)) | {i % 5} for i in range(blocks)}
     bounds = [round(1000 * i / ranges) for i in range(1, ranges)]
-    graph, roots = merge_by_range("merge", list(tables), bounds, union, between)
-    results = dask.get({**tables, **graph}, roots)
+    graph, sections = merge_by_range("merge", list(tables), bounds, union, between)
+    assert all(len(section) <= FAN_IN for section in sections)
+    results = [union(dask.get({**tables, **graph}, section)) for section in sections]
     edges = [0, *bounds, 1000]
-    assert [set(range(a, b)) for a, b in itertools.pairwise(edges)] == list(results)
+    assert [set(range(a, b)) for a, b in itertools.pairwise(edges)] == results
 
 
 @pytest.mark.parametrize("blocks", [64, 512, 4096])

@@ -161,10 +161,12 @@ class TestMemory:
     def test_a_dask_mask_is_scanned_once(self):
         mask, reads = self.counted()
         reads.clear()
-        mask.labels.ids()
         mask.labels.scan()
+        mask.labels.scan()
+        mask.labels.ids()
         xr.zeros_like(mask, float).compute().chunk().labels.mean(mask)
         assert len(reads) == 1
+        mask.labels.ids(background=True)
         mask.labels.ids(background=True)
         assert len(reads) == 2
 
@@ -181,10 +183,10 @@ class TestMemory:
         masks = [xr.DataArray(da.full(4, i + 1, chunks=2), dims="x") for i in range(30)]
         for mask in masks:
             mask.labels.ids()
-        assert len(_memory._tables) == _memory.size
+        assert len(_memory._entries) == _memory.size
         del masks, mask
         gc.collect()
-        assert len(_memory._tables) == 0
+        assert len(_memory._entries) == 0
 
     def test_a_numpy_mask_changed_in_place_is_seen(self):
         mask = xr.DataArray(np.array([1, 1, 2]), dims="x")

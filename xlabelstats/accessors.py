@@ -195,9 +195,9 @@ class LabelsAccessor:
         array([2, 7])
         """
         from xlabelstats.align import check_mask
-        from xlabelstats.scan import label_table
+        from xlabelstats.scan import label_ids
 
-        return label_table(check_mask(self._array), background=background).ids.copy()
+        return label_ids(check_mask(self._array), background=background).copy()
 
     def count(self, *, labels: Labels = None, background: bool = False) -> xr.DataArray:
         """Pixels per label of a mask, int64, dims ``(label,)``; lazy for a dask mask.

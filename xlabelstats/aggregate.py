@@ -14,7 +14,7 @@ import xarray as xr
 from xlabelstats.align import LABEL, Pair, align, check_labels, check_mask
 from xlabelstats.records import Recipe, finish, merge, reduce_block, select
 from xlabelstats.runs import find_runs
-from xlabelstats.scan import label_table
+from xlabelstats.scan import label_ids
 from xlabelstats.statistics import STATISTICS, check_names
 
 
@@ -52,7 +52,7 @@ def aggregate(
     # The labels come from the mask as the caller holds it, for which a scan may be remembered.
     mask = check_mask(mask)
     if labels is None:
-        ids = label_table(mask, background=background).ids
+        ids = label_ids(mask, background=background)
         order = None
     else:
         labels = check_labels(labels, mask.dtype)
@@ -101,7 +101,7 @@ def _reduce_numpy(pair: Pair, recipe: Recipe, wanted: Wanted) -> dict[str, Any]:
     runs = find_runs(pair.mask, background=wanted.background, only=wanted.only)
     shape = pair.image.shape[: len(pair.other)]
     table = reduce_block(pair.image if recipe.reads_image else None, runs, recipe)
-    return finish(table, recipe, shape, wanted.ids, requested=wanted.requested)
+    return finish([table], recipe, shape, wanted.ids, requested=wanted.requested)
 
 
 def _reduce_dask(pair: Pair, recipe: Recipe, wanted: Wanted) -> dict[str, Any]:
@@ -124,10 +124,10 @@ def _reduce_dask(pair: Pair, recipe: Recipe, wanted: Wanted) -> dict[str, Any]:
         shape = tuple(tables.chunks[axis][i] for axis, i in enumerate(index))
         name = "-".join(map(str, ("merge", token, *index)))
         bounds = [wanted.ids[edge] for edge in edges[1:-1]]
-        merges, roots = merge_by_range(name, keys[index].ravel().tolist(), bounds, merge, select)
+        merges, ranges = merge_by_range(name, keys[index].ravel().tolist(), bounds, merge, select)
         layer |= merges
-        for j, root in enumerate(roots):
-            layer[(base, j, *index)] = (_finish, root, recipe, shape, (f"ids-{token}", j), wanted.requested)
+        for j, last in enumerate(ranges):
+            layer[(base, j, *index)] = (_finish, last, recipe, shape, (f"ids-{token}", j), wanted.requested)
     graph = HighLevelGraph.from_collections(base, layer, dependencies=[tables])
 
     arrays = {}
@@ -185,8 +185,8 @@ def _count_block(runs: Any, *, recipe: Recipe) -> Any:
     return reduce_block(None, runs, recipe)
 
 
-def _finish(table: Any, recipe: Recipe, shape: tuple[int, ...], ids: np.ndarray, requested: bool) -> dict[str, Any]:
-    return finish(table, recipe, shape, ids, requested=requested)
+def _finish(tables: Any, recipe: Recipe, shape: tuple[int, ...], ids: np.ndarray, requested: bool) -> dict[str, Any]:
+    return finish(tables, recipe, shape, ids, requested=requested)
 
 
 def _label(arrays: dict[str, Any], ids: np.ndarray, pair: Pair, image: xr.DataArray) -> xr.Dataset:

@@ -10,7 +10,7 @@ import numpy as np
 
 # Labels per chunk of a result, and tables per merge.
 LABELS_PER_CHUNK = 2**16
-FAN_IN = 8
+FAN_IN = 16
 
 T = TypeVar("T")
 Key = Hashable
@@ -29,14 +29,14 @@ def merge_by_range(
     keys: Sequence[Key],
     bounds: Sequence[Any],
     merge: Callable[[Sequence[T]], T],
-    select: Callable[[T, Any, Any], T],
-) -> tuple[Graph, list[Key]]:
-    """Build the tasks that merge the tables under ``keys`` to one table per range of labels.
+    select: Callable[[T, Any, Any], T] | None = None,
+) -> tuple[Graph, list[list[Key]]]:
+    """Build the tasks that merge the tables under ``keys`` to a few tables per range of labels.
 
-    Range ``i`` goes from ``bounds[i]`` to ``bounds[i + 1]``; the outermost bounds are open.  At every
-    level of the tree each task merges `FAN_IN` neighbouring tables, and the ranges are split
-    `FAN_IN`-fold, until there is one range per task: so a table stays about as large as one
-    block's, and no task holds all labels.
+    Range ``i`` goes from ``bounds[i - 1]`` to ``bounds[i]``; the outermost are open.  At every level of
+    the tree each task merges `FAN_IN` neighbouring tables, and the ranges are split `FAN_IN`-fold,
+    until there is one range per task: so a table stays about as large as one block's, and no task
+    holds all labels.  The last merge of each range is left to the caller.
 
     Parameters
     ----------
@@ -45,26 +45,25 @@ def merge_by_range(
     keys : sequence of keys
         The blocks' tables, neighbours in space next to each other.
     bounds : sequence
-        The lowest label of every range but the first.
+        The lowest label of every range but the first; none for a single range.
     merge : callable (tables) -> table
-    select : callable (table, low, high) -> table
-        The rows from ``low`` up to, and without, ``high``; None is no bound.
+    select : callable (table, low, high) -> table, optional
+        The rows from ``low`` up to, and without, ``high``; None is no bound.  Needed with bounds.
 
     Returns
     -------
     dict
         The tasks.
-    list of keys
-        One per range.
+    list of lists of keys
+        For every range the tables that hold its labels and no others, at most `FAN_IN`.
     """
     ranges = len(bounds) + 1
     edges = [None, *bounds, None]
     graph: Graph = {}
-    # sections[i] holds the keys of the tables that cover the labels of ranges[spans[i]].
-    spans = [(0, ranges)]
-    sections = [list(keys)]
+    # sections[i] holds the keys of the tables that cover the labels of the ranges spans[i].
+    spans, sections = [(0, ranges)], [list(keys)]
     level = 0
-    while len(spans) < ranges or len(sections[0]) > 1:
+    while len(spans) < ranges or len(sections[0]) > FAN_IN:
         new_spans: list[tuple[int, int]] = []
         new_sections: list[list[Key]] = []
         for (first, last), section in zip(spans, sections, strict=True):
@@ -80,11 +79,11 @@ def merge_by_range(
                 new_sections.append(merged)
         spans, sections = new_spans, new_sections
         level += 1
-    return graph, [section[0] for section in sections]
+    return graph, sections
 
 
-def _merge_range(tables: Sequence[T], merge: Callable, select: Callable, low: Any, high: Any) -> T:
-    if low is not None or high is not None:
+def _merge_range(tables: Sequence[T], merge: Callable, select: Callable | None, low: Any, high: Any) -> T:
+    if select is not None and (low is not None or high is not None):
         tables = [select(table, low, high) for table in tables]
     return merge(tables)
 

@@ -1,8 +1,8 @@
 """Per-label records of a block of pixels: collected and merged by flox, turned into statistics.
 
-A record holds what the statistics asked for can be computed from (sum, central moments, extremes)
-and nothing else.  Two `flox.Aggregation` objects do the grouping: one reduces the runs of a block
-to a record per label, the other folds the records of many blocks, pairwise.
+A record holds what the statistics asked for can be computed from, and nothing else: how many
+pixels, their sum, their central moments, their extremes.  A `flox.Aggregation` reduces the runs of
+a block to a record per label; records of several blocks are folded pairwise into one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.runs import Runs, read_only
+from xlabelstats.runs import Runs, read_only, union
 from xlabelstats.statistics import STATISTICS
 
 
@@ -60,11 +60,9 @@ class Recipe:
 
     @property
     def record_dtype(self) -> np.dtype:
-        """A record: the pixels that are not NaN, then what the statistics need."""
-        fields: list[tuple[str, np.dtype]] = [("valid", np.dtype(np.int64))]
-        fields += [(name, np.dtype(np.float64)) for name in ("sum", "m2", "m3", "m4")[: self.order]]
-        fields += [(name, self.pixel_dtype) for name in ("min", "max") if self.extremes]
-        return np.dtype(fields)
+        """A record, in fields of eight bytes: moments in float64, extremes in the pixels' widest kind."""
+        moments = [(name, np.float64) for name in ("valid", "sum", "m2", "m3", "m4")[: self.order + 1]]
+        return np.dtype(moments + [(name, f"{self.pixel_dtype.kind}8") for name in ("min", "max") if self.extremes])
 
     def result_dtype(self, stat: str, *, requested: bool) -> np.dtype:
         """The dtype of a statistic; extremes of requested labels are float64, to be NaN if absent."""
@@ -80,7 +78,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Table:
-    """Labels and what is known of them so far.
+    """Labels and what has been collected of them.
 
     Attributes
     ----------
@@ -88,8 +86,8 @@ class Table:
         Sorted labels.
     count : array (label,) of int64
         Pixels per label.
-    records : structured array (channel, label)
-        See `Recipe.record_dtype`.
+    records : structured array (label, channel)
+        See `Recipe.record_dtype`.  No channels when only counts are wanted.
     """
 
     ids: np.ndarray
@@ -101,36 +99,48 @@ class Table:
 
 
 def reduce_block(image: np.ndarray | None, runs: Runs, recipe: Recipe) -> Table:
-    """Reduce a block (*other, *shared) to a record per channel and label.
-
-    Without an image, when only counts are wanted, there are no records.
-    """
+    """Reduce a block (*other, *shared) to a record per label and channel; to counts without an image."""
     n = runs.ids.size
     count = _group(runs.lengths, runs.codes, n, "sum", np.int64)
     if image is None:
-        return Table(runs.ids, count, np.empty((0, n), recipe.record_dtype))
+        return Table(runs.ids, count, np.empty((n, 0), recipe.record_dtype))
     channels = math.prod(image.shape[: image.ndim - len(runs.shape)])
     pixels = np.ascontiguousarray(image, recipe.pixel_dtype).reshape(channels, math.prod(runs.shape))
     pixels = read_only(pixels)
 
-    def reduce(codes: np.ndarray, _: np.ndarray, *, size: int, dtype: np.dtype, **unused: Any) -> np.ndarray:
-        return _reduce_runs(pixels, codes, runs, count, _blank((len(pixels), size), dtype), recipe)
+    def collect(codes: np.ndarray, _: np.ndarray, *, size: int, dtype: np.dtype, **unused: Any) -> np.ndarray:
+        return _collect(pixels, (codes, runs.starts, runs.lengths), count, np.empty((size, channels), dtype)).T
 
     # What flox groups are the runs; the kernels read each run's pixels where they lie.
-    run = np.broadcast_to(runs.starts, (len(pixels), runs.starts.size))
-    return Table(runs.ids, count, _group(run, runs.codes, n, reduce, recipe.record_dtype))
+    run = np.broadcast_to(runs.starts, (channels, runs.starts.size))
+    return Table(runs.ids, count, _group(run, runs.codes, n, collect, recipe.record_dtype).T)
 
 
-def merge(tables: Sequence[Table]) -> Table:
-    """Merge the tables of several blocks; what they hold of the same label is folded pairwise."""
-    import pandas as pd
+def merge(tables: Sequence[Table], ids: np.ndarray | None = None) -> Table:
+    """Merge the tables of several blocks; what they hold of the same label is folded pairwise.
 
-    if len(tables) == 1:
+    With ``ids`` (sorted) there is a row for each of these, blank where no table has one.
+    """
+    from xlabelstats.kernels import cpu
+
+    if len(tables) == 1 and (ids is None or np.array_equal(ids, tables[0].ids)):
         return tables[0]
-    codes, ids = pd.factorize(np.concatenate([table.ids for table in tables]), sort=True)
-    count = _group(np.concatenate([table.count for table in tables]), codes, ids.size, "sum", np.int64)
-    records = np.concatenate([table.records for table in tables], axis=-1)
-    return Table(ids, count, _group(records, codes, ids.size, _fold, records.dtype))
+    if ids is None:
+        ids = union([table.ids for table in tables])
+    count = np.zeros(ids.size, np.int64)
+    records = np.empty((ids.size, tables[0].records.shape[1]), tables[0].records.dtype)
+    for table in tables:
+        rows = np.searchsorted(ids, table.ids)
+        strange = table.ids[ids[np.minimum(rows, ids.size - 1)] != table.ids] if ids.size else table.ids
+        if strange.size:
+            raise RuntimeError(_changed(strange[0], "is new"))
+        cpu.merge(rows, table.count, *_split(table.records), count, *_split(records))
+    absent = count == 0
+    if absent.any():
+        moments, extremes = _split(records)
+        moments[absent] = 0
+        extremes[absent] = _no_extremes((extremes.shape[-1],), extremes.dtype)
+    return Table(ids, count, records)
 
 
 def select(table: Table, low: int | None, high: int | None) -> Table:
@@ -138,27 +148,28 @@ def select(table: Table, low: int | None, high: int | None) -> Table:
     first = 0 if low is None else np.searchsorted(table.ids, low)
     last = None if high is None else np.searchsorted(table.ids, high)
     rows = slice(first, last)
-    return Table(table.ids[rows], table.count[rows], table.records[:, rows])
+    return Table(table.ids[rows], table.count[rows], table.records[rows])
 
 
 def finish(
-    table: Table, recipe: Recipe, shape: tuple[int, ...], ids: np.ndarray, *, requested: bool
+    tables: Sequence[Table], recipe: Recipe, shape: tuple[int, ...], ids: np.ndarray, *, requested: bool
 ) -> dict[str, np.ndarray]:
-    """Compute the statistics: ``count`` as (label,), the others as (label, *shape).
+    """Merge tables and compute the statistics: ``count`` as (label,), the others as (label, *shape).
 
     The rows are those of the sorted ``ids``: the labels known to be there, or those the user
     requested, of which some may be absent.  Extremes are then float64, which can say so.
     """
-    table = _reindexed(table, ids) if requested else _checked(table, ids)
+    table = merge(tables, ids)
+    if not requested and not table.count.all():
+        raise RuntimeError(_changed(ids[table.count == 0][0], "is gone"))
     if not recipe.reads_image:
         return {"count": table.count}
-    fields = {name: table.records[name].T for name in recipe.record_dtype.names or ()}
-    if recipe.extremes:
-        for name in ("min", "max"):
-            dtype = recipe.result_dtype(name, requested=requested)
-            fields[name] = fields[name].astype(dtype)
-            if dtype.kind == "f":
-                fields[name][fields["valid"] == 0] = np.nan
+    fields = {name: np.ascontiguousarray(table.records[name]) for name in recipe.record_dtype.names or ()}
+    for name in ("min", "max") if recipe.extremes else ():
+        dtype = recipe.result_dtype(name, requested=requested)
+        fields[name] = fields[name].astype(dtype, copy=False)
+        if dtype.kind == "f":
+            fields[name][fields["valid"] == 0] = np.nan
     spoiled = fields["valid"] < table.count[:, None] if not recipe.skipna and recipe.dtype.kind == "f" else None
     result = {}
     for name in recipe.stats:
@@ -166,108 +177,71 @@ def finish(
         if formula is None:
             result[name] = table.count
             continue
+        dtype = recipe.result_dtype(name, requested=requested)
         with np.errstate(invalid="ignore", divide="ignore"):
-            values = np.array(formula(fields, recipe.ddof), order="C")
+            values = formula(fields, recipe.ddof).astype(dtype, copy=False)
         if spoiled is not None and name != "valid":
-            values[spoiled] = np.nan
+            values = np.where(spoiled, dtype.type(np.nan), values)
         result[name] = values.reshape(ids.size, *shape)
     return result
 
 
-def _reduce_runs(
-    pixels: np.ndarray, codes: np.ndarray, runs: Runs, count: np.ndarray, out: np.ndarray, recipe: Recipe
-) -> np.ndarray:
-    """Fill blank records from the pixels of every run."""
-    from xlabelstats.kernels import cpu
+def _collect(pixels: np.ndarray, runs: tuple[np.ndarray, ...], count: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Fill records (label, channel) from the pixels of every run.
 
-    where = (codes, runs.starts, runs.lengths)
-    if pixels.dtype.kind == "f":
-        cpu.count_valid(pixels, *where, out["valid"])
-    else:
-        out["valid"] = count
-    if recipe.order:
-        # Runs of small integers are summed as integers, exactly and fastest.
-        exact = pixels.dtype.kind in "iu" and pixels.dtype.itemsize < 8
-        lost = np.zeros(out.shape)
-        cpu.sums(pixels, *where, np.int64(0) if exact else np.float64(0), out["sum"], lost)
-        out["sum"] += np.where(np.isfinite(lost), lost, 0)
-    if recipe.order > 1:
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            _central_moments(pixels, where, out, recipe.order)
-    if recipe.extremes:
-        cpu.extremes(pixels, *where, out["min"], out["max"])
-    return out
-
-
-def _central_moments(pixels: np.ndarray, where: tuple[np.ndarray, ...], out: np.ndarray, order: int) -> None:
-    """Fill m2 ... m4 by a second pass over the block, about the mean that the first one gave.
-
-    The mean is rounded; what the pixels are off it on average, ``d``, is taken out again
-    (for order 2 this is the corrected two-pass algorithm of Chan, Golub & LeVeque 1983).
+    Powers of the deviations from the mean need a second pass over the block, after the sums.
     """
     from xlabelstats.kernels import cpu
 
-    n = out["valid"]
-    s1, s2, s3, s4 = (np.zeros(out.shape) for _ in range(4))
-    cpu.powers(pixels, *where, order, out["sum"] / n, s1, s2, s3, s4)
-    d = s1 / np.maximum(n, 1)
-    out["m2"] = np.maximum(s2 - n * d**2, 0)
-    if order > 2:
-        out["m3"] = s3 - 3 * d * s2 + 2 * n * d**3
-    if order > 3:
-        out["m4"] = np.maximum(s4 - 4 * d * s3 + 6 * d**2 * s2 - 3 * n * d**4, 0)
-
-
-def _fold(codes: np.ndarray, records: np.ndarray, *, size: int, dtype: np.dtype, **unused: Any) -> np.ndarray:
-    """Fold records (channel, row) into one record per code."""
-    from xlabelstats.kernels import cpu
-
-    out = _blank((len(records), size), dtype)
-    names = out.dtype.names or ()
-    moments = ("valid", "sum", "m2", "m3", "m4")
-    order = sum(name in names for name in moments) - 1
-    # A moment that is not held is stood in for by one that is; the kernel does not touch it.
-    held = [name if name in names else moments[order] for name in moments]
-    if order:
-        cpu.merge_moments(codes, order, *(records[name] for name in held), *(out[name] for name in held))
+    moments, extremes = _split(out)
+    order = moments.shape[-1] - 1
+    if pixels.dtype.kind == "f":
+        moments[..., 0] = 0
+        cpu.count_valid(pixels, *runs, moments)
     else:
-        cpu.merge_counts(codes, records["valid"], out["valid"])
-    if "min" in names:
-        cpu.merge_extremes(codes, records["min"], records["max"], out["min"], out["max"])
+        moments[..., 0] = count[:, None]
+    # Runs of small integers are summed as integers, exactly and fastest; extremes are looked for
+    # in the pixels' own dtype, which packs more of them into a cache line.
+    exact = pixels.dtype.kind in "iu" and pixels.dtype.itemsize < 8
+    sums = np.zeros((*out.shape, 1 if exact else 2) if order else (0, 0, 0))
+    narrow = _no_extremes(extremes.shape if extremes.size else (0, 0, 2), pixels.dtype)
+    if order or extremes.size:
+        cpu.sums_and_extremes(pixels, *runs, np.int64(0) if exact else np.float64(0), sums, narrow)
+    if extremes.size:
+        extremes[:] = narrow
+    if order:
+        moments[..., 1] = sums[..., 0]
+        if not exact:
+            moments[..., 1] += np.where(np.isfinite(sums[..., 1]), sums[..., 1], 0)
+    if order > 1:
+        sums = np.zeros((*out.shape, 5))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            sums[..., 0] = moments[..., 1] / moments[..., 0]
+        cpu.powers(pixels, *runs, sums, order)
+        cpu.centre(sums, moments)
     return out
 
 
-def _reindexed(table: Table, ids: np.ndarray) -> Table:
-    """The table with a row for each of the sorted ids, blank where it has none."""
-    if np.array_equal(table.ids, ids):
-        return table
-    rows = np.searchsorted(ids, table.ids)
-    count = np.zeros(ids.size, np.int64)
-    count[rows] = table.count
-    records = _blank((len(table.records), ids.size), table.records.dtype)
-    records[:, rows] = table.records
-    return Table(ids, count, records)
+def _split(records: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The moments and the extremes of contiguous records, as views (label, channel, field)."""
+    names = records.dtype.names or ()
+    order = len(names) - 2 * ("min" in names)
+    words = (*records.shape, len(names))
+    kind = records.dtype["min"] if "min" in names else np.float64
+    moments = records.view(np.float64).reshape(words)[..., :order]
+    return moments, records.view(kind).reshape(words)[..., order:]
 
 
-def _checked(table: Table, ids: np.ndarray) -> Table:
-    """The table, if it holds the labels that the scan of the mask had found."""
-    differing = np.setxor1d(table.ids, ids)
-    if differing.size:
-        raise RuntimeError(
-            f"the mask has changed since it was scanned: label {differing[0]} "
-            f"{'is new' if differing[0] in table.ids else 'is gone'}. Open the mask anew, so that it is scanned again"
-        )
-    return table
+def _no_extremes(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """The extremes (..., 2) of no pixels: a lowest that any pixel lowers, a highest that any raises."""
+    low, high = (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    extremes = np.empty(shape, dtype)
+    extremes[..., :1], extremes[..., 1:] = high, low
+    return extremes
 
 
-def _blank(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Records of no pixels, which folding leaves as they are."""
-    records = np.zeros(shape, dtype)
-    if "min" in (dtype.names or ()):
-        pixel = dtype["min"]
-        low, high = (-np.inf, np.inf) if pixel.kind == "f" else (np.iinfo(pixel).min, np.iinfo(pixel).max)
-        records["min"], records["max"] = high, low
-    return records
+def _changed(label: Any, how: str) -> str:
+    return f"the mask has changed since it was scanned: label {label} {how}. Open it anew, so that it is scanned again"
 
 
 def _group(array: np.ndarray, codes: np.ndarray, n: int, func: str | Callable, dtype: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,17 +50,28 @@ def find_runs(mask: np.ndarray, *, background: bool = False, only: np.ndarray | 
     rows = read_only(rows)
     n = cpu.count_runs(rows, background) if rows.size else 0
     values = np.empty(n, dtype)
-    starts = np.empty(n, np.int64)
-    lengths = np.empty(n, np.int64)
+    index = np.int32 if mask.size < 2**31 else np.int64
+    starts, lengths = np.empty(n, index), np.empty(n, index)
     if n:
         cpu.find_runs(rows, background, values, starts, lengths)
     labels = values.view(mask.dtype).astype(mask.dtype.newbyteorder("="), copy=False)
-    codes, ids = pd.factorize(labels, sort=True)
-    if only is None:
-        return Runs(ids, codes, starts, lengths, mask.shape)
-    kept = np.isin(ids, only)
-    runs = kept[codes]
-    return Runs(ids[kept], (np.cumsum(kept) - 1)[codes[runs]], starts[runs], lengths[runs], mask.shape)
+    found, ids = pd.factorize(labels)
+    order = np.argsort(ids)
+    rank = np.empty(ids.size, index)
+    rank[order] = np.arange(ids.size)
+    codes, ids = rank[found], ids[order]
+    if only is not None:
+        kept = np.isin(ids, only)
+        held = kept[codes]
+        codes, starts, lengths = (np.cumsum(kept) - 1).astype(index)[codes[held]], starts[held], lengths[held]
+        ids = ids[kept]
+    return Runs(ids, codes, starts, lengths, mask.shape)
+
+
+def union(ids: Sequence[np.ndarray]) -> np.ndarray:
+    """The labels that occur in any of several arrays, sorted."""
+    merged = np.sort(np.concatenate(ids))
+    return merged[np.concatenate([[True], merged[1:] != merged[:-1]])] if merged.size else merged
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

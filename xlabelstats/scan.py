@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
 
 from xlabelstats.align import LABEL, check_mask, is_cupy, is_dask
+from xlabelstats.runs import find_runs, union
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -80,14 +83,27 @@ def scan(mask: xr.DataArray, *, background: bool = False) -> xr.Dataset:
 
 def label_table(mask: xr.DataArray, *, background: bool = False) -> LabelTable:
     """The label table of a checked mask, computed now, or remembered from an earlier scan."""
-    array = mask.data
-    if is_cupy(array):
-        raise NotImplementedError("CuPy masks cannot be scanned yet; move it to main memory with mask.as_numpy()")
+    array = _host_array(mask)
     if not is_dask(array):
-        return scan_block(np.asarray(array), (0,) * array.ndim, background)
-    found = _memory.get(array, background)
+        return scan_block(array, (0,) * array.ndim, background)
+    found = _memory.get(array, background, LabelTable)
     if found is None:
-        found = _scan_blocks(array, background)
+        found = _over_blocks(array, background, scan_block, merge_tables)
+        _memory.put(array, background, found)
+    return found
+
+
+def label_ids(mask: xr.DataArray, *, background: bool = False) -> np.ndarray:
+    """The sorted labels of a checked mask: what a scan finds, without the geometry."""
+    array = _host_array(mask)
+    if not is_dask(array):
+        return _ids_of_block(array, (), background)
+    table = _memory.get(array, background, LabelTable)
+    if table is not None:
+        return table.ids
+    found = _memory.get(array, background, np.ndarray)
+    if found is None:
+        found = _over_blocks(array, background, _ids_of_block, union)
         _memory.put(array, background, found)
     return found
 
@@ -103,7 +119,6 @@ def clear_cache() -> None:
 def scan_block(mask: np.ndarray, offset: Sequence[int], background: bool) -> LabelTable:
     """The label table of one block whose first pixel lies at ``offset``."""
     from xlabelstats.kernels import cpu
-    from xlabelstats.runs import find_runs
 
     runs = find_runs(mask, background=background)
     n, ndim = runs.ids.size, mask.ndim
@@ -121,21 +136,30 @@ def scan_block(mask: np.ndarray, offset: Sequence[int], background: bool) -> Lab
 
 def merge_tables(tables: Sequence[LabelTable]) -> LabelTable:
     """Merge the tables of several blocks; a label that occurs in several is folded pairwise."""
-    import pandas as pd
-
     from xlabelstats.kernels import cpu
 
     if len(tables) == 1:
         return tables[0]
-    codes, ids = pd.factorize(np.concatenate([table.ids for table in tables]), sort=True)
-    columns = [field.name for field in fields(LabelTable)][1:]
-    stacked = [np.concatenate([getattr(table, name) for table in tables]) for name in columns]
-    merged = [np.zeros((ids.size, *column.shape[1:]), column.dtype) for column in stacked]
-    cpu.merge_geometry(codes, *stacked, *merged)
+    ids = union([table.ids for table in tables])
+    columns = [[getattr(table, field.name) for field in fields(LabelTable)[1:]] for table in tables]
+    merged = [np.zeros((ids.size, *column.shape[1:]), column.dtype) for column in columns[0]]
+    for table, column in zip(tables, columns, strict=True):
+        cpu.merge_geometry(np.searchsorted(ids, table.ids), *column, *merged)
     return LabelTable(ids, *merged)
 
 
-def _scan_blocks(mask: Any, background: bool) -> LabelTable:
+def _host_array(mask: xr.DataArray) -> Any:
+    if is_cupy(mask.data):
+        raise NotImplementedError("CuPy masks cannot be scanned yet; move it to main memory with mask.as_numpy()")
+    return mask.data if is_dask(mask.data) else np.asarray(mask.data)
+
+
+def _ids_of_block(mask: np.ndarray, offset: Sequence[int], background: bool) -> np.ndarray:
+    return find_runs(mask, background=background).ids
+
+
+def _over_blocks(mask: Any, background: bool, scan: Callable[..., T], merge: Callable[[Sequence[T]], T]) -> T:
+    """Scan every block of a dask mask and merge what is found, now."""
     from dask.base import tokenize
     from dask.delayed import Delayed
     from dask.highlevelgraph import HighLevelGraph
@@ -143,49 +167,44 @@ def _scan_blocks(mask: Any, background: bool) -> LabelTable:
     from xlabelstats.blocks import merge_by_range
     from xlabelstats.options import compute
 
-    name = f"scan-{tokenize(mask, background)}"
+    name = f"scan-{tokenize(mask, background, scan)}"
     graph: dict[Any, Any] = {}
     for index in np.ndindex(*mask.numblocks):
         offset = tuple(sum(chunks[:i]) for chunks, i in zip(mask.chunks, index, strict=True))
-        graph[(name, *index)] = (scan_block, (mask.name, *index), offset, background)
-    merges, (root,) = merge_by_range(f"merge-{name}", list(graph), [], merge_tables, _all_rows)
-    layer = graph | merges
-    highlevel = HighLevelGraph.from_collections(name, layer, dependencies=[mask])
-    return compute(Delayed(root, highlevel, layer=name))
-
-
-def _all_rows(table: LabelTable, low: Any, high: Any) -> LabelTable:
-    return table
+        graph[(name, *index)] = (scan, (mask.name, *index), offset, background)
+    merges, (last,) = merge_by_range(f"merge-{name}", list(graph), [], merge)
+    layer = graph | merges | {name: (merge, last)}
+    return compute(Delayed(name, HighLevelGraph.from_collections(name, layer, dependencies=[mask])))
 
 
 class _Memory:
-    """The label tables of the dask masks scanned last.
+    """What was found in the dask masks scanned last: a label table, or the labels alone.
 
-    A table belongs to one dask array object, not to its name alone: dask names an array read from
-    a store after the store's path, so a mask that was written anew would get the old one's table.
+    It belongs to one dask array object, not to its name alone: dask names an array read from a
+    store after the store's path, so a mask that was written anew would get the old one's labels.
     """
 
     size = 16
 
     def __init__(self) -> None:
-        self._tables: OrderedDict[tuple[int, bool], tuple[weakref.ref, str, LabelTable]] = OrderedDict()
+        self._entries: OrderedDict[tuple[int, bool, type], tuple[weakref.ref, str, Any]] = OrderedDict()
 
-    def get(self, mask: Any, background: bool) -> LabelTable | None:
-        key = (id(mask), background)
-        if key not in self._tables:
+    def get(self, mask: Any, background: bool, kind: type[T]) -> T | None:
+        key = (id(mask), background, kind)
+        if key not in self._entries:
             return None
-        reference, name, table = self._tables[key]
-        return table if name == mask.name and reference() is mask else None
+        reference, name, found = self._entries[key]
+        return found if name == mask.name and reference() is mask else None
 
-    def put(self, mask: Any, background: bool, table: LabelTable) -> None:
-        key = (id(mask), background)
-        self._tables[key] = (weakref.ref(mask, lambda _: self._tables.pop(key, None)), mask.name, table)
-        self._tables.move_to_end(key)
-        while len(self._tables) > self.size:
-            self._tables.popitem(last=False)
+    def put(self, mask: Any, background: bool, found: Any) -> None:
+        key = (id(mask), background, type(found))
+        self._entries[key] = (weakref.ref(mask, lambda _: self._entries.pop(key, None)), mask.name, found)
+        self._entries.move_to_end(key)
+        while len(self._entries) > self.size:
+            self._entries.popitem(last=False)
 
     def clear(self) -> None:
-        self._tables.clear()
+        self._entries.clear()
 
 
 _memory = _Memory()

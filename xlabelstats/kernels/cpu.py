@@ -3,8 +3,12 @@
 A block of a mask is read as *runs*: stretches of neighbouring pixels of one row that carry the
 same label.  A run costs one look-up of its label, and the pixels in it are read in a loop
 without branches.  Every kernel releases the interpreter lock and is compiled once per dtype, to
-disk.  Images are ``(channel, pixel)``; tables are ``(channel, code)``, a code being the position
-of a label in its block.  Formulas: Pebay 2008, SAND2008-6212.
+disk.
+
+Images are ``(channel, pixel)``; what is collected is ``(code, channel, field)``, a code being the
+position of a label in its block: what one run adds to lies side by side.  Blocks are read in the
+order of their pixels: label by label, rows a power of two apart would push each other out of the
+cache.
 """
 
 from __future__ import annotations
@@ -12,14 +16,11 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-# Strict kernels add in the order written.  Fast ones may reorder sums to use the processor's
-# vector units; NaN and inf keep their meaning in both.  That strict ones are so must be said:
-# left unsaid, a function takes over the setting of the one that first calls it.
-_strict = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=False)
-_fast = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+# Sums are added in the order written, so that results do not depend on the machine's vector units.
+_kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 
 
-@_fast
+@_kernel
 def count_runs(mask, background):
     """Count the runs of a (row, pixel) mask, those of label 0 only if ``background``."""
     total = 0
@@ -31,7 +32,7 @@ def count_runs(mask, background):
     return total
 
 
-@_fast
+@_kernel
 def find_runs(mask, background, labels, starts, lengths):
     """Fill the label, the first pixel (of the flattened mask) and the length of every run."""
     rows, width = mask.shape
@@ -52,146 +53,154 @@ def find_runs(mask, background, labels, starts, lengths):
                 run += 1
 
 
-@_fast
-def count_valid(image, codes, starts, lengths, valid):
-    """Add to ``valid`` the number of pixels that are not NaN."""
-    for c in range(image.shape[0]):
-        pixels, out = image[c], valid[c]
-        for run in range(codes.size):
+@_kernel
+def count_valid(image, codes, starts, lengths, moments):
+    """Add the number of pixels that are not NaN to moment 0."""
+    for run in range(codes.size):
+        first, end = starts[run], starts[run] + lengths[run]
+        for c in range(image.shape[0]):
+            pixels = image[c]
             n = 0
-            for i in range(starts[run], starts[run] + lengths[run]):
+            for i in range(first, end):
                 n += pixels[i] == pixels[i]
-            out[codes[run]] += n
+            moments[codes[run], c, 0] += n
 
 
-@_fast
-def extremes(image, codes, starts, lengths, lowest, highest):
-    """Lower ``lowest`` and raise ``highest`` to the pixels, NaN passed over."""
-    for c in range(image.shape[0]):
-        pixels, low_out, high_out = image[c], lowest[c], highest[c]
-        for run in range(codes.size):
-            code = codes[run]
-            low, high = low_out[code], high_out[code]
-            for i in range(starts[run], starts[run] + lengths[run]):
-                x = pixels[i]
-                low = x if x < low else low
-                high = x if x > high else high
-            low_out[code], high_out[code] = low, high
+@_kernel
+def sums_and_extremes(image, codes, starts, lengths, zero, sums, extremes):
+    """Add the pixels to ``sums`` and lower and raise ``extremes`` to them, NaN passed over.
 
-
-@_strict
-def _add(total, lost, code, x):
-    """Add x to ``total[code]`` and what rounding took from the sum to ``lost`` (Neumaier 1974)."""
-    old = total[code]
-    new = old + x
-    lost[code] += (old - new) + x if abs(old) >= abs(x) else (x - new) + old
-    total[code] = new
-
-
-@_fast
-def sums(image, codes, starts, lengths, zero, total, lost):
-    """Add the pixels, NaN passed over, to ``total``; the exact sum is nearer ``total + lost``.
-
-    ``zero`` gives the type in which the pixels of one run are summed.
+    ``zero`` gives the type in which the pixels of one run are summed.  Where there is room for it,
+    what rounding took from a sum is kept beside it (Knuth's two-sum).  Either array may be empty,
+    if it is not wanted.
     """
-    for c in range(image.shape[0]):
-        pixels, out, rest = image[c], total[c], lost[c]
-        for run in range(codes.size):
+    summing, ranging = sums.size > 0, extremes.size > 0
+    for run in range(codes.size):
+        code, first, end = codes[run], starts[run], starts[run] + lengths[run]
+        for c in range(image.shape[0]):
+            pixels = image[c]
             s = zero
-            for i in range(starts[run], starts[run] + lengths[run]):
-                x = pixels[i]
-                s += x if x == x else zero
-            _add(out, rest, codes[run], s)
+            if ranging:
+                into = extremes[code, c]
+                low, high = into[0], into[1]
+                if summing:
+                    for i in range(first, end):
+                        x = pixels[i]
+                        s += x if x == x else zero
+                        low = x if x < low else low
+                        high = x if x > high else high
+                else:
+                    for i in range(first, end):
+                        x = pixels[i]
+                        low = x if x < low else low
+                        high = x if x > high else high
+                into[0], into[1] = low, high
+            else:
+                for i in range(first, end):
+                    x = pixels[i]
+                    s += x if x == x else zero
+            if summing:
+                total = sums[code, c]
+                old = total[0]
+                new = old + s
+                if sums.shape[2] > 1:
+                    part = new - old
+                    total[1] += (old - (new - part)) + (s - part)
+                total[0] = new
 
 
-@_fast
-def powers(image, codes, starts, lengths, order, mean, s1, s2, s3, s4):
-    """Add the powers 1 to ``order`` (2 to 4) of pixel - mean, NaN passed over, to s1 ... s4."""
-    for c in range(image.shape[0]):
-        pixels = image[c]
-        for run in range(codes.size):
-            code = codes[run]
-            centre = mean[c, code]
+@_kernel
+def powers(image, codes, starts, lengths, sums, order):
+    """Add the powers 1 to ``order`` (2 to 4) of pixel - sums[..., 0], NaN passed over, to sums."""
+    for run in range(codes.size):
+        code, first, end = codes[run], starts[run], starts[run] + lengths[run]
+        for c in range(image.shape[0]):
+            pixels, into = image[c], sums[code, c]
+            mean = into[0]
             a1 = a2 = a3 = a4 = 0.0
             if order == 2:
-                for i in range(starts[run], starts[run] + lengths[run]):
+                for i in range(first, end):
                     x = pixels[i]
-                    d = x - centre if x == x else 0.0
+                    d = x - mean if x == x else 0.0
                     a1 += d
                     a2 += d * d
             else:
-                for i in range(starts[run], starts[run] + lengths[run]):
+                for i in range(first, end):
                     x = pixels[i]
-                    d = x - centre if x == x else 0.0
+                    d = x - mean if x == x else 0.0
                     dd = d * d
                     a1 += d
                     a2 += dd
                     a3 += dd * d
                     a4 += dd * dd
-            s1[c, code] += a1
-            s2[c, code] += a2
+                into[3] += a3
+                if order > 3:
+                    into[4] += a4
+            into[1] += a1
+            into[2] += a2
+
+
+@_kernel
+def centre(sums, moments):
+    """Set the moments from 2 on from sums of powers about a rounded mean, sums[1] / n off the true one.
+
+    For order 2 this is the corrected two-pass algorithm of Chan, Golub & LeVeque 1983.
+    """
+    order = moments.shape[2] - 1
+    for code in range(moments.shape[0]):
+        for c in range(moments.shape[1]):
+            s, out = sums[code, c], moments[code, c]
+            n = out[0]
+            d = s[1] / n if n > 0 else 0.0
+            out[2] = max(s[2] - n * d * d, 0.0)
             if order > 2:
-                s3[c, code] += a3
+                out[3] = s[3] - 3 * d * s[2] + 2 * n * d**3
             if order > 3:
-                s4[c, code] += a4
+                out[4] = max(s[4] - 4 * d * s[3] + 6 * d * d * s[2] - 3 * n * d**4, 0.0)
 
 
-@_strict
-def merge_counts(codes, n_in, n):
-    """Add rows of counts to the rows that ``codes`` name."""
-    for c in range(n.shape[0]):
-        for i in range(codes.size):
-            n[c, codes[i]] += n_in[c, i]
-
-
-@_strict
-def merge_extremes(codes, lowest_in, highest_in, lowest, highest):
-    """Fold rows of lowest and highest values into the rows that ``codes`` name."""
-    for c in range(lowest.shape[0]):
-        for i in range(codes.size):
-            code = codes[i]
-            lowest[c, code] = min(lowest[c, code], lowest_in[c, i])
-            highest[c, code] = max(highest[c, code], highest_in[c, i])
-
-
-@_strict
-def merge_moments(codes, order, n_in, sum_in, m2_in, m3_in, m4_in, n, total, m2, m3, m4):
-    """Fold central moments of order 1 to ``order`` into the rows that ``codes`` name, pairwise.
+@_kernel
+def merge(rows, count_in, moments_in, extremes_in, count, moments, extremes):
+    """Fold records into the rows of others, pairwise; a row whose count is 0 is taken over as it is.
 
     Chan, Golub & LeVeque 1979 for order 2, Pebay 2008 above it.
     """
-    for c in range(n.shape[0]):
-        for i in range(codes.size):
-            a, b = codes[i], i
-            nb = float(n_in[c, b])
-            if nb == 0:
+    order = moments.shape[2] - 1
+    for i in range(rows.size):
+        row = rows[i]
+        first = count[row] == 0
+        count[row] += count_in[i]
+        for c in range(moments.shape[1]):
+            a, b = moments[row, c], moments_in[i, c]
+            if extremes.shape[2]:
+                x, y = extremes[row, c], extremes_in[i, c]
+                x[0] = y[0] if first else min(x[0], y[0])
+                x[1] = y[1] if first else max(x[1], y[1])
+            na = 0.0 if first else a[0]
+            nb = b[0]
+            if na == 0 or nb == 0:
+                for field in range(order + 1):
+                    a[field] = b[field] + (a[field] if not first else 0.0)
                 continue
-            na = float(n[c, a])
             if order > 1:
-                both = na + nb
-                delta = sum_in[c, b] / nb - (total[c, a] / na if na > 0 else 0.0)
-                if na == 0:
-                    delta = 0.0
-                step = delta / both
+                delta = b[1] / nb - a[1] / na
+                step = delta / (na + nb)
                 if order > 3:
-                    m4[c, a] += (
-                        m4_in[c, b]
+                    a[4] += (
+                        b[4]
                         + delta * step**3 * na * nb * (na * na - na * nb + nb * nb)
-                        + 6 * step * step * (na * na * m2_in[c, b] + nb * nb * m2[c, a])
-                        + 4 * step * (na * m3_in[c, b] - nb * m3[c, a])
+                        + 6 * step * step * (na * na * b[2] + nb * nb * a[2])
+                        + 4 * step * (na * b[3] - nb * a[3])
                     )
                 if order > 2:
-                    m3[c, a] += (
-                        m3_in[c, b]
-                        + delta * step * step * na * nb * (na - nb)
-                        + 3 * step * (na * m2_in[c, b] - nb * m2[c, a])
-                    )
-                m2[c, a] += m2_in[c, b] + delta * step * na * nb
-            total[c, a] += sum_in[c, b]
-            n[c, a] += n_in[c, b]
+                    a[3] += b[3] + delta * step * step * na * nb * (na - nb) + 3 * step * (na * b[2] - nb * a[2])
+                a[2] += b[2] + delta * step * na * nb
+            if order > 0:
+                a[1] += b[1]
+            a[0] += b[0]
 
 
-@_strict
+@_kernel
 def geometry(codes, starts, lengths, shape, seen, origin, low, high, s1, s2):
     """Collect the box of every code and the sums of its pixel positions and of their products.
 
@@ -226,7 +235,7 @@ def geometry(codes, starts, lengths, shape, seen, origin, low, high, s1, s2):
         s2[code, last, last] += n * first**2 + first * n * (n - 1) + (n - 1.0) * n * (2 * n - 1) / 6
 
 
-@_strict
+@_kernel
 def merge_geometry(codes, n_in, low_in, high_in, origin_in, offset_in, m2_in, n, low, high, origin, offset, m2):
     """Fold boxes, centroids and central second moments into the rows that ``codes`` name, pairwise.
 

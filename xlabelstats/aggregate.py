@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, Pair, align, check_labels, check_mask
+from xlabelstats.align import LABEL, Pair, align, check_mask
 from xlabelstats.records import Recipe, finish, merge, reduce_block, select
 from xlabelstats.runs import find_runs
-from xlabelstats.scan import label_ids
+from xlabelstats.scan import Wanted, choose_labels
 from xlabelstats.statistics import STATISTICS, check_names
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """The labels of a result: sorted ids, whether the user named them, whether 0 is among them."""
-
-    ids: np.ndarray
-    requested: bool
-    background: bool
-
-    @property
-    def only(self) -> np.ndarray | None:
-        """The labels that a block should keep, None for all."""
-        return self.ids if self.requested else None
 
 
 def aggregate(
@@ -50,21 +35,9 @@ def aggregate(
         raise ValueError(f"dim {clash[0]!r} of the image has the name of a statistic; rename it with .rename")
     recipe = Recipe(names, image.dtype, skipna is not False, ddof)
     # The labels come from the mask as the caller holds it, for which a scan may be remembered.
-    mask = check_mask(mask)
-    if labels is None:
-        ids = label_ids(mask, background=background)
-        order = None
-    else:
-        labels = check_labels(labels, mask.dtype)
-        order = np.argsort(labels)
-        ids = labels[order]
+    wanted = choose_labels(check_mask(mask), labels, background)
     reduce = _reduce_dask if pair.is_dask else _reduce_numpy
-    wanted = Wanted(ids, labels is not None, background if labels is None else 0 in ids)
-    arrays = reduce(pair, recipe, wanted)
-    result = _label(arrays, ids, pair, image)
-    if order is None or (order[1:] > order[:-1]).all():
-        return result
-    return result.isel({LABEL: np.argsort(order)})
+    return wanted.in_order(_label(reduce(pair, recipe, wanted), wanted.ids, pair, image))
 
 
 def aggregate_dataset(
@@ -105,48 +78,21 @@ def _reduce_numpy(pair: Pair, recipe: Recipe, wanted: Wanted) -> dict[str, Any]:
 
 
 def _reduce_dask(pair: Pair, recipe: Recipe, wanted: Wanted) -> dict[str, Any]:
-    import dask.array as da
-    from dask.base import tokenize
-    from dask.highlevelgraph import HighLevelGraph
+    from xlabelstats.blocks import Column, columns_of
 
-    from xlabelstats.blocks import block_keys, label_chunks, merge_by_range
-
-    token = tokenize(pair.image.name, pair.mask.name, recipe, wanted)
-    tables = _block_tables(pair, recipe, wanted)
-    other = tables.ndim - pair.mask.ndim
-    keys = block_keys(tables.name, tables.numblocks)
-
-    rows = label_chunks(wanted.ids.size)
-    edges = np.cumsum((0, *rows))
-    base = f"records-{token}"
-    layer: dict[Any, Any] = {(f"ids-{token}", j): wanted.ids[edges[j] : edges[j + 1]] for j in range(len(rows))}
-    for index in np.ndindex(*tables.numblocks[:other]):
-        shape = tuple(tables.chunks[axis][i] for axis, i in enumerate(index))
-        name = "-".join(map(str, ("merge", token, *index)))
-        bounds = [wanted.ids[edge] for edge in edges[1:-1]]
-        merges, ranges = merge_by_range(name, keys[index].ravel().tolist(), bounds, merge, select)
-        layer |= merges
-        for j, last in enumerate(ranges):
-            layer[(base, j, *index)] = (_finish, last, recipe, shape, (f"ids-{token}", j), wanted.requested)
-    graph = HighLevelGraph.from_collections(base, layer, dependencies=[tables])
-
-    arrays = {}
-    for stat in recipe.stats:
-        name = f"{stat}-{token}"
-        chunks = (rows,) if stat == "count" else (rows, *tables.chunks[:other])
-        # The count is the same in every chunk of the other dims: it is read from the first.
-        first = (0,) * other if stat == "count" else ()
-        blocks = np.ndindex(*map(len, chunks))
-        items = {(name, *block): (operator.getitem, (base, *block, *first), stat) for block in blocks}
-        layers = HighLevelGraph(graph.layers | {name: items}, graph.dependencies | {name: {base}})
-        dtype = recipe.result_dtype(stat, requested=wanted.requested)
-        arrays[stat] = da.Array(layers, name, chunks, meta=np.empty((0,) * len(chunks), dtype))
-    return arrays
+    columns = {
+        stat: Column(recipe.result_dtype(stat, requested=wanted.requested), per_other=stat != "count")
+        for stat in recipe.stats
+    }
+    settle = partial(_finish, recipe=recipe, requested=wanted.requested)
+    return columns_of(_block_tables(pair, recipe, wanted), wanted.ids, pair.mask.ndim, merge, select, settle, columns)
 
 
 def _block_tables(pair: Pair, recipe: Recipe, wanted: Wanted) -> Any:
     """A dask array with one record table per block of the image, in place of pixels."""
     import dask.array as da
+
+    from xlabelstats.blocks import as_objects
 
     ndim = pair.image.ndim
     shared = tuple(range(ndim - pair.mask.ndim, ndim))
@@ -160,17 +106,12 @@ def _block_tables(pair: Pair, recipe: Recipe, wanted: Wanted) -> Any:
         *only,
         background=wanted.background,
         concatenate=True,
-        **_objects(len(shared)),
+        **as_objects(len(shared)),
     )
     if not recipe.reads_image:
-        return da.blockwise(_count_block, shared, runs, shared, recipe=recipe, **_objects(len(shared)))
+        return da.blockwise(_count_block, shared, runs, shared, recipe=recipe, **as_objects(len(shared)))
     every = tuple(range(ndim))
-    return da.blockwise(_reduce_block, every, pair.image, every, runs, shared, recipe=recipe, **_objects(ndim))
-
-
-def _objects(ndim: int) -> dict[str, Any]:
-    """How `dask.array.blockwise` is told that a block becomes one object."""
-    return {"meta": np.empty((0,) * ndim, object), "align_arrays": False}
+    return da.blockwise(_reduce_block, every, pair.image, every, runs, shared, recipe=recipe, **as_objects(ndim))
 
 
 def _find_runs(mask: np.ndarray, only: np.ndarray | None = None, *, background: bool) -> Any:
@@ -185,7 +126,7 @@ def _count_block(runs: Any, *, recipe: Recipe) -> Any:
     return reduce_block(None, runs, recipe)
 
 
-def _finish(tables: Any, recipe: Recipe, shape: tuple[int, ...], ids: np.ndarray, requested: bool) -> dict[str, Any]:
+def _finish(tables: Any, shape: tuple[int, ...], ids: np.ndarray, recipe: Recipe, requested: bool) -> dict[str, Any]:
     return finish(tables, recipe, shape, ids, requested=requested)
 
 

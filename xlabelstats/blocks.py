@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+import operator
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -88,9 +91,117 @@ def _merge_range(tables: Sequence[T], merge: Callable, select: Callable | None, 
     return merge(tables)
 
 
-def block_keys(name: str, numblocks: Sequence[int]) -> np.ndarray:
+def block_keys(array: Any) -> np.ndarray:
     """The keys of a dask array's blocks, as an object array of their shape."""
-    keys = np.empty(tuple(numblocks), object)
-    for index in np.ndindex(*numblocks):
-        keys[index] = (name, *index)
+    keys = np.empty(array.numblocks, object)
+    for index in np.ndindex(*array.numblocks):
+        keys[index] = (array.name, *index)
     return keys
+
+
+def as_objects(ndim: int) -> dict[str, Any]:
+    """How `dask.array.blockwise` is told that a block becomes one object."""
+    return {"meta": np.empty((0,) * ndim, object), "align_arrays": False}
+
+
+def map_blocks(function: Callable[..., Any], mask: Any, image: Any = None, **options: Any) -> Any:
+    """A dask array with an object, ``function(mask, offset)``, in place of every block of a mask.
+
+    ``offset`` is the position of the block's first pixel.  With an image (*other, *shared) it is
+    ``function(mask, offset, image)`` for every block of the image.
+    """
+    import dask.array as da
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph
+
+    whole = mask if image is None else image
+    other = whole.ndim - mask.ndim
+    name = f"{function.__name__}-{tokenize(mask, image, function, options)}"
+    starts = [np.cumsum((0, *chunks)).tolist() for chunks in mask.chunks]
+    call = partial(function, **options)
+    graph: Graph = {}
+    for index in np.ndindex(*whole.numblocks):
+        shared = index[other:]
+        offset = tuple(start[i] for start, i in zip(starts, shared, strict=True))
+        blocks = ((mask.name, *shared), offset) + (() if image is None else ((image.name, *index),))
+        graph[(name, *index)] = (call, *blocks)
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=[mask] if image is None else [mask, image])
+    return da.Array(layers, name, whole.chunks, meta=np.empty((0,) * whole.ndim, object))
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a result of `columns_of` looks like: (label, *other, *shape), or (label, *shape) without ``per_other``."""
+
+    dtype: Any
+    per_other: bool = True
+    shape: tuple[int, ...] = ()
+
+
+def columns_of(
+    tables: Any,
+    ids: np.ndarray,
+    ndim: int,
+    merge: Callable[[Sequence[T]], T],
+    select: Callable[[T, Any, Any], T],
+    settle: Callable[[Sequence[T], tuple[int, ...], np.ndarray], Mapping[str, np.ndarray]],
+    columns: Mapping[str, Column],
+) -> dict[str, Any]:
+    """Merge block tables by label range, and give what is settled from them as lazy arrays.
+
+    Parameters
+    ----------
+    tables : dask array of objects
+        One table per block; its last ``ndim`` dims are those of the mask.
+    ids : array (label,)
+        The sorted labels of the result.
+    ndim : int
+        The number of dims of the mask.
+    merge, select : callable
+        As in `merge_by_range`.
+    settle : callable (tables, other_shape, ids) -> mapping of arrays
+        The results of one range of labels from the tables that hold them.
+    columns : mapping of name to Column
+        What comes of it.
+
+    Returns
+    -------
+    dict
+        A dask array for every column, chunked along ``label`` in ranges of `LABELS_PER_CHUNK`.
+    """
+    import dask.array as da
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph
+
+    other = tables.ndim - ndim
+    keys = block_keys(tables)
+    rows = label_chunks(ids.size)
+    edges = np.cumsum((0, *rows))
+    token = tokenize(tables, ids, settle, columns)
+    base = f"settle-{token}"
+    layer: Graph = {(f"ids-{token}", j): ids[edges[j] : edges[j + 1]] for j in range(len(rows))}
+    for index in np.ndindex(*tables.numblocks[:other]):
+        shape = tuple(tables.chunks[axis][i] for axis, i in enumerate(index))
+        name = "-".join(map(str, ("merge", token, *index)))
+        bounds = [ids[edge] for edge in edges[1:-1]]
+        merges, ranges = merge_by_range(name, keys[index].ravel().tolist(), bounds, merge, select)
+        layer |= merges
+        for j, last in enumerate(ranges):
+            layer[(base, j, *index)] = (settle, last, shape, (f"ids-{token}", j))
+    graph = HighLevelGraph.from_collections(base, layer, dependencies=[tables])
+
+    arrays = {}
+    for column, spec in columns.items():
+        name = f"{column}-{token}"
+        own = tables.chunks[:other] if spec.per_other else ()
+        # What does not vary along the other dims is read from their first chunk.
+        first = () if spec.per_other else (0,) * other
+        tail = (0,) * len(spec.shape)
+        items = {
+            (name, *block, *tail): (operator.getitem, (base, *block, *first), column)
+            for block in np.ndindex(len(rows), *map(len, own))
+        }
+        layers = HighLevelGraph(graph.layers | {name: items}, graph.dependencies | {name: {base}})
+        chunks = (rows, *own, *((n,) for n in spec.shape))
+        arrays[column] = da.Array(layers, name, chunks, meta=np.empty((0,) * len(chunks), spec.dtype))
+    return arrays

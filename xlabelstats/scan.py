@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_mask, is_cupy, is_dask
+from xlabelstats.align import LABEL, check_labels, check_mask, is_cupy, is_dask
 from xlabelstats.runs import find_runs, union
 
 T = TypeVar("T")
@@ -108,6 +108,47 @@ def label_ids(mask: xr.DataArray, *, background: bool = False) -> np.ndarray:
     return found
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """The labels of a result.
+
+    Attributes
+    ----------
+    ids : array (label,)
+        Sorted.
+    requested : bool
+        Whether the user named them, so that some may be absent.
+    background : bool
+        Whether 0 is among them.
+    order : array or None
+        Where the user's order differs from the sorted one, the rows in that order.
+    """
+
+    ids: np.ndarray
+    requested: bool
+    background: bool
+    order: np.ndarray | None = None
+
+    @property
+    def only(self) -> np.ndarray | None:
+        """The labels that a block should keep, None for all."""
+        return self.ids if self.requested else None
+
+    def in_order(self, result: xr.Dataset) -> xr.Dataset:
+        """A result with sorted rows in the order the user asked for."""
+        return result if self.order is None else result.isel({LABEL: self.order})
+
+
+def choose_labels(mask: xr.DataArray, labels: Any, background: bool) -> Wanted:
+    """The labels the user named, or those of the mask, for which it is scanned now."""
+    if labels is None:
+        return Wanted(label_ids(mask, background=background), False, background)
+    labels = check_labels(labels, mask.dtype)
+    sort = np.argsort(labels)
+    rows = None if (sort[1:] > sort[:-1]).all() else np.argsort(sort)
+    return Wanted(labels[sort], True, 0 in labels, rows)
+
+
 def clear_cache() -> None:
     """Forget the scans of masks that are remembered, so that the next call scans anew.
 
@@ -116,11 +157,11 @@ def clear_cache() -> None:
     _memory.clear()
 
 
-def scan_block(mask: np.ndarray, offset: Sequence[int], background: bool) -> LabelTable:
-    """The label table of one block whose first pixel lies at ``offset``."""
+def scan_block(mask: np.ndarray, offset: Sequence[int], background: bool, only: np.ndarray | None = None) -> LabelTable:
+    """The label table of one block whose first pixel lies at ``offset``, of the labels ``only`` if given."""
     from xlabelstats.kernels import cpu
 
-    runs = find_runs(mask, background=background)
+    runs = find_runs(mask, background=background, only=only)
     n, ndim = runs.ids.size, mask.ndim
     count = np.bincount(runs.codes, weights=runs.lengths, minlength=n).astype(np.int64)
     origin, low, high = (np.empty((n, ndim), np.int64) for _ in range(3))
@@ -134,13 +175,17 @@ def scan_block(mask: np.ndarray, offset: Sequence[int], background: bool) -> Lab
     return LabelTable(runs.ids, count, low + shift, high + shift, origin + shift, mean, m2)
 
 
-def merge_tables(tables: Sequence[LabelTable]) -> LabelTable:
-    """Merge the tables of several blocks; a label that occurs in several is folded pairwise."""
+def merge_tables(tables: Sequence[LabelTable], ids: np.ndarray | None = None) -> LabelTable:
+    """Merge the tables of several blocks; a label that occurs in several is folded pairwise.
+
+    With ``ids`` (sorted, all that occur among them) there is a row for each, 0 where none has it.
+    """
     from xlabelstats.kernels import cpu
 
-    if len(tables) == 1:
+    if len(tables) == 1 and (ids is None or np.array_equal(ids, tables[0].ids)):
         return tables[0]
-    ids = union([table.ids for table in tables])
+    if ids is None:
+        ids = union([table.ids for table in tables])
     columns = [[getattr(table, field.name) for field in fields(LabelTable)[1:]] for table in tables]
     merged = [np.zeros((ids.size, *column.shape[1:]), column.dtype) for column in columns[0]]
     for table, column in zip(tables, columns, strict=True):
@@ -158,23 +203,26 @@ def _ids_of_block(mask: np.ndarray, offset: Sequence[int], background: bool) -> 
     return find_runs(mask, background=background).ids
 
 
+def select_rows(table: LabelTable, low: Any, high: Any) -> LabelTable:
+    """The rows of the labels from ``low`` up to, and without, ``high``; None is no bound."""
+    first = 0 if low is None else np.searchsorted(table.ids, low)
+    last = None if high is None else np.searchsorted(table.ids, high)
+    return LabelTable(*(getattr(table, field.name)[first:last] for field in fields(LabelTable)))
+
+
 def _over_blocks(mask: Any, background: bool, scan: Callable[..., T], merge: Callable[[Sequence[T]], T]) -> T:
     """Scan every block of a dask mask and merge what is found, now."""
-    from dask.base import tokenize
     from dask.delayed import Delayed
     from dask.highlevelgraph import HighLevelGraph
 
-    from xlabelstats.blocks import merge_by_range
+    from xlabelstats.blocks import block_keys, map_blocks, merge_by_range
     from xlabelstats.options import compute
 
-    name = f"scan-{tokenize(mask, background, scan)}"
-    graph: dict[Any, Any] = {}
-    for index in np.ndindex(*mask.numblocks):
-        offset = tuple(sum(chunks[:i]) for chunks, i in zip(mask.chunks, index, strict=True))
-        graph[(name, *index)] = (scan, (mask.name, *index), offset, background)
-    merges, (last,) = merge_by_range(f"merge-{name}", list(graph), [], merge)
-    layer = graph | merges | {name: (merge, last)}
-    return compute(Delayed(name, HighLevelGraph.from_collections(name, layer, dependencies=[mask])))
+    tables = map_blocks(scan, mask, background=background)
+    name = f"merge-{tables.name}"
+    merges, (last,) = merge_by_range(name, block_keys(tables).ravel().tolist(), [], merge)
+    graph = HighLevelGraph.from_collections(name, merges | {name: (merge, last)}, dependencies=[tables])
+    return compute(Delayed(name, graph))
 
 
 class _Memory:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from xlabelstats.accessors import LabelsAccessor, LabelsDatasetAccessor
+from xlabelstats.accessors import InstancesAccessor, LabelsAccessor, LabelsDatasetAccessor
 from xlabelstats.options import set_options
 from xlabelstats.scan import clear_cache
 
 __version__ = version("xlabelstats")
 
-__all__ = ["LabelsAccessor", "LabelsDatasetAccessor", "__version__", "clear_cache", "set_options"]
+__all__ = ["InstancesAccessor", "LabelsAccessor", "LabelsDatasetAccessor", "__version__", "clear_cache", "set_options"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Labels = Sequence[int] | np.ndarray | None
+
+REGION_PROPERTIES = ("area", "bbox", "centroid")
 
 
 @xr.register_dataarray_accessor("labels")
@@ -258,6 +260,154 @@ class LabelsAccessor:
 
         return scan(self._array, background=background)
 
+    def center_of_mass(
+        self,
+        weights: xr.DataArray | None = None,
+        *,
+        units: str = "coords",
+        labels: Labels = None,
+        background: bool = False,
+    ) -> xr.DataArray:
+        """Mean position of the pixels of every label of a mask, plain or weighted by an image.
+
+        Parameters
+        ----------
+        weights : DataArray, optional
+            An image that weighs the pixels, in one pass over it; its other dims are kept.
+        units : {"coords", "pixel"}, default "coords"
+            Positions in the units of the coordinates, evenly spaced or not, where there are any; or
+            pixel indices.
+        labels, background
+            As in `aggregate`.
+
+        Returns
+        -------
+        DataArray
+            Dims ``(label, *other, axis)``, ``axis`` holding the mask's dims; lazy for dask input.
+
+        Raises
+        ------
+        ValueError
+            ``units`` is neither of the two, or a coordinate holds no numbers; else as `aggregate`.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([[0, 7, 7], [0, 7, 7]], dims=("y", "x"), coords={"x": [0.0, 0.5, 1.0]})
+        >>> mask.labels.center_of_mass().values
+        array([[0.5 , 0.75]])
+        >>> mask.labels.center_of_mass(units="pixel").values
+        array([[0.5, 1.5]])
+        """
+        from xlabelstats.geometry import center_of_mass
+
+        return center_of_mass(self._array, weights, units=units, labels=labels, background=background)
+
+    def regionprops(
+        self,
+        mask: xr.DataArray | None = None,
+        properties: str | Iterable[str] = REGION_PROPERTIES,
+        *,
+        spacing: Any = None,
+        labels: Labels = None,
+        background: bool = False,
+    ) -> xr.Dataset:
+        """Region properties of every label, with scikit-image's names, definitions and values.
+
+        Parameters
+        ----------
+        mask : DataArray of integers, optional
+            The mask, if this is an image; without it this is the mask, and there is no image.
+            2-D or 3-D.
+        properties : str or iterable of str, default area, bbox and centroid
+            Any that merge across blocks: ``xlabelstats.regionprops.PROPERTIES`` has them with their
+            definitions.
+        spacing : float, sequence or mapping of dim to float, optional
+            The distance of neighbouring pixels.  By default from the coordinates, which must be evenly
+            spaced; 1 where there are none.
+        labels, background
+            As in `aggregate`.  A label that does not occur gets area 0 and NaN elsewhere, so ``bbox`` is
+            float64.
+
+        Returns
+        -------
+        Dataset
+            One variable per property, dims ``(label, ...)``: vectors have the dim ``axis``, tensors also
+            ``axis_``, ``bbox`` is ``(label, bound, axis)``, eigenvalues ``(label, component)``, moments have
+            ``order_y``, ``order_x``, ..., Hu moments ``hu``.  What is measured in an image keeps its other
+            dims after ``label``.  Lazy for dask input.
+
+        Raises
+        ------
+        ValueError
+            A property does not exist, needs an image, or needs a whole object in one block (such as
+            ``perimeter``); the coordinates are not evenly spaced; the mask is not 2-D or 3-D.
+        NotImplementedError
+            scikit-image does not define the property in 3-D, or for this spacing.
+
+        Notes
+        -----
+        Positions are in coordinate units if the spacing comes from the coordinates, and then
+        ``centroid`` includes the coordinate of the first pixel.  With ``spacing=`` they count from
+        pixel 0, as in scikit-image.  NaN pixels make a label's intensities NaN.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([[0, 7, 7, 7], [0, 7, 7, 7]], dims=("y", "x"))
+        >>> shapes = mask.labels.regionprops(properties=("area", "bbox", "eccentricity"))
+        >>> shapes.labels.to_dataframe().round(3).T
+        label           7
+        area          6.000
+        bbox_min_y    0.000
+        bbox_min_x    1.000
+        bbox_max_y    2.000
+        bbox_max_x    4.000
+        eccentricity  0.791
+        """
+        from xlabelstats.regionprops import regionprops
+
+        image, mask = (None, self._array) if mask is None else (self._array, mask)
+        return regionprops(image, mask, properties, spacing=spacing, labels=labels, background=background)
+
+    def paint(self, values: Any, fill_value: Any = None) -> xr.DataArray:
+        """An image like a mask in which every pixel carries its label's value.
+
+        Parameters
+        ----------
+        values : DataArray with dim ``label``, pandas Series, or mapping from label to value
+            One number per label, or an array of them along further dims.
+        fill_value : number, optional
+            For the background and for labels without a value.  By default NaN for floats and 0 for
+            integers, whose dtype is kept; another is given room by a wider dtype where it needs one.
+
+        Returns
+        -------
+        DataArray
+            Dims ``(*extra, *mask)``, ``extra`` being the values' dims beside ``label``; lazy for dask input.
+
+        Raises
+        ------
+        TypeError
+            The values are not numbers, or of another kind.
+        ValueError
+            The values have no dim ``label`` with coordinates, repeat a label, or share a dim with the mask.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([[0, 7, 7], [2, 2, 2]], dims=("y", "x"))
+        >>> mask.labels.paint({7: 1.5, 2: 3.0}).values
+        array([[nan, 1.5, 1.5],
+               [3. , 3. , 3. ]])
+        """
+        from xlabelstats.paint import paint
+
+        return paint(self._array, values, fill_value)
+
     def to_dataframe(self, instance_key: str = LABEL) -> pd.DataFrame:
         """A result of one statistic as a wide table; see `LabelsDatasetAccessor.to_dataframe`."""
         from xlabelstats.tables import to_dataframe
@@ -359,3 +509,52 @@ class LabelsDatasetAccessor:
         from xlabelstats.tables import to_dataframe
 
         return to_dataframe(self._dataset, instance_key)
+
+
+@xr.register_dataarray_accessor("instances")
+class InstancesAccessor:
+    """Measurements of each object as a whole, reached as ``array.instances``."""
+
+    def __init__(self, array: xr.DataArray) -> None:
+        self._array = array
+
+    def radii_and_axes(self, *, units: str = "coords", labels: Labels = None, background: bool = False) -> xr.Dataset:
+        """Radii and principal axes of every label of a mask, exact for objects of any size.
+
+        Parameters
+        ----------
+        units : {"coords", "pixel"}, default "coords"
+            Lengths in the units of the coordinates, which must be evenly spaced, where there are any; or
+            in pixels.
+        labels, background
+            As in `LabelsAccessor.aggregate`.
+
+        Returns
+        -------
+        Dataset
+            ``radius`` (label, component): the standard deviation of pixel position along each
+            principal axis (divided by n - 1), largest first.  ``axis_vector`` (label, component, axis): unit
+            vectors, of which the entry of largest magnitude is positive.  A label of fewer pixels than
+            dims has radius 0 and the unit vectors of the mask's dims.  Lazy for dask input.
+
+        Raises
+        ------
+        ValueError
+            ``units`` is neither of the two, or the coordinates are not evenly spaced.
+
+        Notes
+        -----
+        Square roots of the eigenvalues, and the eigenvectors, of the sample covariance of pixel
+        positions, which blocks contribute to and merge: no window is cut.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([[7, 7, 7, 7], [7, 7, 7, 7]], dims=("y", "x"))
+        >>> mask.instances.radii_and_axes()["radius"].values.round(3)
+        array([[1.195, 0.535]])
+        """
+        from xlabelstats.geometry import radii_and_axes
+
+        return radii_and_axes(self._array, units=units, labels=labels, background=background)

@@ -64,6 +64,13 @@ def align(image: xr.DataArray, mask: xr.DataArray) -> Pair:
     return Pair(pixels, labels, other, shared)
 
 
+def share_coords(mask: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
+    """The mask with the image's coordinates along dims where it has none itself."""
+    return mask.assign_coords(
+        {dim: image[dim] for dim in mask.dims if dim in image.indexes and dim not in mask.indexes}
+    )
+
+
 def check_mask(mask: Any) -> xr.DataArray:
     """A mask of integers, bool read as one label, or a complaint."""
     if not isinstance(mask, xr.DataArray):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.runs import Runs, read_only, union
+from xlabelstats.runs import Runs, check_found, read_only, rows_of, union
 from xlabelstats.statistics import STATISTICS
 
 
@@ -130,10 +130,7 @@ def merge(tables: Sequence[Table], ids: np.ndarray | None = None) -> Table:
     count = np.zeros(ids.size, np.int64)
     records = np.empty((ids.size, tables[0].records.shape[1]), tables[0].records.dtype)
     for table in tables:
-        rows = np.searchsorted(ids, table.ids)
-        strange = table.ids[ids[np.minimum(rows, ids.size - 1)] != table.ids] if ids.size else table.ids
-        if strange.size:
-            raise RuntimeError(_changed(strange[0], "is new"))
+        rows = rows_of(table.ids, ids)
         cpu.merge(rows, table.count, *_split(table.records), count, *_split(records))
     absent = count == 0
     if absent.any():
@@ -160,8 +157,8 @@ def finish(
     requested, of which some may be absent.  Extremes are then float64, which can say so.
     """
     table = merge(tables, ids)
-    if not requested and not table.count.all():
-        raise RuntimeError(_changed(ids[table.count == 0][0], "is gone"))
+    if not requested:
+        check_found(table.count, ids)
     if not recipe.reads_image:
         return {"count": table.count}
     fields = {name: np.ascontiguousarray(table.records[name]) for name in recipe.record_dtype.names or ()}
@@ -238,10 +235,6 @@ def _no_extremes(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     extremes = np.empty(shape, dtype)
     extremes[..., :1], extremes[..., 1:] = high, low
     return extremes
-
-
-def _changed(label: Any, how: str) -> str:
-    return f"the mask has changed since it was scanned: label {label} {how}. Open it anew, so that it is scanned again"
 
 
 def _group(array: np.ndarray, codes: np.ndarray, n: int, func: str | Callable, dtype: Any) -> np.ndarray:

@@ -74,6 +74,25 @@ def union(ids: Sequence[np.ndarray]) -> np.ndarray:
     return merged[np.concatenate([[True], merged[1:] != merged[:-1]])] if merged.size else merged
 
 
+def rows_of(found: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The positions in the sorted ``ids`` of labels found in a block, which must be among them."""
+    rows = np.searchsorted(ids, found)
+    strange = found[ids[np.minimum(rows, ids.size - 1)] != found] if ids.size else found
+    if strange.size:
+        raise RuntimeError(_changed(strange[0], "is new"))
+    return rows
+
+
+def check_found(count: np.ndarray, ids: np.ndarray) -> None:
+    """Complain if a label that the scan of a mask had found has no pixels."""
+    if not count.all():
+        raise RuntimeError(_changed(ids[count == 0][0], "is gone"))
+
+
+def _changed(label: int, how: str) -> str:
+    return f"the mask has changed since it was scanned: label {label} {how}. Open it anew, so that it is scanned again"
+
+
 def read_only(array: np.ndarray) -> np.ndarray:
     """A view that cannot be written to: numba compiles for it apart from a writable array."""
     view = array.view()

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.align import LABEL, check_labels, check_mask, is_cupy, is_dask
-from xlabelstats.runs import find_runs, union
+from xlabelstats.runs import find_runs, rows_of, union
 
 T = TypeVar("T")
 
@@ -189,7 +189,7 @@ def merge_tables(tables: Sequence[LabelTable], ids: np.ndarray | None = None) ->
     columns = [[getattr(table, field.name) for field in fields(LabelTable)[1:]] for table in tables]
     merged = [np.zeros((ids.size, *column.shape[1:]), column.dtype) for column in columns[0]]
     for table, column in zip(tables, columns, strict=True):
-        cpu.merge_geometry(np.searchsorted(ids, table.ids), *column, *merged)
+        cpu.merge_geometry(rows_of(table.ids, ids), *column, *merged)
     return LabelTable(ids, *merged)
 
 

@@ -259,3 +259,83 @@ def merge_geometry(codes, n_in, low_in, high_in, origin_in, offset_in, m2_in, n,
             for j in range(ndim):
                 m2[a, i, j] += m2_in[b, i, j] + delta[i] * delta[j] * na * share
         n[a] += n_in[b]
+
+
+@_kernel
+def coordinate_sums(image, codes, starts, lengths, shape, coords, out):
+    """Add the weights and weighted coordinates of the pixels to ``out`` (code, channel, 1 + axis).
+
+    ``coords`` (axis, position) is padded to the longest axis.  An image without channels weighs
+    every pixel 1.
+    """
+    last = shape.size - 1
+    weighted = image.shape[0] > 0
+    for run in range(codes.size):
+        code, n = codes[run], lengths[run]
+        row, first = starts[run] // shape[last], starts[run] % shape[last]
+        for c in range(out.shape[1]):
+            total, along = 0.0, 0.0
+            for i in range(n):
+                w = float(image[c, starts[run] + i]) if weighted else 1.0
+                total += w
+                along += w * coords[last, first + i]
+            into = out[code, c]
+            into[0] += total
+            into[1 + last] += along
+            rest = row
+            for axis in range(last - 1, -1, -1):
+                into[1 + axis] += total * coords[axis, rest % shape[axis]]
+                rest //= shape[axis]
+
+
+@_kernel
+def position_moments(image, codes, starts, lengths, shape, origin, powers, out):
+    """Add the moments of pixel position to ``out`` (code, channel, power of axis 0, ..., flattened).
+
+    Powers go from 0 to ``powers`` - 1, at most 3, along every axis, and positions count from ``origin`` (code,
+    axis).  An image weighs the pixels; one without channels weighs every pixel 1, and a run then
+    adds up in closed form.
+    """
+    last = shape.size - 1
+    rests = powers**last
+    rest_moments = np.empty(rests)
+    sums = np.empty(4)
+    weighted = image.shape[0] > 0
+    for run in range(codes.size):
+        code, n = codes[run], lengths[run]
+        first = float(starts[run] % shape[last] - origin[code, last])
+        row = starts[run] // shape[last]
+        # Products of powers of the other axes' positions, the first axis slowest.
+        rest_moments[0] = 1.0
+        size = 1
+        for axis in range(last - 1, -1, -1):
+            position = float(row % shape[axis] - origin[code, axis])
+            row //= shape[axis]
+            factor = 1.0
+            for power in range(1, powers):
+                factor *= position
+                for i in range(size):
+                    rest_moments[power * size + i] = rest_moments[i] * factor
+            size *= powers
+        for c in range(out.shape[1]):
+            if weighted:
+                sums[:] = 0
+                for i in range(n):
+                    w = float(image[c, starts[run] + i])
+                    x = first + i
+                    sums[0] += w
+                    sums[1] += w * x
+                    if powers > 2:
+                        sums[2] += w * x * x
+                        sums[3] += w * x * x * x
+            else:
+                n1 = n * (n - 1.0) / 2
+                n2 = n1 * (2 * n - 1.0) / 3
+                sums[0] = n
+                sums[1] = n * first + n1
+                sums[2] = n * first**2 + 2 * first * n1 + n2
+                sums[3] = n * first**3 + 3 * first**2 * n1 + 3 * first * n2 + n1 * n1
+            into = out[code, c]
+            for i in range(rests):
+                for power in range(powers):
+                    into[i * powers + power] += rest_moments[i] * sums[power]

@@ -1,0 +1,204 @@
+"""Centres of mass, radii and principal axes of every label."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xlabelstats.align import LABEL, align, check_mask, is_dask, share_coords
+from xlabelstats.grid import Grid, check_units, coordinate, pixel_grid, regular_grid, units_of
+from xlabelstats.moments import weights as pixel_weights
+from xlabelstats.runs import check_found, find_runs, rows_of, union
+from xlabelstats.scan import LabelTable, Wanted, choose_labels, merge_tables, scan_block, select_rows
+
+
+def center_of_mass(
+    mask: xr.DataArray,
+    weights: xr.DataArray | None = None,
+    *,
+    units: str = "coords",
+    labels: Any = None,
+    background: bool = False,
+) -> xr.DataArray:
+    """Mean position of every label; see `LabelsAccessor.center_of_mass`."""
+    check_units(units)
+    mask = check_mask(mask)
+    wanted = choose_labels(mask, labels, background)
+    shared, pixels, image = mask.dims, mask.data, None
+    other: tuple[Hashable, ...] = ()
+    coords: dict[Any, Any] = {}
+    if weights is not None:
+        pair = align(weights, mask)
+        mask = share_coords(mask, weights)
+        shared, other, pixels, image = pair.shared, pair.other, pair.mask, pair.image
+        coords = {name: coord for name, coord in weights.coords.items() if set(coord.dims) <= set(other)}
+    positions = _positions(mask.transpose(*shared), units)
+    values = _mean_positions(pixels, image, positions, wanted)
+    result = xr.DataArray(
+        values,
+        dims=(LABEL, *other, "axis"),
+        coords={**coords, LABEL: wanted.ids, "axis": [str(dim) for dim in shared]},
+        name="center_of_mass",
+        attrs={"long_name": "centre of mass" + ("" if weights is None else f" of {weights.name or 'image'}")},
+    )
+    named = "pixel" if units == "pixel" else units_of(mask)
+    if named:
+        result.attrs["units"] = named
+    result = result.sel(axis=[str(dim) for dim in mask.dims])
+    return wanted.in_order(result.to_dataset(name="values"))["values"].rename("center_of_mass")
+
+
+def radii_and_axes(
+    mask: xr.DataArray, *, units: str = "coords", labels: Any = None, background: bool = False
+) -> xr.Dataset:
+    """Radii and principal axes of every label; see `InstancesAccessor.radii_and_axes`."""
+    check_units(units)
+    mask = check_mask(mask)
+    grid = pixel_grid(mask.ndim) if units == "pixel" else regular_grid(mask, "ask for units='pixel'")
+    wanted = choose_labels(mask, labels, background)
+    settle = partial(_principal, grid=grid, requested=wanted.requested)
+    options: dict[str, Any] = {"background": wanted.background, "only": wanted.only}
+    ndim = mask.ndim
+    if is_dask(mask.data):
+        from xlabelstats.blocks import Column, columns_of, map_blocks
+
+        columns = {
+            "radius": Column(np.float64, per_other=False, shape=(ndim,)),
+            "axis_vector": Column(np.float64, per_other=False, shape=(ndim, ndim)),
+        }
+        tables = map_blocks(scan_block, mask.data, **options)
+        arrays = columns_of(tables, wanted.ids, ndim, merge_tables, select_rows, settle, columns)
+    else:
+        arrays = settle([scan_block(np.asarray(mask.data), (0,) * ndim, **options)], (), wanted.ids)
+    about = {"long_name": "standard deviation of position along a principal axis", **grid.units_of(1)}
+    result = xr.Dataset(
+        {
+            "radius": ((LABEL, "component"), arrays["radius"], about),
+            "axis_vector": ((LABEL, "component", "axis"), arrays["axis_vector"], {"long_name": "principal axis"}),
+        },
+        coords={LABEL: wanted.ids, "axis": [str(dim) for dim in mask.dims]},
+    )
+    return wanted.in_order(result)
+
+
+def _principal(
+    tables: Sequence[LabelTable], other: tuple[int, ...], ids: np.ndarray, *, grid: Grid, requested: bool
+) -> dict[str, np.ndarray]:
+    """Square roots of the eigenvalues of the sample covariance, largest first, and its eigenvectors.
+
+    An eigenvector's sign is free: its entry of largest magnitude is made positive.
+    """
+    table = merge_tables(tables, ids)
+    if not requested:
+        check_found(table.count, ids)
+    ndim = table.low.shape[1]
+    few = table.count < ndim
+    covariance = table.m2 / np.maximum(table.count - 1, 1)[:, None, None] * np.outer(grid.step, grid.step)
+    values, vectors = np.linalg.eigh(covariance)
+    radius = np.sqrt(np.clip(values[:, ::-1], 0, None))
+    axes = np.swapaxes(vectors, 1, 2)[:, ::-1]
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=2)[..., None], axis=2)
+    axes = axes * np.where(largest < 0, -1.0, 1.0)
+    radius[few], axes[few] = 0, np.eye(ndim)
+    radius[table.count == 0], axes[table.count == 0] = np.nan, np.nan
+    return {"radius": radius, "axis_vector": np.ascontiguousarray(axes)}
+
+
+@dataclass(frozen=True)
+class WeightTable:
+    """Labels with their pixels and, per channel, their weight and weighted coordinates (label, channel, 1 + axis)."""
+
+    ids: np.ndarray
+    count: np.ndarray
+    sums: np.ndarray
+
+    def __sizeof__(self) -> int:
+        return self.ids.nbytes + self.count.nbytes + self.sums.nbytes
+
+
+def _positions(mask: xr.DataArray, units: str) -> list[np.ndarray]:
+    """The position of every pixel along every axis."""
+    found = {dim: coordinate(mask, dim) if units == "coords" else None for dim in mask.dims}
+    return [np.arange(mask.sizes[dim], dtype=np.float64) if p is None else p for dim, p in found.items()]
+
+
+def _mean_positions(mask: Any, image: Any, positions: list[np.ndarray], wanted: Wanted) -> Any:
+    # Positions are summed from the middle of each axis, so that a far origin costs no precision.
+    middle = np.array([p[p.size // 2] if p.size else 0.0 for p in positions])
+    coords = np.zeros((len(positions), max(mask.shape)))
+    for row, position, centre in zip(coords, positions, middle, strict=True):
+        row[: position.size] = position - centre
+    options: dict[str, Any] = {"coords": coords, "background": wanted.background, "only": wanted.only}
+    settle = partial(_settle_means, middle=middle, requested=wanted.requested, weighted=image is not None)
+    if not is_dask(mask):
+        table = _weight_block(np.asarray(mask), (0,) * mask.ndim, *(() if image is None else (image,)), **options)
+        return settle([table], () if image is None else image.shape[: image.ndim - mask.ndim], wanted.ids)["mean"]
+
+    from xlabelstats.blocks import Column, columns_of, map_blocks
+
+    tables = map_blocks(_weight_block, mask, image, **options)
+    columns = {"mean": Column(np.float64, image is not None, (mask.ndim,))}
+    return columns_of(tables, wanted.ids, mask.ndim, _merge_weights, _select_weights, settle, columns)["mean"]
+
+
+def _weight_block(
+    mask: np.ndarray,
+    offset: Sequence[int],
+    image: np.ndarray | None = None,
+    *,
+    coords: np.ndarray,
+    background: bool,
+    only: np.ndarray | None,
+) -> WeightTable:
+    from xlabelstats.kernels import cpu
+
+    runs = find_runs(mask, background=background, only=only)
+    here = np.zeros((mask.ndim, max(mask.shape)))
+    for row, whole, start, size in zip(here, coords, offset, mask.shape, strict=True):
+        row[:size] = whole[start : start + size]
+    pixels = pixel_weights(image, mask)
+    sums = np.zeros((runs.ids.size, 1 if image is None else len(pixels), 1 + mask.ndim))
+    shape = np.array(mask.shape, np.int64)
+    cpu.coordinate_sums(pixels, runs.codes, runs.starts, runs.lengths, shape, here, sums)
+    count = np.bincount(runs.codes, weights=runs.lengths, minlength=runs.ids.size).astype(np.int64)
+    return WeightTable(runs.ids, count, sums)
+
+
+def _merge_weights(tables: Sequence[WeightTable], ids: np.ndarray | None = None) -> WeightTable:
+    if ids is None:
+        ids = union([table.ids for table in tables])
+    count = np.zeros(ids.size, np.int64)
+    sums = np.zeros((ids.size, *tables[0].sums.shape[1:]))
+    for table in tables:
+        rows = rows_of(table.ids, ids)
+        count[rows] += table.count
+        sums[rows] += table.sums
+    return WeightTable(ids, count, sums)
+
+
+def _select_weights(table: WeightTable, low: int | None, high: int | None) -> WeightTable:
+    first = 0 if low is None else np.searchsorted(table.ids, low)
+    last = None if high is None else np.searchsorted(table.ids, high)
+    return WeightTable(table.ids[first:last], table.count[first:last], table.sums[first:last])
+
+
+def _settle_means(
+    tables: Sequence[WeightTable],
+    other: tuple[int, ...],
+    ids: np.ndarray,
+    *,
+    middle: np.ndarray,
+    requested: bool,
+    weighted: bool,
+) -> dict[str, np.ndarray]:
+    table = _merge_weights(tables, ids)
+    if not requested:
+        check_found(table.count, ids)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = middle + table.sums[..., 1:] / table.sums[..., :1]
+    return {"mean": mean.reshape(ids.size, *(other if weighted else ()), middle.size)}

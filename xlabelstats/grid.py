@@ -1,0 +1,105 @@
+"""Where pixels lie: spacing, origin and units of a mask's grid, from its coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xlabelstats.align import ROUNDING
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A regular grid: the coordinate of pixel ``i`` along an axis is ``origin + i * step``.
+
+    Attributes
+    ----------
+    origin, step : array (axis,)
+        In coordinate units; 0 and 1 where there are no coordinates.
+    units : str
+        The units of the coordinates if all axes agree; "pixel" without coordinates, else "".
+    """
+
+    origin: np.ndarray
+    step: np.ndarray
+    units: str
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """Distance between neighbouring pixels along each axis."""
+        return np.abs(self.step)
+
+    def units_of(self, power: int) -> dict[str, str]:
+        """Attributes for a quantity in the given power of the units, none for a number without."""
+        if not self.units or power == 0:
+            return {}
+        return {"units": self.units if power == 1 else f"{self.units}**{power}"}
+
+
+def pixel_grid(ndim: int) -> Grid:
+    """The grid of pixel indices."""
+    return Grid(np.zeros(ndim), np.ones(ndim), "pixel")
+
+
+def regular_grid(mask: xr.DataArray, advice: str) -> Grid:
+    """The grid of a mask, whose coordinates must be evenly spaced; ``advice`` says what to do if not."""
+    origin, step = np.zeros(mask.ndim), np.ones(mask.ndim)
+    for axis, dim in enumerate(mask.dims):
+        values = coordinate(mask, dim)
+        if values is None:
+            continue
+        origin[axis] = values[0] if values.size else 0.0
+        if values.size > 1:
+            step[axis] = (values[-1] - values[0]) / (values.size - 1)
+            off = np.abs(values - (values[0] + step[axis] * np.arange(values.size)))
+            if step[axis] == 0 or off.max() > ROUNDING * abs(step[axis]):
+                raise ValueError(f"the coordinates along {dim!r} are not evenly spaced; {advice}")
+    return Grid(origin, step, units_of(mask))
+
+
+def given_grid(mask: xr.DataArray, spacing: Any) -> Grid:
+    """The grid of pixel indices times a spacing that the user gave: a number, one per dim, or a mapping."""
+    if isinstance(spacing, dict):
+        unknown = [dim for dim in spacing if dim not in mask.dims]
+        if unknown:
+            raise ValueError(f"spacing is given for {unknown[0]!r}, but the mask has the dims {tuple(mask.dims)}")
+        spacing = [spacing.get(dim, 1.0) for dim in mask.dims]
+    try:
+        step = np.broadcast_to(np.asarray(spacing, np.float64), mask.ndim)
+    except ValueError:
+        raise ValueError(
+            f"spacing is one number or one per dim of the mask {tuple(mask.dims)}, not {spacing!r}"
+        ) from None
+    if not (np.isfinite(step) & (step > 0)).all():
+        raise ValueError(f"spacing is positive, not {spacing!r}")
+    return Grid(np.zeros(mask.ndim), step, "")
+
+
+def coordinate(mask: xr.DataArray, dim: Hashable) -> np.ndarray | None:
+    """The coordinate of a dim as float64, None where there is none."""
+    if dim not in mask.indexes:
+        return None
+    values = np.asarray(mask.indexes[dim])
+    if values.dtype.kind not in "iuf":
+        raise ValueError(
+            f"the coordinate {dim!r} holds {values.dtype}, not numbers, so there are no positions in its units; "
+            f"ask for units='pixel', or drop it with .drop_vars({dim!r})"
+        )
+    return values.astype(np.float64)
+
+
+def units_of(mask: xr.DataArray) -> str:
+    """The units that the coordinates of all dims share."""
+    dims: Sequence[Hashable] = mask.dims
+    found = {mask[dim].attrs.get("units", "") if dim in mask.coords else "pixel" for dim in dims}
+    return str(found.pop()) if len(found) == 1 else ""
+
+
+def check_units(units: str) -> None:
+    """Complain about a value of ``units`` other than the two there are."""
+    if units not in ("coords", "pixel"):
+        raise ValueError(f"units is 'coords' or 'pixel', not {units!r}")

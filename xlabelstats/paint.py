@@ -1,0 +1,116 @@
+"""From numbers per label back to pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xlabelstats.align import LABEL, check_labels, check_mask, is_dask
+from xlabelstats.runs import find_runs
+
+
+def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArray:
+    """An image in which every pixel carries its label's value; see `LabelsAccessor.paint`."""
+    mask = check_mask(mask)
+    table = _as_table(values)
+    clash = [dim for dim in table.dims if dim in mask.dims]
+    if clash:
+        raise ValueError(f"the values and the mask both have a dim {clash[0]!r}; rename it in the values")
+    ids = check_labels(np.asarray(table[LABEL]), mask.dtype)
+    table = table.isel({LABEL: np.argsort(ids, kind="stable")})
+    ids = np.sort(ids)
+    fill, dtype = _fill(fill_value, table.dtype)
+    extra = table.dims[1:]
+    if is_dask(mask.data) or is_dask(table.data):
+        painted = _paint_blocks(mask, table, ids, fill, dtype)
+    else:
+        painted = _paint_block(np.asarray(mask.data), table.to_numpy(), ids, fill=fill, dtype=dtype)
+    coords = {
+        name: coord
+        for source in (table, mask)
+        for name, coord in source.coords.items()
+        if set(coord.dims) <= {*extra, *mask.dims}
+    }
+    # Left to itself, xarray would name the image after the dask array.
+    return xr.DataArray(painted, dims=(*extra, *mask.dims), coords=coords, attrs=table.attrs).rename(table.name)
+
+
+def _as_table(values: Any) -> xr.DataArray:
+    """The values as a DataArray (label, *extra) with unique integer labels."""
+    import pandas as pd
+
+    if isinstance(values, Mapping) and not isinstance(values, xr.Dataset | xr.DataArray):
+        values = pd.Series(values) if values else pd.Series([], index=pd.Index([], dtype=np.int64), dtype=np.float64)
+    if isinstance(values, pd.Series):
+        values = xr.DataArray(values.to_numpy(), dims=LABEL, coords={LABEL: values.index.to_numpy()}, name=values.name)
+    if not isinstance(values, xr.DataArray):
+        raise TypeError(
+            f"values are a DataArray with the dim {LABEL!r}, a pandas Series or a mapping from label to value, "
+            f"not {type(values).__name__}"
+        )
+    if LABEL not in values.dims or LABEL not in values.coords:
+        raise ValueError(f"the values have no dim {LABEL!r} with the labels as coordinate; they have {values.dims}")
+    if values.dtype.kind not in "biufc":
+        raise TypeError(f"values to paint are numbers, not {values.dtype}; give each category a number")
+    return values.transpose(LABEL, ...)
+
+
+def _fill(fill_value: Any, dtype: np.dtype) -> tuple[Any, np.dtype]:
+    """The value of pixels without one, and a dtype that holds it and the values."""
+    if fill_value is None:
+        return (np.nan if dtype.kind in "fc" else 0), dtype
+    if np.ndim(fill_value) or np.asarray(fill_value).dtype.kind not in "biufc":
+        raise TypeError(f"fill_value is a number, not {fill_value!r}")
+    filled = np.asarray(fill_value)
+    if dtype.kind in "biu" and filled.dtype.kind in "biu":
+        fits = dtype.kind != "b" and np.iinfo(dtype).min <= int(filled) <= np.iinfo(dtype).max
+        return fill_value, dtype if fits or filled.dtype == dtype else np.result_type(dtype, filled.dtype)
+    return fill_value, np.result_type(dtype, filled.dtype if dtype.kind in "biu" else dtype)
+
+
+def _paint_block(mask: np.ndarray, values: np.ndarray, ids: np.ndarray, *, fill: Any, dtype: np.dtype) -> np.ndarray:
+    """Paint one block; ``values`` are (label, *extra), the block becomes (*extra, *mask)."""
+    runs = find_runs(mask, background=True)
+    found = runs.ids.astype(ids.dtype)
+    rows = np.searchsorted(ids, found)
+    held = ids[np.minimum(rows, ids.size - 1)] == found if ids.size else np.zeros(found.size, bool)
+    of_label = np.full((runs.ids.size, *values.shape[1:]), fill, dtype)
+    of_label[held] = values[rows[held]]
+    # The runs cover the block from its first pixel to its last.
+    painted = np.repeat(np.moveaxis(of_label, 0, -1)[..., runs.codes], runs.lengths, axis=-1)
+    return painted.reshape(*values.shape[1:], *mask.shape)
+
+
+def _paint_blocks(mask: xr.DataArray, table: xr.DataArray, ids: np.ndarray, fill: Any, dtype: np.dtype) -> Any:
+    """Paint lazily.  The values are one array that all tasks refer to."""
+    import dask.array as da
+
+    pixels = mask.data if is_dask(mask.data) else da.from_array(np.asarray(mask.data), name=False)
+    values = table.data if is_dask(table.data) else da.from_array(table.to_numpy(), chunks=-1)
+    values = values.rechunk(-1)
+    ndim, extra = mask.ndim, table.ndim - 1
+    shared = tuple(range(ndim))
+    others = tuple(range(ndim, ndim + extra))
+    label = ndim + extra
+    return da.blockwise(
+        _paint_task,
+        (*others, *shared),
+        pixels,
+        shared,
+        values,
+        (label, *others),
+        da.from_array(ids, chunks=-1),
+        (label,),
+        fill=fill,
+        to=dtype,
+        concatenate=True,
+        align_arrays=False,
+        meta=np.empty((0,) * (ndim + extra), dtype),
+    )
+
+
+def _paint_task(mask: np.ndarray, values: np.ndarray, ids: np.ndarray, *, fill: Any, to: np.dtype) -> np.ndarray:
+    return _paint_block(mask, values, ids, fill=fill, dtype=to)

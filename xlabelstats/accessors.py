@@ -84,7 +84,7 @@ class LabelsAccessor:
 
         Notes
         -----
-        The statistics are
+        The statistics are:
 
         {statistics}
 
@@ -233,8 +233,8 @@ class LabelsAccessor:
         Returns
         -------
         Dataset
-            ``count`` (label,) int64; ``bbox_min`` and ``bbox_max`` (label, axis) int64, half-open;
-            ``centroid`` (label, axis) and ``covariance`` (label, axis, axis_), divided by the count.
+            ``count`` ``(label,)`` int64; ``bbox_min`` and ``bbox_max`` ``(label, axis)`` int64, half-open;
+            ``centroid`` ``(label, axis)``; ``covariance`` ``(label, axis, axis_)``, divided by the count.
             In pixels; ``axis`` holds the mask's dims.  Computed at once, also for a dask mask, and
             remembered for as long as that mask's array is in use (see `xlabelstats.clear_cache`).
 
@@ -532,8 +532,8 @@ class InstancesAccessor:
         Returns
         -------
         Dataset
-            ``radius`` (label, component): the standard deviation of pixel position along each
-            principal axis (divided by n - 1), largest first.  ``axis_vector`` (label, component, axis): unit
+            ``radius`` ``(label, component)``: the standard deviation of pixel position along each
+            principal axis (divided by n - 1), largest first.  ``axis_vector`` ``(label, component, axis)``: unit
             vectors, of which the entry of largest magnitude is positive.  A label of fewer pixels than
             dims has radius 0 and the unit vectors of the mask's dims.  Lazy for dask input.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Any
 
 OPTIONS: dict[str, Any] = {"progress": False}
@@ -76,7 +77,12 @@ def _apply(options: dict[str, Any]) -> None:
     global _bar
     OPTIONS.update(options)
     if OPTIONS["progress"] and _bar is None:
-        from tqdm.dask import TqdmCallback
+        from tqdm import TqdmWarning
+
+        with warnings.catch_warnings():
+            # In a notebook without ipywidgets tqdm says so and falls back to text, which is fine.
+            warnings.simplefilter("ignore", TqdmWarning)
+            from tqdm.dask import TqdmCallback
 
         _bar = TqdmCallback(desc="xlabelstats")
         _bar.register()

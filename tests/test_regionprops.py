@@ -205,7 +205,8 @@ class TestResult:
         assert result["axis"].values.tolist() == ["z", "y", "x"]
         for name, variable in result.items():
             assert variable.dtype == (np.int64 if name in ("num_pixels", "bbox") else np.float64), name
-            assert variable.attrs["long_name"]
+            assert variable.attrs["long_name"] == name.replace("_", " ")
+            assert variable.attrs["description"] == PROPERTIES[name].summary
 
     def test_default_and_label(self):
         mask = xr.DataArray(np.ones((2, 3), int), dims=("y", "x"))

@@ -233,14 +233,14 @@ def regionprops(
         spec = PROPERTIES[name]
         power = ndim if spec.power == -1 else spec.power
         attrs = {"units": "pixel"} if spec.pixels else grid.units_of(power)
-        variables[name] = (dims[name], values, {"long_name": spec.summary, **attrs})
+        variables[name] = (dims[name], values, {**_about(name), **attrs})
     axes = [str(dim) for dim in mask.dims]
     used = {dim for name in arrays for dim in dims[name]}
     coords |= {dim: axes for dim in ("axis", "axis_") if dim in used}
     coords |= {"bound": ["min", "max"]} if "bound" in used else {}
     result = wanted.in_order(xr.Dataset(variables, coords={**coords, LABEL: wanted.ids}))
     for name, values in statistics.items():
-        result[name] = values.assign_attrs(long_name=PROPERTIES[name].summary)
+        result[name] = values.assign_attrs(_about(name))
     return result[list(names)]
 
 
@@ -269,6 +269,10 @@ def check_properties(properties: str | Iterable[str], mask: xr.DataArray, with_i
     if lacking:
         raise ValueError(f"{lacking[0]} needs an image: image.labels.regionprops(mask, properties=...)")
     return names
+
+
+def _about(name: str) -> dict[str, str]:
+    return {"long_name": name.replace("_", " "), "description": PROPERTIES[name].summary}
 
 
 def _dims(name: str, mask: xr.DataArray) -> tuple[str, ...]:

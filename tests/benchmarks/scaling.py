@@ -5,6 +5,8 @@ the system when it is done.  Prints the figures and their limits; exits 1 when o
 
     aggregate   all eight statistics of 4 x 16384 x 16384 uint16 with 345,000 labels: memory,
                 tasks, growth from 8192 to 16384, and ten times the labels in the same pixels
+    scan        the label table of a 256 x 2048 x 2048 mask in 64 x 512 x 512 chunks: memory; and ids
+                near 2**62 beside small ones
     start       what importing the package and its first call add
 """
 
@@ -100,6 +102,36 @@ def measure_aggregate(path: str) -> dict[str, float]:
     }
 
 
+def scan(folder: Path) -> Iterator[Figure]:
+    """The label table of a volume."""
+    volume = make(folder / "volume.zarr", (256, 2048, 2048), (64, 512, 512))
+    plain, far = child("scan", volume, 0), child("scan", volume, 2**62)
+    print(f"  {plain['labels']:.0f} labels in {plain['seconds']:.2f} s")
+    yield "peak memory, 256 x 2048 x 2048", plain["peak"], "GiB", 1
+    yield "peak memory, ids near 2**62", far["peak"], "GiB", 1
+    yield "time for ids near 2**62 over small int64 ones", far["seconds"] / plain["seconds"], "", 1.25
+
+
+def measure_scan(path: str, shift: str) -> dict[str, float]:
+    """Scan a stored mask, as int64 with its ids moved up."""
+    import dask.array as da
+    import xarray as xr
+
+    import xlabelstats  # noqa: F401
+
+    def run() -> xr.Dataset:
+        mask = da.from_zarr(path, component="mask").astype("i8")
+        mask = mask.map_blocks(lambda block: block + int(shift) * (block != 0), dtype="i8")
+        return xr.DataArray(mask, dims=("z", "y", "x")).labels.scan()
+
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        table = run()
+        times.append(time.perf_counter() - start)
+    return {"seconds": min(times), "peak": peak(), "labels": table.sizes["label"]}
+
+
 def start(folder: Path) -> Iterator[Figure]:
     """Importing, and the first call of a process whose kernels are compiled already."""
 
@@ -126,8 +158,8 @@ def start(folder: Path) -> Iterator[Figure]:
     yield "first call over the second, kernels compiled", median(call), "s", 2
 
 
-BENCHMARKS = {"aggregate": aggregate, "start": start}
-CHILDREN = {"aggregate": measure_aggregate}
+BENCHMARKS = {"aggregate": aggregate, "scan": scan, "start": start}
+CHILDREN = {"aggregate": measure_aggregate, "scan": measure_scan}
 
 
 def main() -> None:

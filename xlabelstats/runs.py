@@ -42,19 +42,8 @@ def find_runs(mask: np.ndarray, *, background: bool = False, only: np.ndarray | 
     """
     import pandas as pd
 
-    from xlabelstats.kernels import cpu
-
-    # Runs ask only which pixels are equal, so one compiled loop serves signed and unsigned masks.
-    dtype = np.dtype(f"u{mask.dtype.itemsize}")
-    rows = np.ascontiguousarray(mask).view(dtype).reshape(-1, max(mask.shape[-1], 1))
-    rows = read_only(rows)
-    n = cpu.count_runs(rows, background) if rows.size else 0
-    values = np.empty(n, dtype)
-    index = np.int32 if mask.size < 2**31 else np.int64
-    starts, lengths = np.empty(n, index), np.empty(n, index)
-    if n:
-        cpu.find_runs(rows, background, values, starts, lengths)
-    labels = values.view(mask.dtype).astype(mask.dtype.newbyteorder("="), copy=False)
+    labels, starts, lengths = _runs(mask, background, placed=True)
+    index = starts.dtype
     found, ids = pd.factorize(labels)
     order = np.argsort(ids)
     rank = np.empty(ids.size, index)
@@ -66,6 +55,30 @@ def find_runs(mask: np.ndarray, *, background: bool = False, only: np.ndarray | 
         codes, starts, lengths = (np.cumsum(kept) - 1).astype(index)[codes[held]], starts[held], lengths[held]
         ids = ids[kept]
     return Runs(ids, codes, starts, lengths, mask.shape)
+
+
+def find_labels(mask: np.ndarray, *, background: bool = False) -> np.ndarray:
+    """The labels of a mask block, sorted: those of its runs, in less time than it takes to place these."""
+    import pandas as pd
+
+    return np.sort(pd.unique(_runs(mask, background, placed=False)[0]))
+
+
+def _runs(mask: np.ndarray, background: bool, *, placed: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The label, first pixel and length of every run of a block; the latter two empty unless ``placed``."""
+    from xlabelstats.kernels import cpu
+
+    # Runs ask only which pixels are equal, so one compiled loop serves signed and unsigned masks.
+    dtype = np.dtype(f"u{mask.dtype.itemsize}")
+    rows = np.ascontiguousarray(mask).view(dtype).reshape(-1, max(mask.shape[-1], 1))
+    rows = read_only(rows)
+    index = np.int32 if mask.size < 2**31 else np.int64
+    n = cpu.count_runs(rows, background) if rows.size else 0
+    values = np.empty(n, dtype)
+    starts, lengths = (np.empty(n if placed else 0, index) for _ in range(2))
+    if n:
+        cpu.find_runs(rows, background, values, starts, lengths)
+    return values.view(mask.dtype).astype(mask.dtype.newbyteorder("="), copy=False), starts, lengths
 
 
 def union(ids: Sequence[np.ndarray]) -> np.ndarray:

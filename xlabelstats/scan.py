@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.align import LABEL, check_labels, check_mask, is_cupy, is_dask
-from xlabelstats.runs import find_runs, rows_of, union
+from xlabelstats.runs import find_labels, find_runs, rows_of, union
 
 T = TypeVar("T")
 
@@ -200,7 +200,7 @@ def _host_array(mask: xr.DataArray) -> Any:
 
 
 def _ids_of_block(mask: np.ndarray, offset: Sequence[int], background: bool) -> np.ndarray:
-    return find_runs(mask, background=background).ids
+    return find_labels(mask, background=background)
 
 
 def select_rows(table: LabelTable, low: Any, high: Any) -> LabelTable:

@@ -34,8 +34,12 @@ def count_runs(mask, background):
 
 @_kernel
 def find_runs(mask, background, labels, starts, lengths):
-    """Fill the label, the first pixel (of the flattened mask) and the length of every run."""
+    """Fill the label, the first pixel (of the flattened mask) and the length of every run.
+
+    Without room for starts and lengths the labels are all that is kept.
+    """
     rows, width = mask.shape
+    placing = starts.size > 0
     run = 0
     for row in range(rows):
         line = mask[row]
@@ -48,8 +52,9 @@ def find_runs(mask, background, labels, starts, lengths):
                 i += 1
             if background or label != 0:
                 labels[run] = label
-                starts[run] = row * width + first
-                lengths[run] = i - first
+                if placing:
+                    starts[run] = row * width + first
+                    lengths[run] = i - first
                 run += 1
 
 

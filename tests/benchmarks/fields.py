@@ -31,13 +31,20 @@ def cells(low: tuple[int, ...], high: tuple[int, ...], pitch: float, ids: np.nda
 
 
 def write(
-    path: Path, shape: tuple[int, ...], chunk: tuple[int, ...], pitch: float, channels: int, seed: int = 0
+    path: Path,
+    shape: tuple[int, ...],
+    chunk: tuple[int, ...],
+    pitch: float,
+    channels: int,
+    ordered: bool = False,
+    seed: int = 0,
 ) -> None:
     """Write ``mask`` (shape) and, with channels, ``image`` (channels, *shape) as uint16."""
     rng = np.random.default_rng(seed)
     grid = tuple(int(np.ceil(n / pitch)) for n in shape)
     n = int(np.prod(grid))
-    ids = (rng.permutation(int(n * 1.3))[:n] + 1).reshape(grid)
+    ids = rng.permutation(int(n * 1.3))[:n] + 1
+    ids = (np.sort(ids) if ordered else ids).reshape(grid)
     group = zarr.create_group(path, overwrite=True)
     mask = group.create_array("mask", shape=shape, chunks=chunk, dtype="i4")
     if channels:
@@ -60,5 +67,6 @@ if __name__ == "__main__":
     parser.add_argument("--chunk", type=int, nargs="+", required=True)
     parser.add_argument("--pitch", type=float, default=28)
     parser.add_argument("--channels", type=int, default=0)
+    parser.add_argument("--ordered", action="store_true", help="ids in the order of position, not shuffled")
     args = parser.parse_args()
-    write(args.path, tuple(args.shape), tuple(args.chunk), args.pitch, args.channels)
+    write(args.path, tuple(args.shape), tuple(args.chunk), args.pitch, args.channels, args.ordered)

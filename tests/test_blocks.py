@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 
 import dask
+import dask.array as da
+import numpy as np
 import pytest
+import xarray as xr
 
 from xlabelstats.blocks import FAN_IN, label_chunks, merge_by_range
 
@@ -43,3 +46,22 @@ def test_label_chunks_are_equal_but_for_the_last(n):
     chunks = label_chunks(n)
     assert sum(chunks) == n
     assert set(chunks[:-1]) <= {2**16}
+
+
+def test_arrays_that_every_task_needs_are_held_once():
+    import cloudpickle
+
+    labels = np.arange(1, 20_001)
+    mask = xr.DataArray(da.ones((64, 64), dtype=int, chunks=4), dims=("y", "x"))
+    image = xr.DataArray(da.ones((64, 64), chunks=4), dims=("y", "x"))
+    for result in (
+        image.labels.aggregate(mask, labels=labels),
+        image.labels.regionprops(mask, ("area", "moments", "centroid_weighted"), labels=labels),
+        mask.labels.center_of_mass(image, labels=labels),
+        mask.instances.radii_and_axes(labels=labels),
+        mask.labels.paint(dict.fromkeys(labels.tolist(), 1.0)),
+    ):
+        tasks = dict(result.__dask_graph__()).values()
+        sizes = sorted(len(cloudpickle.dumps(task)) for task in tasks)
+        # Two per pass: the labels a block keeps, and those of the result.
+        assert sum(size > 50_000 for size in sizes) <= 8

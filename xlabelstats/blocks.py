@@ -108,7 +108,8 @@ def map_blocks(function: Callable[..., Any], mask: Any, image: Any = None, **opt
     """A dask array with an object, ``function(mask, offset)``, in place of every block of a mask.
 
     ``offset`` is the position of the block's first pixel.  With an image (*other, *shared) it is
-    ``function(mask, offset, image)`` for every block of the image.
+    ``function(mask, offset, image)`` for every block of the image.  Options that are arrays are held
+    by the graph once, and all tasks refer to them.
     """
     import dask.array as da
     from dask.base import tokenize
@@ -118,15 +119,20 @@ def map_blocks(function: Callable[..., Any], mask: Any, image: Any = None, **opt
     other = whole.ndim - mask.ndim
     name = f"{function.__name__}-{tokenize(mask, image, function, options)}"
     starts = [np.cumsum((0, *chunks)).tolist() for chunks in mask.chunks]
-    call = partial(function, **options)
-    graph: Graph = {}
+    held = {option: (f"{option}-{name}", 0) for option, value in options.items() if isinstance(value, np.ndarray)}
+    call = partial(function, **{option: value for option, value in options.items() if option not in held})
+    graph: Graph = {key: options[option] for option, key in held.items()}
     for index in np.ndindex(*whole.numblocks):
         shared = index[other:]
         offset = tuple(start[i] for start, i in zip(starts, shared, strict=True))
-        blocks = ((mask.name, *shared), offset) + (() if image is None else ((image.name, *index),))
-        graph[(name, *index)] = (call, *blocks)
+        blocks = [(mask.name, *shared), offset] + ([] if image is None else [(image.name, *index)])
+        graph[(name, *index)] = (_call, call, blocks, list(held), list(held.values()))
     layers = HighLevelGraph.from_collections(name, graph, dependencies=[mask] if image is None else [mask, image])
     return da.Array(layers, name, whole.chunks, meta=np.empty((0,) * whole.ndim, object))
+
+
+def _call(function: Callable[..., T], blocks: list[Any], options: list[str], arrays: list[np.ndarray]) -> T:
+    return function(*blocks, **dict(zip(options, arrays, strict=True)))
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,11 @@ class TestMask:
             "Rename dims with .rename, or drop one of length 1 from the mask with .squeeze"
         )
 
+    def test_image_and_mask_swapped(self):
+        assert "or are the two swapped? It is image.labels...(mask)" in complaint(
+            ValueError, mask(), image().astype(int)
+        )
+
     def test_sizes_differ(self):
         assert complaint(ValueError, image(), mask(y=5, x=6)) == (
             "image and mask differ in size: 'y' is 4 in the image and 5 in the mask. Bring both to the same grid first"
@@ -94,15 +99,16 @@ class TestCoords:
         a = image(y=4, x=6).assign_coords(y=[0.0, 0.5, 1.0, 1.5])
         b = mask().assign_coords(y=[0.0, 0.5, 1.01, 1.5])
         assert complaint(ValueError, a, b) == (
-            "the coordinates of image and mask differ along 'y', first at index 2: np.float64(1.0) in the image, "
-            "np.float64(1.01) in the mask. If the pixels do match, drop one side's coordinates with "
-            "mask.drop_vars('y'); if not, bring them together with xr.align or mask.reindex_like"
+            "the coordinates of image and mask differ along 'y', first at index 2: 1.0 in the image, 1.01 in the mask. "
+            "If the pixels do match, drop one side's coordinates: mask.drop_vars('y'). If not, bring the mask to the "
+            "image's pixels: mask.reindex_like(image, method='nearest', fill_value=0), with tolerance= for how far a "
+            "pixel may be"
         )
 
     def test_names_as_coords(self):
         a = image(y=4, x=2).assign_coords(x=["a", "b"])
         b = mask(y=4, x=2).assign_coords(x=["a", "c"])
-        assert "first at index 1: 'b' in the image, 'c' in the mask" in complaint(ValueError, a, b)
+        assert "first at index 1: b in the image, c in the mask" in complaint(ValueError, a, b)
 
     def test_reversed_coords_differ(self):
         a, b = image(x=3).assign_coords(x=[0, 1, 2]), mask(x=3).assign_coords(x=[2, 1, 0])
@@ -159,7 +165,14 @@ class TestKindsOfArray:
 class TestArguments:
     def test_unknown_statistic(self):
         assert complaint(ValueError, image(), mask(), ["mean", "median"]) == (
-            "unknown statistic 'median'; there are: count, sum, mean, var, skew, kurtosis, min, max, std, valid"
+            "unknown statistic 'median', did you mean 'mean'? "
+            "There are: count, sum, mean, var, skew, kurtosis, min, max, std, valid"
+        )
+
+    def test_statistics_that_are_no_names(self):
+        assert complaint(TypeError, image(), mask(), mask()) == "a statistic is a name, not DataArray"
+        assert complaint(TypeError, image(), mask(), 3) == (
+            "a statistic is a name, or several are a sequence of names, not int"
         )
 
     def test_no_statistic(self):

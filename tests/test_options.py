@@ -55,7 +55,7 @@ def test_nested_blocks_restore_what_was_set():
 
 
 def test_unknown_options_and_values_are_errors():
-    with pytest.raises(ValueError, match="unknown option 'progres'; there are: progress"):
+    with pytest.raises(ValueError, match="unknown option 'progres', did you mean 'progress'\\? There are: progress"):
         xlabelstats.set_options(progres=True)
     with pytest.raises(ValueError, match="progress is True or False, not 'yes'"):
         xlabelstats.set_options(progress="yes")

@@ -55,10 +55,11 @@ def test_every_public_name_exists():
     assert all(hasattr(xlabelstats, name) for name in xlabelstats.__all__)
 
 
-def test_every_statistic_is_described_in_the_docstring():
+def test_every_statistic_and_property_is_described_in_its_docstring():
+    from xlabelstats.regionprops import PROPERTIES
     from xlabelstats.statistics import STATISTICS
 
-    text = xlabelstats.LabelsAccessor.aggregate.__doc__
-    assert text is not None
-    for name, statistic in STATISTICS.items():
-        assert f"``{name}``: {statistic.summary}" in text
+    accessor = xlabelstats.LabelsAccessor
+    for table, method in ((STATISTICS, accessor.aggregate), (PROPERTIES, accessor.regionprops)):
+        for name, entry in table.items():
+            assert f"``{name}``: {entry.summary}" in str(method.__doc__)

@@ -123,8 +123,10 @@ def test_background_is_painted_if_it_has_a_value():
 def test_complaints(mask):
     with pytest.raises(TypeError, match="values are a DataArray with the dim 'label', a pandas Series or a mapping"):
         mask.labels.paint([1, 2])
-    with pytest.raises(ValueError, match="the values have no dim 'label' with the labels as coordinate"):
+    with pytest.raises(ValueError, match=r"the values do not say whose they are; values\.assign_coords"):
         mask.labels.paint(xr.DataArray([1.0, 2.0], dims="label"))
+    with pytest.raises(ValueError, match="the values have no dim 'label'; they have"):
+        mask.labels.paint(xr.DataArray([1.0, 2.0], dims="x"))
     with pytest.raises(ValueError, match="labels are each given once, but 3 is given 2 times"):
         mask.labels.paint(pd.Series([1.0, 2.0], index=[3, 3]))
     with pytest.raises(TypeError, match="labels are a 1-D sequence of integers"):

@@ -270,6 +270,14 @@ class TestComplaints:
         with pytest.raises(ValueError, match="unknown property 'roundness'; there are: num_pixels, area, bbox"):
             self.mask.labels.regionprops(properties="roundness")
 
+    def test_near_misses_and_misplaced_names(self):
+        with pytest.raises(ValueError, match="unknown property 'major_axis_length', did you mean 'axis_major_length'"):
+            self.mask.labels.regionprops(properties="major_axis_length")
+        with pytest.raises(TypeError, match=r"the first argument is a mask.*not tuple; properties are given by name"):
+            self.mask.labels.regionprops(("area", "extent"))
+        with pytest.raises(ValueError, match="no property was asked for; there are: num_pixels"):
+            self.mask.labels.regionprops(properties=())
+
     @pytest.mark.parametrize("name", OF_IMAGE)
     def test_image_is_needed(self, name):
         with pytest.raises(ValueError, match=rf"{name} needs an image: image\.labels\.regionprops"):

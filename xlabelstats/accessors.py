@@ -9,7 +9,9 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.align import LABEL
-from xlabelstats.statistics import DEFAULT, describe
+from xlabelstats.names import describe
+from xlabelstats.regionprops import PROPERTIES, regionprops
+from xlabelstats.statistics import DEFAULT, STATISTICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +36,7 @@ class LabelsAccessor:
     def __init__(self, array: xr.DataArray) -> None:
         self._array = array
 
-    @describe
+    @describe(statistics=STATISTICS)
     def aggregate(
         self,
         mask: xr.DataArray,
@@ -304,6 +306,7 @@ class LabelsAccessor:
 
         return center_of_mass(self._array, weights, units=units, labels=labels, background=background)
 
+    @describe(properties=PROPERTIES)
     def regionprops(
         self,
         mask: xr.DataArray | None = None,
@@ -321,8 +324,7 @@ class LabelsAccessor:
             The mask, if this is an image; without it this is the mask, and there is no image.
             2-D or 3-D.
         properties : str or iterable of str, default area, bbox and centroid
-            Any that merge across blocks: ``xlabelstats.regionprops.PROPERTIES`` has them with their
-            definitions.
+            Any of the properties below: those that merge across blocks.
         spacing : float, sequence or mapping of dim to float, optional
             The distance of neighbouring pixels.  By default from the coordinates, which must be evenly
             spaced; 1 where there are none.
@@ -352,6 +354,10 @@ class LabelsAccessor:
         ``centroid`` includes the coordinate of the first pixel.  With ``spacing=`` they count from
         pixel 0, as in scikit-image.  NaN pixels make a label's intensities NaN.
 
+        The properties, which in 3-D call a volume ``area``, are:
+
+        {properties}
+
         Examples
         --------
         >>> import xarray as xr
@@ -367,8 +373,11 @@ class LabelsAccessor:
         bbox_max_x    4.000
         eccentricity  0.791
         """
-        from xlabelstats.regionprops import regionprops
-
+        if mask is not None and not isinstance(mask, xr.DataArray):
+            raise TypeError(
+                f"the first argument is a mask, a DataArray, not {type(mask).__name__}; "
+                "properties are given by name: mask.labels.regionprops(properties=...)"
+            )
         image, mask = (None, self._array) if mask is None else (self._array, mask)
         return regionprops(image, mask, properties, spacing=spacing, labels=labels, background=background)
 

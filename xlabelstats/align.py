@@ -49,6 +49,7 @@ def align(image: xr.DataArray, mask: xr.DataArray) -> Pair:
         raise ValueError(
             f"the image has no dim {_names(lacking)} of the mask: image {_sizes(image)}, mask {_sizes(mask)}. "
             "Rename dims with .rename, or drop one of length 1 from the mask with .squeeze"
+            + ("; or are the two swapped? It is image.labels...(mask)" if set(image.dims) < set(mask.dims) else "")
         )
     unequal = [dim for dim in mask.dims if image.sizes[dim] != mask.sizes[dim]]
     if unequal:
@@ -168,8 +169,9 @@ def _check_coords(dim: Hashable, image: xr.DataArray, mask: xr.DataArray) -> Non
         i = int(np.argmax(differs))
         raise ValueError(
             f"the coordinates of image and mask differ along {dim!r}, first at index {i}: "
-            f"{ours[i]!r} in the image, {theirs[i]!r} in the mask. If the pixels do match, drop one side's "
-            f"coordinates with mask.drop_vars({dim!r}); if not, bring them together with xr.align or mask.reindex_like"
+            f"{ours[i]} in the image, {theirs[i]} in the mask. If the pixels do match, drop one side's coordinates: "
+            f"mask.drop_vars({dim!r}). If not, bring the mask to the image's pixels: "
+            "mask.reindex_like(image, method='nearest', fill_value=0), with tolerance= for how far a pixel may be"
         )
 
 

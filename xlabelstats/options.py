@@ -6,6 +6,8 @@ import sys
 import warnings
 from typing import Any
 
+from xlabelstats.names import check_known
+
 OPTIONS: dict[str, Any] = {"progress": False}
 
 _bar: Any = None
@@ -35,9 +37,7 @@ class set_options:
     """
 
     def __init__(self, **options: Any) -> None:
-        unknown = [name for name in options if name not in OPTIONS]
-        if unknown:
-            raise ValueError(f"unknown option {', '.join(map(repr, unknown))}; there are: {', '.join(OPTIONS)}")
+        check_known(options, OPTIONS, "option")
         if not isinstance(options.get("progress", False), bool):
             raise ValueError(f"progress is True or False, not {options['progress']!r}")
         self._before = {name: OPTIONS[name] for name in options}

@@ -51,8 +51,10 @@ def _as_table(values: Any) -> xr.DataArray:
             f"values are a DataArray with the dim {LABEL!r}, a pandas Series or a mapping from label to value, "
             f"not {type(values).__name__}"
         )
-    if LABEL not in values.dims or LABEL not in values.coords:
-        raise ValueError(f"the values have no dim {LABEL!r} with the labels as coordinate; they have {values.dims}")
+    if LABEL not in values.dims:
+        raise ValueError(f"the values have no dim {LABEL!r}; they have {values.dims}")
+    if LABEL not in values.coords:
+        raise ValueError(f"the values do not say whose they are; values.assign_coords({LABEL}=[...]) names the labels")
     if values.dtype.kind not in "biufc":
         raise TypeError(f"values to paint are numbers, not {values.dtype}; give each category a number")
     return values.transpose(LABEL, ...)

@@ -17,6 +17,7 @@ import xarray as xr
 from xlabelstats.align import LABEL, align, check_mask, is_dask, share_coords
 from xlabelstats.grid import Grid, given_grid, regular_grid
 from xlabelstats.moments import POWERS, MomentTable, merge_moments, moments_block, select_moments
+from xlabelstats.names import as_names, check_known
 from xlabelstats.runs import check_found
 from xlabelstats.scan import LabelTable, Wanted, choose_labels, merge_tables, scan_block, select_rows
 from xlabelstats.shapes import Moments, Shape
@@ -246,18 +247,18 @@ def regionprops(
 
 def check_properties(properties: str | Iterable[str], mask: xr.DataArray, with_image: bool) -> tuple[str, ...]:
     """The names asked for, each once and without ``label``, or say what is wrong with them."""
-    names = (properties,) if isinstance(properties, str) else tuple(dict.fromkeys(properties))
     # The label is the coordinate of every result.
-    names = tuple(name for name in names if name != LABEL)
+    names = tuple(name for name in as_names(properties, "property") if name != LABEL)
     whole = [name for name in names if name in WHOLE_OBJECT]
     if whole:
         raise ValueError(
-            f"{whole[0]} needs all pixels of an object at once and does not merge across blocks; "
-            f"ask .instances.regionprops for it"
+            f"{', '.join(whole)} needs all pixels of an object at once and does not merge across blocks: it is for "
+            ".instances.regionprops, which is not there yet. Until then, scikit-image's regionprops_table "
+            "has it for a mask in memory: skimage.measure.regionprops_table(mask.values, properties=...)"
         )
-    unknown = [name for name in names if name not in PROPERTIES]
-    if unknown:
-        raise ValueError(f"unknown property {', '.join(map(repr, unknown))}; there are: {', '.join(PROPERTIES)}")
+    check_known(names, PROPERTIES, "property")
+    if not names:
+        raise ValueError(f"no property was asked for; there are: {', '.join(PROPERTIES)}")
     if mask.ndim not in (2, 3):
         raise ValueError(
             f"region properties are defined for 2-D and 3-D masks; this one has the dims {tuple(mask.dims)}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
+from xlabelstats.names import as_names, check_known
+
 Fields = Mapping[str, np.ndarray]
-F = TypeVar("F", bound=Callable)
 
 
 @dataclass(frozen=True)
@@ -89,19 +89,8 @@ DEFAULT: tuple[str, ...] = tuple(name for name in STATISTICS if name not in ("st
 
 def check_names(stats: str | Iterable[str]) -> tuple[str, ...]:
     """Return the names asked for, each once, or say which are unknown and what exists."""
-    names = (stats,) if isinstance(stats, str) else tuple(dict.fromkeys(stats))
-    unknown = [name for name in names if name not in STATISTICS]
-    if unknown:
-        raise ValueError(f"unknown statistic {', '.join(map(repr, unknown))}; there are: {', '.join(STATISTICS)}")
+    names = as_names(stats, "statistic")
+    check_known(names, STATISTICS, "statistic")
     if not names:
         raise ValueError(f"no statistic was asked for; there are: {', '.join(STATISTICS)}")
     return names
-
-
-def describe(function: F) -> F:
-    """Put the list of statistics where the function's docstring says ``{statistics}``."""
-    items = "\n".join(f"- ``{name}``: {statistic.summary};" for name, statistic in STATISTICS.items())
-    indent = " " * 8
-    text = items.rstrip(";").replace("\n", "\n" + indent) + "."
-    function.__doc__ = (function.__doc__ or "").replace("{statistics}", text)
-    return function

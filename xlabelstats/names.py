@@ -1,0 +1,45 @@
+"""Names that users type: complaints about those that do not exist, and docs of those that do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable)
+
+
+def as_names(names: str | Iterable[str], kind: str) -> tuple[str, ...]:
+    """One name or several as a tuple, each once."""
+    found = (names,) if isinstance(names, str) else names
+    if not isinstance(found, Iterable):
+        raise TypeError(f"a {kind} is a name, or several are a sequence of names, not {type(names).__name__}")
+    found = tuple(found)
+    for name in found:
+        if not isinstance(name, str):
+            raise TypeError(f"a {kind} is a name, not {type(name).__name__}")
+    return tuple(dict.fromkeys(found))
+
+
+def check_known(names: Iterable[str], known: Iterable[str], kind: str) -> None:
+    """Say which names do not exist, what they may have meant, and what exists."""
+    known = list(known)
+    unknown = [name for name in names if name not in known]
+    if not unknown:
+        return
+    near = [match for name in unknown for match in get_close_matches(name, known, 1)]
+    hint = f", did you mean {', '.join(map(repr, near))}? There" if near else "; there"
+    raise ValueError(f"unknown {kind} {', '.join(map(repr, unknown))}{hint} are: {', '.join(known)}")
+
+
+def describe(**tables: Mapping[str, Any]) -> Callable[[F], F]:
+    """Put a list of the entries of a table, with their summaries, where the docstring has its name in braces."""
+
+    def decorate(function: F) -> F:
+        for table, entries in tables.items():
+            items = [f"- ``{name}``: {entry.summary}" for name, entry in entries.items()]
+            text = (";\n" + " " * 8).join(items) + "."
+            function.__doc__ = (function.__doc__ or "").replace(f"{{{table}}}", text)
+        return function
+
+    return decorate

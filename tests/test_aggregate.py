@@ -302,7 +302,7 @@ class TestDtypes:
             image, mask = image.chunk(9), mask.chunk(6)
         result = image.labels.aggregate(mask, EVERY).compute()
         assert_is_scipy(result, pixels, labels)
-        assert result["min"].dtype == result["max"].dtype == np.dtype(dtype)
+        assert result["min"].dtype == result["max"].dtype == np.dtype(dtype).newbyteorder("=")
         assert result["count"].dtype == result["valid"].dtype == np.int64
         assert all(result[stat].dtype == np.float64 for stat in ("sum", "mean", "var", "std", "skew", "kurtosis"))
 

@@ -89,7 +89,7 @@ class TestImage:
 
     def test_a_dim_named_like_a_statistic(self):
         assert complaint(ValueError, image(mean=2, y=4, x=6), mask(), "mean") == (
-            "dim 'mean' of the image has the name of a statistic; rename it with .rename"
+            "'mean', a dim or coordinate of the image, is a name of the result; rename it with .rename"
         )
         assert image(mean=2, y=4, x=6).labels.max(mask()).dims == ("label", "mean")
 
@@ -183,7 +183,7 @@ class TestArguments:
             "labels are each given once, but 3 is given 2 times"
         )
 
-    @pytest.mark.parametrize("labels", [7, [1.5], ["a"], [[1, 2]]])
+    @pytest.mark.parametrize("labels", [7, [1.5], ["a"], [[1, 2]], {1, 2}, [True, False], "3"])
     def test_labels_that_are_none(self, labels):
         assert complaint(TypeError, image(), mask(), labels=labels) == (
             f"labels are a 1-D sequence of integers, not {labels!r}; for one label write labels=[7]"

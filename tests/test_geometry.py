@@ -187,6 +187,8 @@ class TestCenterOfMass:
 
     def test_coords_without_numbers(self):
         mask = xr.DataArray([1, 1], dims="x", coords={"x": ["a", "b"]})
-        with pytest.raises(ValueError, match=r"the coordinate 'x' holds .*, not numbers.*units='pixel'"):
+        with pytest.raises(
+            ValueError, match=r"the coordinate 'x' holds .*, not numbers.*drop it for positions in pixels"
+        ):
             mask.labels.center_of_mass()
         assert mask.labels.center_of_mass(units="pixel").item() == 0.5

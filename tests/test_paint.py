@@ -91,7 +91,7 @@ def test_lazy_values_stay_lazy(nuclei2d):
     [
         ("u1", None, ("u1", 0)),
         ("u1", 7, ("u1", 7)),
-        ("u1", -1, ("i8", -1)),
+        ("u1", -1, ("i2", -1)),
         ("u1", np.nan, ("f8", np.nan)),
         ("i8", None, ("i8", 0)),
         ("f4", None, ("f4", np.nan)),
@@ -135,5 +135,7 @@ def test_complaints(mask):
         mask.labels.paint({1: "red"})
     with pytest.raises(ValueError, match="the values and the mask both have a dim 'x'; rename it in the values"):
         mask.labels.paint(xr.DataArray([[1.0]], dims=("label", "x"), coords={"label": [1]}))
+    with pytest.raises(ValueError, match="no integer dtype holds both values of uint64 and fill_value=-1"):
+        mask.labels.paint(xr.DataArray(np.ones(1, "u8"), dims="label", coords={"label": [1]}), -1)
     with pytest.raises(TypeError, match="fill_value is a number, not 'none'"):
         mask.labels.paint({1: 2.0}, fill_value="none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from collections.abc import Hashable, Iterable
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, Pair, align, check_mask
+from xlabelstats.align import LABEL, Pair, align, check_mask, check_taken
 from xlabelstats.records import Recipe, finish, merge, reduce_block, select
 from xlabelstats.runs import find_runs
 from xlabelstats.scan import Wanted, choose_labels
@@ -30,10 +31,10 @@ def aggregate(
     """Measure every label of an image; see `LabelsAccessor.aggregate`."""
     names = check_names(stats)
     pair = align(image, mask)
-    clash = [dim for dim in pair.other if dim in names]
-    if clash:
-        raise ValueError(f"dim {clash[0]!r} of the image has the name of a statistic; rename it with .rename")
-    recipe = Recipe(names, image.dtype, skipna is not False, ddof)
+    check_taken(image, pair.other, names)
+    if not isinstance(ddof, numbers.Real):
+        raise TypeError(f"ddof is a number, not {ddof!r}")
+    recipe = Recipe(names, image.dtype, skipna is None or bool(skipna), ddof)
     # The labels come from the mask as the caller holds it, for which a scan may be remembered.
     wanted = choose_labels(check_mask(mask), labels, background)
     reduce = _reduce_dask if pair.is_dask else _reduce_numpy
@@ -46,12 +47,15 @@ def aggregate_dataset(
     """Measure every label of every image of a Dataset; see `LabelsDatasetAccessor.aggregate`."""
     names = check_names(stats)
     if not isinstance(mask, xr.DataArray):
+        if not isinstance(mask, Hashable):
+            check_mask(mask)
         if mask not in images:
             raise ValueError(
                 f"the Dataset has no variable {mask!r} to use as mask; there are: {', '.join(map(repr, images))}"
             )
         images, mask = images.drop_vars([mask]), images[mask]
-    check_mask(mask)
+    # Cast once if at all, so that what is learned of the mask is remembered for all images.
+    mask = check_mask(mask)
     usable = {name: a for name, a in images.items() if a.dtype.kind in "biuf" and set(mask.dims) <= set(a.dims)}
     left_out = [name for name in images if name not in usable]
     if not usable:
@@ -63,6 +67,8 @@ def aggregate_dataset(
             UserWarning,
             stacklevel=3,
         )
+    if len({str(name) for name in usable}) < len(usable):
+        raise ValueError(f"variables would have the same name in the result: {', '.join(map(repr, usable))}")
     results = []
     for name, image in usable.items():
         result = aggregate(image, mask, names, **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,8 @@ def check_mask(mask: Any) -> xr.DataArray:
 
 def check_image(image: xr.DataArray) -> None:
     """Complain about an image that cannot be measured."""
+    if not isinstance(image, xr.DataArray):
+        raise TypeError(f"an image is an xarray.DataArray, not {type(image).__name__}; name its dims")
     if image.dtype.kind not in "biuf":
         raise TypeError(
             f"an image holds numbers (integer, floating point or bool), not {image.dtype}; "
@@ -107,13 +109,13 @@ def check_image(image: xr.DataArray) -> None:
 def check_labels(labels: Any, dtype: np.dtype) -> np.ndarray:
     """The requested labels as a 1-D integer array that compares exactly with a mask's ids."""
     values = np.asarray(labels)
-    if values.dtype.kind not in "iu":
+    if values.ndim == 1 and values.dtype.kind not in "iu":
         # A list may be empty, or mix ids that only uint64 and only int64 can hold.
         values = np.asarray(labels, object)
-    whole = all(isinstance(label, int | np.integer) for label in values) if values.dtype == object else True
+    whole = values.dtype.kind in "iu" or all(type(v) is int or isinstance(v, np.integer) for v in values.flat)
     if values.ndim != 1 or not whole:
         raise TypeError(f"labels are a 1-D sequence of integers, not {labels!r}; for one label write labels=[7]")
-    common = np.dtype(np.uint64 if dtype == np.uint64 else np.int64)
+    common = np.dtype(np.uint64 if (dtype.kind, dtype.itemsize) == ("u", 8) else np.int64)
     limits = np.iinfo(common)
     for label in (min(values, default=0), max(values, default=0)):
         if not limits.min <= int(label) <= limits.max:
@@ -133,6 +135,23 @@ def is_dask(array: Any) -> bool:
 def is_cupy(array: Any) -> bool:
     """Whether an array is CuPy, or dask with CuPy blocks, without importing CuPy."""
     return type(getattr(array, "_meta", array)).__module__.split(".")[0] == "cupy"
+
+
+def rounding_of(*coordinates: Any, spacing: float) -> float:
+    """How far coordinates may be off by rounding: that of their dtype, but never a good part of the spacing."""
+    kinds = [np.asarray(values) for values in coordinates]
+    own = [4 * np.finfo(v.dtype).eps * np.abs(v).max() for v in kinds if v.dtype.kind == "f" and v.size]
+    return max(ROUNDING * spacing, min(max(own, default=0.0), 0.01 * spacing))
+
+
+def check_taken(image: xr.DataArray, kept: tuple[Hashable, ...], taken: Iterable[str]) -> None:
+    """Complain if a dim or coordinate of the image that is kept has a name that the result needs."""
+    names = {*kept, *(name for name, coord in image.coords.items() if set(coord.dims) <= set(kept))}
+    clash = [name for name in taken if name in names]
+    if clash:
+        raise ValueError(
+            f"{clash[0]!r}, a dim or coordinate of the image, is a name of the result; rename it with .rename"
+        )
 
 
 def _check_names(array: xr.DataArray, what: str) -> None:
@@ -163,8 +182,8 @@ def _check_coords(dim: Hashable, image: xr.DataArray, mask: xr.DataArray) -> Non
     differs = a != b
     if a.dtype.kind in "iuf" and b.dtype.kind in "iuf":
         a, b = a.astype(np.float64), b.astype(np.float64)
-        spacing = abs(a[-1] - a[0]) / (a.size - 1) if a.size > 1 else abs(a[0])
-        differs = ~(np.abs(a - b) <= ROUNDING * spacing)
+        spacing = abs(a[-1] - a[0]) / (a.size - 1) if a.size > 1 else abs(a[0]) or 1.0
+        differs = ~(np.abs(a - b) <= rounding_of(ours, theirs, spacing=spacing))
     if differs.any():
         i = int(np.argmax(differs))
         raise ValueError(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import ROUNDING
+from xlabelstats.align import rounding_of
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ def regular_grid(mask: xr.DataArray, advice: str) -> Grid:
         if values.size > 1:
             step[axis] = (values[-1] - values[0]) / (values.size - 1)
             off = np.abs(values - (values[0] + step[axis] * np.arange(values.size)))
-            if step[axis] == 0 or off.max() > ROUNDING * abs(step[axis]):
+            if step[axis] == 0 or not (off <= rounding_of(mask.indexes[dim], spacing=abs(step[axis]))).all():
                 raise ValueError(f"the coordinates along {dim!r} are not evenly spaced; {advice}")
     return Grid(origin, step, units_of(mask))
 
 
 def given_grid(mask: xr.DataArray, spacing: Any) -> Grid:
     """The grid of pixel indices times a spacing that the user gave: a number, one per dim, or a mapping."""
-    if isinstance(spacing, dict):
+    if isinstance(spacing, Mapping):
         unknown = [dim for dim in spacing if dim not in mask.dims]
         if unknown:
             raise ValueError(f"spacing is given for {unknown[0]!r}, but the mask has the dims {tuple(mask.dims)}")
@@ -87,7 +87,7 @@ def coordinate(mask: xr.DataArray, dim: Hashable) -> np.ndarray | None:
     if values.dtype.kind not in "iuf":
         raise ValueError(
             f"the coordinate {dim!r} holds {values.dtype}, not numbers, so there are no positions in its units; "
-            f"ask for units='pixel', or drop it with .drop_vars({dim!r})"
+            f"drop it for positions in pixels: .drop_vars({dim!r})"
         )
     return values.astype(np.float64)
 
@@ -95,8 +95,8 @@ def coordinate(mask: xr.DataArray, dim: Hashable) -> np.ndarray | None:
 def units_of(mask: xr.DataArray) -> str:
     """The units that the coordinates of all dims share."""
     dims: Sequence[Hashable] = mask.dims
-    found = {mask[dim].attrs.get("units", "") if dim in mask.coords else "pixel" for dim in dims}
-    return str(found.pop()) if len(found) == 1 else ""
+    found = {str(mask[dim].attrs.get("units", "")) if dim in mask.coords else "pixel" for dim in dims}
+    return found.pop() if len(found) == 1 else ""
 
 
 def check_units(units: str) -> None:

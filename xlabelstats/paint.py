@@ -66,11 +66,13 @@ def _fill(fill_value: Any, dtype: np.dtype) -> tuple[Any, np.dtype]:
         return (np.nan if dtype.kind in "fc" else 0), dtype
     if np.ndim(fill_value) or np.asarray(fill_value).dtype.kind not in "biufc":
         raise TypeError(f"fill_value is a number, not {fill_value!r}")
-    filled = np.asarray(fill_value)
-    if dtype.kind in "biu" and filled.dtype.kind in "biu":
-        fits = dtype.kind != "b" and np.iinfo(dtype).min <= int(filled) <= np.iinfo(dtype).max
-        return fill_value, dtype if fits or filled.dtype == dtype else np.result_type(dtype, filled.dtype)
-    return fill_value, np.result_type(dtype, filled.dtype if dtype.kind in "biu" else dtype)
+    smallest = np.min_scalar_type(fill_value)
+    if dtype.kind in "biu" and smallest.kind in "fc":
+        return fill_value, np.result_type(dtype, np.result_type(smallest, np.float64))
+    common = np.result_type(dtype, smallest)
+    if dtype.kind in "iu" and common.kind == "f":
+        raise ValueError(f"no integer dtype holds both values of {dtype} and fill_value={fill_value}")
+    return fill_value, common
 
 
 def _paint_block(mask: np.ndarray, values: np.ndarray, ids: np.ndarray, *, fill: Any, dtype: np.dtype) -> np.ndarray:

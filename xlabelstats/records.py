@@ -68,7 +68,7 @@ class Recipe:
         """The dtype of a statistic; extremes of requested labels are float64, to be NaN if absent."""
         if stat in ("count", "valid"):
             return np.dtype(np.int64)
-        return self.dtype if stat in ("min", "max") and not requested else np.dtype(np.float64)
+        return self.dtype.newbyteorder("=") if stat in ("min", "max") and not requested else np.dtype(np.float64)
 
     @property
     def reads_image(self) -> bool:
@@ -166,7 +166,7 @@ def finish(
         dtype = recipe.result_dtype(name, requested=requested)
         fields[name] = fields[name].astype(dtype, copy=False)
         if dtype.kind == "f":
-            fields[name][fields["valid"] == 0] = np.nan
+            fields[name] = np.where(fields["valid"] > 0, fields[name], dtype.type(np.nan))
     spoiled = fields["valid"] < table.count[:, None] if not recipe.skipna and recipe.dtype.kind == "f" else None
     result = {}
     for name in recipe.stats:

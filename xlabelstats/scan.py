@@ -78,7 +78,8 @@ def scan(mask: xr.DataArray, *, background: bool = False) -> xr.Dataset:
         },
         coords={LABEL: table.ids, "axis": axes, "axis_": axes},
     )
-    return result
+    # What is remembered of a mask must not change with what the caller does to the result.
+    return result.copy(deep=True)
 
 
 def label_table(mask: xr.DataArray, *, background: bool = False) -> LabelTable:

@@ -10,6 +10,9 @@ from xlabelstats.grid import Grid
 from xlabelstats.moments import POWERS, MomentTable, shift
 from xlabelstats.scan import LabelTable
 
+# Differences of second moments below this part of them are rounding.
+ROUNDING = 1e-13
+
 
 class Shape:
     """What the formulas of one range of labels start from: its label table and its grid, in units of the grid."""
@@ -65,14 +68,18 @@ class Shape:
     def eccentricity(self) -> np.ndarray:
         """Of the ellipse with the same moments."""
         large, small = self.inertia_tensor_eigvals.T
-        return np.where(large == 0, 0.0, np.sqrt(1 - small / np.where(large == 0, 1, large)))
+        tie = large - small <= ROUNDING * large
+        return np.where(tie, 0.0, np.sqrt(1 - small / np.where(tie, 1, large)))
 
     @cached_property
     def orientation(self) -> np.ndarray:
         """Angle from the first axis to the major axis."""
         a, b, c = self.inertia_tensor[:, 0, 0], self.inertia_tensor[:, 0, 1], self.inertia_tensor[:, 1, 1]
+        # Symmetric objects must not turn with the rounding of a merge, nor with the sign of a zero.
+        rounding = ROUNDING * (a + c)
+        b = np.where(np.abs(b) <= rounding, -0.0, b)
         tie = np.where(b < 0, np.pi / 4, -np.pi / 4)
-        return np.where(a == c, tie, 0.5 * np.arctan2(-2 * b, c - a))
+        return np.where(np.abs(a - c) <= rounding, tie, 0.5 * np.arctan2(-2 * b, c - a))
 
 
 class Moments:

@@ -372,6 +372,19 @@ class TestDtypes:
             np.testing.assert_array_equal(result[stat], expected, err_msg=stat)
         assert np.isnan(result["var"].values[:2]).all()
 
+    @pytest.mark.parametrize("no", [False, 0, np.False_])
+    def test_any_false_skipna_is_false(self, no):
+        image, mask = xr.DataArray([1.0, np.nan], dims="x"), xr.DataArray([1, 1], dims="x")
+        assert np.isnan(image.labels.mean(mask, skipna=no)).all()
+
+    def test_big_endian_uint64_masks_keep_every_bit(self):
+        ids = (2**53 + np.arange(6, dtype="u8")).astype(">u8")
+        mask = xr.DataArray(ids, dims="x")
+        image = xr.DataArray(np.arange(6), dims="x")
+        for a in (mask, mask.chunk(x=4)):
+            assert image.labels.sum(a, labels=ids[[4, 0]].tolist()).values.tolist() == [4, 0]
+            np.testing.assert_array_equal(a.labels.paint(a.labels.count()), np.ones(6))
+
     def test_equal_pixels_have_no_skew(self):
         image = xr.DataArray(np.full(10, 0.1), dims="x")
         result = image.labels.aggregate(xr.ones_like(image, int), EVERY)
@@ -529,6 +542,46 @@ class TestLaziness:
         result.compute(scheduler="sync")
         assert len(reads) == 16
 
+    def test_runs_are_found_once_for_all_channel_chunks(self, monkeypatch):
+        import xlabelstats.aggregate as room
+
+        calls = []
+
+        def counted(*args, **options):
+            calls.append(1)
+            return find_runs(*args, **options)
+
+        find_runs = room.find_runs
+        monkeypatch.setattr(room, "find_runs", counted)
+        image = xr.DataArray(da.ones((6, 20, 20), chunks=(1, 10, 10)), dims=("c", "y", "x"))
+        mask = xr.DataArray(da.from_array(blobs((20, 20), 5), chunks=10), dims=("y", "x"))
+        image.labels.aggregate(mask).compute()
+        assert len(calls) == 4
+
+    def test_the_order_of_requested_labels_costs_no_shuffle(self):
+        image = xr.DataArray(da.ones((40, 40), chunks=10), dims=("y", "x"))
+        mask = xr.DataArray(da.ones((40, 40), chunks=10, dtype=int), dims=("y", "x"))
+        sizes = [
+            len(dict(image.labels.aggregate(mask, labels=labels).__dask_graph__()))
+            for labels in (np.arange(200_000), np.arange(200_000)[::-1])
+        ]
+        assert sizes[1] < 1.5 * sizes[0]
+
+    def test_results_have_uniform_chunks_and_go_to_zarr(self, tmp_path):
+        image = xr.DataArray(np.random.default_rng(0).random((5, 10, 10)), dims=("c", "y", "x")).chunk(c=(1, 3, 1), y=4)
+        mask = xr.DataArray(blobs((10, 10), 4), dims=("y", "x")).chunk(y=(3, 6, 1))
+        result = image.labels.aggregate(mask, EVERY)
+        result.to_zarr(tmp_path / "result.zarr", zarr_format=2, consolidated=True)
+        xr.testing.assert_equal(xr.open_zarr(tmp_path / "result.zarr").compute(), result.compute())
+        painted = mask.labels.paint(mask.labels.count()).to_dataset(name="painted")
+        painted.to_zarr(tmp_path / "painted.zarr", zarr_format=2, consolidated=True)
+
+    def test_keys_of_the_input_do_not_get_in_the_way(self):
+        pixels = np.arange(6.0)
+        image = xr.DataArray(da.from_delayed(dask.delayed(pixels, name="mean"), (6,), float), dims="x")
+        mask = xr.DataArray([1, 1, 1, 2, 2, 2], dims="x")
+        assert image.labels.aggregate(mask, ("mean", "max"))["mean"].values.tolist() == [1, 4]
+
     def test_graph_has_few_tasks_per_block(self):
         image = xr.DataArray(da.zeros((2, 640, 640), chunks=(2, 20, 20), dtype=np.uint16), dims=("c", "y", "x"))
         mask = xr.DataArray(da.from_array(blobs((640, 640), 300), chunks=20), dims=("y", "x"))
@@ -609,6 +662,11 @@ class TestDataset:
     def test_nothing_to_measure(self):
         with pytest.raises(ValueError, match="no variable of the Dataset is numeric"):
             self.field()[["cells"]].labels.aggregate("cells")
+
+    def test_names_that_would_collide(self):
+        image = xr.DataArray([1.0, 2.0], dims="x")
+        with pytest.raises(ValueError, match="variables would have the same name in the result: 1, '1'"):
+            xr.Dataset({1: image, "1": image}).labels.aggregate(xr.DataArray([1, 1], dims="x"))
 
     def test_unknown_mask(self):
         with pytest.raises(

@@ -169,7 +169,9 @@ class TestCenterOfMass:
             assert result["axis"].values.tolist() == ["x", "y"]
             for c, channel in enumerate(image["c"].values):
                 expected = ndi.center_of_mass(pixels[:, c], labels, result["label"].values)
-                np.testing.assert_allclose(result.sel(c=channel, axis=["y", "x"]), expected, rtol=1e-12)
+                found = result.sel(c=channel, axis=["y", "x"])
+                # Positions are summed from the middle of an axis, so what is 0 may be off by its rounding.
+                np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
     def test_requested_labels(self):
         mask = xr.DataArray([0, 3, 3, 5], dims="x")
@@ -192,3 +194,32 @@ class TestCenterOfMass:
         ):
             mask.labels.center_of_mass()
         assert mask.labels.center_of_mass(units="pixel").item() == 0.5
+
+
+def test_float32_coordinates_are_even_up_to_their_rounding():
+    x = (np.arange(2048) * 0.325).astype(np.float32)
+    mask = xr.DataArray(np.ones(2048, int), dims="x", coords={"x": x})
+    np.testing.assert_allclose(mask.instances.radii_and_axes()["radius"], [[x.astype(float).std(ddof=1)]], rtol=1e-6)
+    image = xr.ones_like(mask, float).assign_coords(x=np.arange(2048) * 0.325)
+    assert image.labels.sum(mask).item() == 2048
+
+
+@pytest.mark.parametrize("x", [[0.0, 5.0, np.nan, 3.0], [0.0, 1.0, 2.0, np.nan], [0.0, 1.0, 2.1, 3.0]])
+def test_coordinates_with_gaps_are_not_even(x):
+    mask = xr.DataArray(np.ones(4, int), dims="x", coords={"x": x})
+    with pytest.raises(ValueError, match="not evenly spaced"):
+        mask.instances.radii_and_axes()
+
+
+def test_infinite_weights_make_no_warning():
+    weights = xr.DataArray([np.inf, 1.0, -np.inf, 2.0], dims="x").chunk(x=1)
+    centre = xr.DataArray([1, 1, 1, 1], dims="x").chunk(x=1).labels.center_of_mass(weights)
+    assert np.isnan(centre).all()
+
+
+def test_a_dim_of_the_weights_named_axis_is_a_clash():
+    weights = xr.DataArray(np.ones((2, 3)), dims=("axis", "x"))
+    with pytest.raises(ValueError, match="'axis', a dim or coordinate of the image, is a name of the result"):
+        xr.DataArray([1, 1, 1], dims="x").labels.center_of_mass(weights)
+    with pytest.raises(TypeError, match=r"an image is an xarray\.DataArray, not ndarray"):
+        xr.DataArray([1, 1, 1], dims="x").labels.center_of_mass(np.ones(3))

@@ -170,6 +170,14 @@ class TestMemory:
         mask.labels.ids(background=True)
         assert len(reads) == 2
 
+    def test_what_is_remembered_does_not_change_with_a_result(self):
+        mask = xr.DataArray(da.from_array(blobs((9, 9), 3), chunks=4), dims=("y", "x"))
+        first = mask.labels.scan()
+        expected = first.copy(deep=True)
+        first["count"][:] = -1
+        first["bbox_min"].values[:] = -9
+        xr.testing.assert_identical(mask.labels.scan(), expected)
+
     def test_clearing_forgets(self):
         mask, reads = self.counted()
         mask.labels.ids()

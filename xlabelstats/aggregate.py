@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.align import LABEL, Pair, align, check_mask, check_taken
-from xlabelstats.records import Recipe, finish, merge, reduce_block, select
-from xlabelstats.runs import find_runs
+from xlabelstats.blocks import Column, columns_of, map_blocks
+from xlabelstats.records import Recipe, Table, finish, merge, reduce_block
+from xlabelstats.runs import Runs, find_runs
 from xlabelstats.scan import Wanted, choose_labels
 from xlabelstats.statistics import STATISTICS, check_names
 
@@ -38,7 +39,7 @@ def aggregate(
     # The labels come from the mask as the caller holds it, for which a scan may be remembered.
     wanted = choose_labels(check_mask(mask), labels, background)
     reduce = _reduce_dask if pair.is_dask else _reduce_numpy
-    return wanted.in_order(_label(reduce(pair, recipe, wanted), wanted.ids, pair, image))
+    return _label(reduce(pair, recipe, wanted), wanted.labels, pair, image)
 
 
 def aggregate_dataset(
@@ -80,59 +81,53 @@ def _reduce_numpy(pair: Pair, recipe: Recipe, wanted: Wanted) -> dict[str, Any]:
     runs = find_runs(pair.mask, background=wanted.background, only=wanted.only)
     shape = pair.image.shape[: len(pair.other)]
     table = reduce_block(pair.image if recipe.reads_image else None, runs, recipe)
-    return finish([table], recipe, shape, wanted.ids, requested=wanted.requested)
+    return wanted.take(finish([table], recipe, shape, wanted.ids, requested=wanted.requested))
 
 
 def _reduce_dask(pair: Pair, recipe: Recipe, wanted: Wanted) -> dict[str, Any]:
-    from xlabelstats.blocks import Column, columns_of
-
     columns = {
         stat: Column(recipe.result_dtype(stat, requested=wanted.requested), per_other=stat != "count")
         for stat in recipe.stats
     }
     settle = partial(_finish, recipe=recipe, requested=wanted.requested)
-    return columns_of(_block_tables(pair, recipe, wanted), wanted.ids, pair.mask.ndim, merge, select, settle, columns)
+    tables = _block_tables(pair, recipe, wanted)
+    return columns_of(tables, wanted.ids, pair.mask.ndim, merge, settle, columns, wanted.order)
 
 
 def _block_tables(pair: Pair, recipe: Recipe, wanted: Wanted) -> Any:
     """A dask array with one record table per block of the image, in place of pixels."""
     import dask.array as da
 
-    from xlabelstats.blocks import as_objects
-
-    ndim = pair.image.ndim
-    shared = tuple(range(ndim - pair.mask.ndim, ndim))
-    # The runs of a block are found once and serve all chunks of the other dims.
-    only = () if wanted.only is None else (da.from_array(wanted.only, chunks=-1), (ndim,))
-    runs = da.blockwise(
-        _find_runs,
-        shared,
-        pair.mask,
-        shared,
-        *only,
-        background=wanted.background,
-        concatenate=True,
-        **as_objects(len(shared)),
-    )
+    # The runs of a block are found once and serve all chunks of the other dims: `map_blocks` makes
+    # tasks that dask does not fuse into every one of those that need them, as it would a blockwise layer.
+    runs = map_blocks(_find_runs, pair.mask, background=wanted.background, only=wanted.only)
+    every = tuple(range(pair.image.ndim))
+    shared = every[len(pair.other) :]
     if not recipe.reads_image:
-        return da.blockwise(_count_block, shared, runs, shared, recipe=recipe, **as_objects(len(shared)))
-    every = tuple(range(ndim))
-    return da.blockwise(_reduce_block, every, pair.image, every, runs, shared, recipe=recipe, **as_objects(ndim))
+        return da.blockwise(_count_block, shared, runs, shared, recipe=recipe, **_objects(len(shared)))
+    return da.blockwise(_reduce_block, every, pair.image, every, runs, shared, recipe=recipe, **_objects(len(every)))
 
 
-def _find_runs(mask: np.ndarray, only: np.ndarray | None = None, *, background: bool) -> Any:
+def _objects(ndim: int) -> dict[str, Any]:
+    """How `dask.array.blockwise` is told that a block becomes one object."""
+    return {"meta": np.empty((0,) * ndim, object), "align_arrays": False}
+
+
+def _find_runs(mask: np.ndarray, offset: Any, *, background: bool, only: np.ndarray | None) -> Runs:
     return find_runs(mask, background=background, only=only)
 
 
-def _reduce_block(image: np.ndarray, runs: Any, *, recipe: Recipe) -> Any:
+def _reduce_block(image: np.ndarray, runs: Runs, *, recipe: Recipe) -> Table:
     return reduce_block(image, runs, recipe)
 
 
-def _count_block(runs: Any, *, recipe: Recipe) -> Any:
+def _count_block(runs: Runs, *, recipe: Recipe) -> Table:
     return reduce_block(None, runs, recipe)
 
 
-def _finish(tables: Any, shape: tuple[int, ...], ids: np.ndarray, recipe: Recipe, requested: bool) -> dict[str, Any]:
+def _finish(
+    tables: Sequence[Table], shape: tuple[int, ...], ids: np.ndarray, recipe: Recipe, requested: bool
+) -> dict[str, np.ndarray]:
     return finish(tables, recipe, shape, ids, requested=requested)
 
 

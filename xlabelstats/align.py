@@ -26,7 +26,7 @@ class Pair:
     mask : array (*shared)
         Integers, of the same kind of array.
     other, shared : tuple of dims
-        The image's own dims and those it shares with the mask, each in the image's order.
+        The image's own dims, in its order, and those it shares with the mask.
     """
 
     image: Any
@@ -40,8 +40,12 @@ class Pair:
         return is_dask(self.mask)
 
 
-def align(image: xr.DataArray, mask: xr.DataArray) -> Pair:
-    """Match an image and a mask by dims and coordinates, or say why they do not match."""
+def align(image: xr.DataArray, mask: xr.DataArray, *, mask_order: bool = False) -> Pair:
+    """Match an image and a mask by dims and coordinates, or say why they do not match.
+
+    The shared dims come in the image's order, in which its pixels lie in memory, or in the mask's if
+    what is measured depends on the order of axes.
+    """
     mask = check_mask(mask)
     check_image(image)
     lacking = [dim for dim in mask.dims if dim not in image.dims]
@@ -59,7 +63,7 @@ def align(image: xr.DataArray, mask: xr.DataArray) -> Pair:
         raise ValueError(f"image and mask differ in size: {sizes}. Bring both to the same grid first")
     for dim in mask.dims:
         _check_coords(dim, image, mask)
-    shared = tuple(dim for dim in image.dims if dim in mask.dims)
+    shared = mask.dims if mask_order else tuple(dim for dim in image.dims if dim in mask.dims)
     other = tuple(dim for dim in image.dims if dim not in mask.dims)
     pixels, labels = _same_kind(image.transpose(*other, *shared).data, mask.transpose(*shared).data)
     return Pair(pixels, labels, other, shared)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,31 @@ FAN_IN = 16
 T = TypeVar("T")
 Key = Hashable
 Graph = dict[Key, Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labels and what is known of them: a base of dataclasses of arrays whose first axis is ``label``.
+
+    Attributes
+    ----------
+    ids : array (label,)
+        Sorted labels.
+    count : array (label,) of int64
+        Pixels per label.
+    """
+
+    ids: np.ndarray
+    count: np.ndarray
+
+    def between(self, low: Any, high: Any) -> Self:
+        """The rows of the labels from ``low`` up to, and without, ``high``; None is no bound."""
+        first = 0 if low is None else np.searchsorted(self.ids, low)
+        last = None if high is None else np.searchsorted(self.ids, high)
+        return type(self)(*(getattr(self, field.name)[first:last] for field in fields(self)))
+
+    def __sizeof__(self) -> int:
+        return sum(getattr(self, field.name).nbytes for field in fields(self))
 
 
 def label_chunks(n: int) -> tuple[int, ...]:
@@ -32,7 +57,6 @@ def merge_by_range(
     keys: Sequence[Key],
     bounds: Sequence[Any],
     merge: Callable[[Sequence[T]], T],
-    select: Callable[[T, Any, Any], T] | None = None,
 ) -> tuple[Graph, list[list[Key]]]:
     """Build the tasks that merge the tables under ``keys`` to a few tables per range of labels.
 
@@ -50,8 +74,6 @@ def merge_by_range(
     bounds : sequence
         The lowest label of every range but the first; none for a single range.
     merge : callable (tables) -> table
-    select : callable (table, low, high) -> table, optional
-        The rows from ``low`` up to, and without, ``high``; None is no bound.  Needed with bounds.
 
     Returns
     -------
@@ -76,7 +98,9 @@ def merge_by_range(
                 merged: list[Key] = []
                 for i in range(0, len(section), FAN_IN):
                     key = (name, level, low, i // FAN_IN)
-                    graph[key] = (_merge_range, section[i : i + FAN_IN], merge, select, edges[low], edges[high])
+                    # What is no table goes in a partial: dask would look a bound or a name up as a key.
+                    call = partial(_merge_range, merge=merge, low=edges[low], high=edges[high])
+                    graph[key] = (call, section[i : i + FAN_IN])
                     merged.append(key)
                 new_spans.append((low, high))
                 new_sections.append(merged)
@@ -85,9 +109,9 @@ def merge_by_range(
     return graph, sections
 
 
-def _merge_range(tables: Sequence[T], merge: Callable, select: Callable | None, low: Any, high: Any) -> T:
-    if select is not None and (low is not None or high is not None):
-        tables = [select(table, low, high) for table in tables]
+def _merge_range(tables: Sequence[Any], merge: Callable[..., Any], low: Any, high: Any) -> Any:
+    if low is not None or high is not None:
+        tables = [table.between(low, high) for table in tables]
     return merge(tables)
 
 
@@ -97,11 +121,6 @@ def block_keys(array: Any) -> np.ndarray:
     for index in np.ndindex(*array.numblocks):
         keys[index] = (array.name, *index)
     return keys
-
-
-def as_objects(ndim: int) -> dict[str, Any]:
-    """How `dask.array.blockwise` is told that a block becomes one object."""
-    return {"meta": np.empty((0,) * ndim, object), "align_arrays": False}
 
 
 def map_blocks(function: Callable[..., Any], mask: Any, image: Any = None, **options: Any) -> Any:
@@ -125,14 +144,17 @@ def map_blocks(function: Callable[..., Any], mask: Any, image: Any = None, **opt
     for index in np.ndindex(*whole.numblocks):
         shared = index[other:]
         offset = tuple(start[i] for start, i in zip(starts, shared, strict=True))
-        blocks = [(mask.name, *shared), offset] + ([] if image is None else [(image.name, *index)])
-        graph[(name, *index)] = (_call, call, blocks, list(held), list(held.values()))
+        blocks = [(mask.name, *shared)] + ([] if image is None else [(image.name, *index)])
+        graph[(name, *index)] = (partial(_call, call, offset, tuple(held)), blocks, list(held.values()))
     layers = HighLevelGraph.from_collections(name, graph, dependencies=[mask] if image is None else [mask, image])
     return da.Array(layers, name, whole.chunks, meta=np.empty((0,) * whole.ndim, object))
 
 
-def _call(function: Callable[..., T], blocks: list[Any], options: list[str], arrays: list[np.ndarray]) -> T:
-    return function(*blocks, **dict(zip(options, arrays, strict=True)))
+def _call(
+    function: Callable[..., T], offset: tuple[int, ...], options: Sequence[str], blocks: list[Any], arrays: list[Any]
+) -> T:
+    mask, *image = blocks
+    return function(mask, offset, *image, **dict(zip(options, arrays, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -149,9 +171,9 @@ def columns_of(
     ids: np.ndarray,
     ndim: int,
     merge: Callable[[Sequence[T]], T],
-    select: Callable[[T, Any, Any], T],
     settle: Callable[[Sequence[T], tuple[int, ...], np.ndarray], Mapping[str, np.ndarray]],
     columns: Mapping[str, Column],
+    order: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Merge block tables by label range, and give what is settled from them as lazy arrays.
 
@@ -163,17 +185,20 @@ def columns_of(
         The sorted labels of the result.
     ndim : int
         The number of dims of the mask.
-    merge, select : callable
+    merge : callable
         As in `merge_by_range`.
     settle : callable (tables, other_shape, ids) -> mapping of arrays
         The results of one range of labels from the tables that hold them.
     columns : mapping of name to Column
         What comes of it.
+    order : array (label,), optional
+        The rows in the order in which they are wanted.  All are then settled by one task, since a
+        row may go anywhere.
 
     Returns
     -------
     dict
-        A dask array for every column, chunked along ``label`` in ranges of `LABELS_PER_CHUNK`.
+        A dask array for every column, in uniform chunks, along ``label`` of `LABELS_PER_CHUNK`.
     """
     import dask.array as da
     from dask.base import tokenize
@@ -181,19 +206,21 @@ def columns_of(
 
     other = tables.ndim - ndim
     keys = block_keys(tables)
-    rows = label_chunks(ids.size)
+    rows = label_chunks(ids.size) if order is None else (ids.size,)
     edges = np.cumsum((0, *rows))
-    token = tokenize(tables, ids, settle, columns)
+    token = tokenize(tables, ids, settle, columns, order)
     base = f"settle-{token}"
     layer: Graph = {(f"ids-{token}", j): ids[edges[j] : edges[j + 1]] for j in range(len(rows))}
+    layer |= {} if order is None else {(f"order-{token}", 0): order}
     for index in np.ndindex(*tables.numblocks[:other]):
         shape = tuple(tables.chunks[axis][i] for axis, i in enumerate(index))
         name = "-".join(map(str, ("merge", token, *index)))
         bounds = [ids[edge] for edge in edges[1:-1]]
-        merges, ranges = merge_by_range(name, keys[index].ravel().tolist(), bounds, merge, select)
+        merges, ranges = merge_by_range(name, keys[index].ravel().tolist(), bounds, merge)
         layer |= merges
         for j, last in enumerate(ranges):
-            layer[(base, j, *index)] = (settle, last, shape, (f"ids-{token}", j))
+            wanted = [(f"ids-{token}", j)] + ([] if order is None else [(f"order-{token}", 0)])
+            layer[(base, j, *index)] = (partial(_settle, settle, shape), last, wanted)
     graph = HighLevelGraph.from_collections(base, layer, dependencies=[tables])
 
     arrays = {}
@@ -204,10 +231,29 @@ def columns_of(
         first = () if spec.per_other else (0,) * other
         tail = (0,) * len(spec.shape)
         items = {
-            (name, *block, *tail): (operator.getitem, (base, *block, *first), column)
+            (name, *block, *tail): (operator.itemgetter(column), (base, *block, *first))
             for block in np.ndindex(len(rows), *map(len, own))
         }
         layers = HighLevelGraph(graph.layers | {name: items}, graph.dependencies | {name: {base}})
         chunks = (rows, *own, *((n,) for n in spec.shape))
-        arrays[column] = da.Array(layers, name, chunks, meta=np.empty((0,) * len(chunks), spec.dtype))
+        array = da.Array(layers, name, chunks, meta=np.empty((0,) * len(chunks), spec.dtype))
+        arrays[column] = uniform(array.rechunk({0: label_chunks(ids.size)}))
     return arrays
+
+
+def _settle(
+    settle: Callable[..., Mapping[str, np.ndarray]], shape: tuple[int, ...], tables: list[Any], wanted: list[np.ndarray]
+) -> Mapping[str, np.ndarray]:
+    ids, *order = wanted
+    settled = settle(tables, shape, ids)
+    return {name: values[order[0]] for name, values in settled.items()} if order else settled
+
+
+def uniform(array: Any) -> Any:
+    """A dask array whose chunks are equal along every dim but for a smaller last one, as Zarr wants them."""
+    ragged = {
+        axis: max(chunks)
+        for axis, chunks in enumerate(array.chunks)
+        if len(set(chunks[:-1])) > 1 or (len(chunks) > 1 and chunks[-1] > chunks[0])
+    }
+    return array.rechunk(ragged) if ragged else array

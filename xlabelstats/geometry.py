@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, align, check_mask, is_dask, share_coords
+from xlabelstats.align import LABEL, align, check_mask, check_taken, is_dask, share_coords
+from xlabelstats.blocks import Column, Rows, columns_of, map_blocks
 from xlabelstats.grid import Grid, check_units, coordinate, pixel_grid, regular_grid, units_of
-from xlabelstats.moments import weights as pixel_weights
-from xlabelstats.runs import check_found, find_runs, rows_of, union
-from xlabelstats.scan import LabelTable, Wanted, choose_labels, merge_tables, scan_block, select_rows
+from xlabelstats.moments import NO_WEIGHTS
+from xlabelstats.runs import check_found, find_runs, pixels_of, rows_of, union
+from xlabelstats.scan import LabelTable, Wanted, choose_labels, merge_tables, scan_block
 
 
 def center_of_mass(
@@ -29,28 +30,25 @@ def center_of_mass(
     check_units(units)
     mask = check_mask(mask)
     wanted = choose_labels(mask, labels, background)
-    shared, pixels, image = mask.dims, mask.data, None
+    pixels, image = mask.data, None
     other: tuple[Hashable, ...] = ()
     coords: dict[Any, Any] = {}
     if weights is not None:
-        pair = align(weights, mask)
+        pair = align(weights, mask, mask_order=True)
+        check_taken(weights, pair.other, ("axis",))
         mask = share_coords(mask, weights)
-        shared, other, pixels, image = pair.shared, pair.other, pair.mask, pair.image
+        pixels, image, other = pair.mask, pair.image, pair.other
         coords = {name: coord for name, coord in weights.coords.items() if set(coord.dims) <= set(other)}
-    positions = _positions(mask.transpose(*shared), units)
-    values = _mean_positions(pixels, image, positions, wanted)
+    values = _mean_positions(pixels, image, _positions(mask, units), wanted)
     result = xr.DataArray(
         values,
         dims=(LABEL, *other, "axis"),
-        coords={**coords, LABEL: wanted.ids, "axis": [str(dim) for dim in shared]},
+        coords={**coords, LABEL: wanted.labels, "axis": [str(dim) for dim in mask.dims]},
         name="center_of_mass",
         attrs={"long_name": "centre of mass" + ("" if weights is None else f" of {weights.name or 'image'}")},
     )
     named = "pixel" if units == "pixel" else units_of(mask)
-    if named:
-        result.attrs["units"] = named
-    result = result.sel(axis=[str(dim) for dim in mask.dims])
-    return wanted.in_order(result.to_dataset(name="values"))["values"].rename("center_of_mass")
+    return result.assign_attrs(units=named) if named else result
 
 
 def radii_and_axes(
@@ -65,25 +63,22 @@ def radii_and_axes(
     options: dict[str, Any] = {"background": wanted.background, "only": wanted.only}
     ndim = mask.ndim
     if is_dask(mask.data):
-        from xlabelstats.blocks import Column, columns_of, map_blocks
-
         columns = {
             "radius": Column(np.float64, per_other=False, shape=(ndim,)),
             "axis_vector": Column(np.float64, per_other=False, shape=(ndim, ndim)),
         }
         tables = map_blocks(scan_block, mask.data, **options)
-        arrays = columns_of(tables, wanted.ids, ndim, merge_tables, select_rows, settle, columns)
+        arrays = columns_of(tables, wanted.ids, ndim, merge_tables, settle, columns, wanted.order)
     else:
-        arrays = settle([scan_block(np.asarray(mask.data), (0,) * ndim, **options)], (), wanted.ids)
+        arrays = wanted.take(settle([scan_block(np.asarray(mask.data), (0,) * ndim, **options)], (), wanted.ids))
     about = {"long_name": "standard deviation of position along a principal axis", **grid.units_of(1)}
-    result = xr.Dataset(
+    return xr.Dataset(
         {
             "radius": ((LABEL, "component"), arrays["radius"], about),
             "axis_vector": ((LABEL, "component", "axis"), arrays["axis_vector"], {"long_name": "principal axis"}),
         },
-        coords={LABEL: wanted.ids, "axis": [str(dim) for dim in mask.dims]},
+        coords={LABEL: wanted.labels, "axis": [str(dim) for dim in mask.dims]},
     )
-    return wanted.in_order(result)
 
 
 def _principal(
@@ -110,15 +105,10 @@ def _principal(
 
 
 @dataclass(frozen=True)
-class WeightTable:
-    """Labels with their pixels and, per channel, their weight and weighted coordinates (label, channel, 1 + axis)."""
+class WeightTable(Rows):
+    """Labels with, per channel, their weight and weighted coordinates (label, channel, 1 + axis)."""
 
-    ids: np.ndarray
-    count: np.ndarray
     sums: np.ndarray
-
-    def __sizeof__(self) -> int:
-        return self.ids.nbytes + self.count.nbytes + self.sums.nbytes
 
 
 def _positions(mask: xr.DataArray, units: str) -> list[np.ndarray]:
@@ -137,13 +127,12 @@ def _mean_positions(mask: Any, image: Any, positions: list[np.ndarray], wanted: 
     settle = partial(_settle_means, middle=middle, requested=wanted.requested, weighted=image is not None)
     if not is_dask(mask):
         table = _weight_block(np.asarray(mask), (0,) * mask.ndim, *(() if image is None else (image,)), **options)
-        return settle([table], () if image is None else image.shape[: image.ndim - mask.ndim], wanted.ids)["mean"]
-
-    from xlabelstats.blocks import Column, columns_of, map_blocks
+        means = settle([table], () if image is None else image.shape[: image.ndim - mask.ndim], wanted.ids)
+        return wanted.take(means)["mean"]
 
     tables = map_blocks(_weight_block, mask, image, **options)
     columns = {"mean": Column(np.float64, image is not None, (mask.ndim,))}
-    return columns_of(tables, wanted.ids, mask.ndim, _merge_weights, _select_weights, settle, columns)["mean"]
+    return columns_of(tables, wanted.ids, mask.ndim, _merge_weights, settle, columns, wanted.order)["mean"]
 
 
 def _weight_block(
@@ -161,7 +150,7 @@ def _weight_block(
     here = np.zeros((mask.ndim, max(mask.shape)))
     for row, whole, start, size in zip(here, coords, offset, mask.shape, strict=True):
         row[:size] = whole[start : start + size]
-    pixels = pixel_weights(image, mask)
+    pixels = NO_WEIGHTS if image is None else pixels_of(image, mask.shape)
     sums = np.zeros((runs.ids.size, 1 if image is None else len(pixels), 1 + mask.ndim))
     shape = np.array(mask.shape, np.int64)
     cpu.coordinate_sums(pixels, runs.codes, runs.starts, runs.lengths, shape, here, sums)
@@ -177,14 +166,9 @@ def _merge_weights(tables: Sequence[WeightTable], ids: np.ndarray | None = None)
     for table in tables:
         rows = rows_of(table.ids, ids)
         count[rows] += table.count
-        sums[rows] += table.sums
+        with np.errstate(invalid="ignore", over="ignore"):
+            sums[rows] += table.sums
     return WeightTable(ids, count, sums)
-
-
-def _select_weights(table: WeightTable, low: int | None, high: int | None) -> WeightTable:
-    first = 0 if low is None else np.searchsorted(table.ids, low)
-    last = None if high is None else np.searchsorted(table.ids, high)
-    return WeightTable(table.ids[first:last], table.count[first:last], table.sums[first:last])
 
 
 def _settle_means(
@@ -199,6 +183,6 @@ def _settle_means(
     table = _merge_weights(tables, ids)
     if not requested:
         check_found(table.count, ids)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         mean = middle + table.sums[..., 1:] / table.sums[..., :1]
     return {"mean": mean.reshape(ids.size, *(other if weighted else ()), middle.size)}

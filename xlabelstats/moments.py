@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
-from xlabelstats.runs import find_runs, read_only, rows_of, union
+from xlabelstats.blocks import Rows
+from xlabelstats.runs import find_runs, pixels_of, read_only, rows_of, union
 
 
 @dataclass(frozen=True)
-class MomentTable:
+class MomentTable(Rows):
     """Labels and the moments of their pixels' positions.
 
     Attributes
     ----------
-    ids : array (label,)
-        Sorted labels.
-    count : array (label,) of int64
-        Pixels per label.
     low, high : array (label, axis) of int64
         Bounding box, half-open.
     moments : array (label, channel, power of axis 0, power of axis 1, ...)
@@ -28,8 +25,6 @@ class MomentTable:
         One channel of weight 1 without an image.
     """
 
-    ids: np.ndarray
-    count: np.ndarray
     low: np.ndarray
     high: np.ndarray
     moments: np.ndarray
@@ -39,11 +34,11 @@ class MomentTable:
         """The middle pixel of the bounding box: powers up to 9 of position are smallest from there."""
         return (self.low + self.high) // 2
 
-    def __sizeof__(self) -> int:
-        return sum(getattr(self, field.name).nbytes for field in fields(self))
-
 
 POWERS = 4
+
+# What the kernels get for an image when every pixel weighs 1.
+NO_WEIGHTS = read_only(np.empty((0, 0)))
 
 
 def moments_block(
@@ -60,7 +55,7 @@ def moments_block(
     runs = find_runs(mask, background=background, only=only)
     n, ndim = runs.ids.size, mask.ndim
     shape = np.array(mask.shape, np.int64)
-    pixels = weights(image, mask)
+    pixels = NO_WEIGHTS if image is None else pixels_of(image, mask.shape)
     channels = 1 if image is None else len(pixels)
     box = np.full((2, ndim, n), np.iinfo(np.int64).max)
     box[1] = 0
@@ -74,14 +69,6 @@ def moments_block(
     cpu.position_moments(pixels, runs.codes, runs.starts, runs.lengths, shape, (low + high) // 2, POWERS, out)
     start = np.asarray(offset, np.int64)
     return MomentTable(runs.ids, count, low + start, high + start, out.reshape(n, channels, *(POWERS,) * ndim))
-
-
-def weights(image: np.ndarray | None, mask: np.ndarray) -> np.ndarray:
-    """The image (*other, *shape of the mask) as (channel, pixel) float64; no channels without one."""
-    if image is None:
-        return read_only(np.empty((0, mask.size)))
-    channels = math.prod(image.shape[: image.ndim - mask.ndim])
-    return read_only(np.ascontiguousarray(image, np.float64).reshape(channels, mask.size))
 
 
 def merge_moments(tables: Sequence[MomentTable], ids: np.ndarray | None = None) -> MomentTable:
@@ -103,17 +90,12 @@ def merge_moments(tables: Sequence[MomentTable], ids: np.ndarray | None = None) 
         merged.high[old] = np.maximum(merged.high[old], table.high[again])
         after = merged.origin[old]
         merged.moments[new] = table.moments[~again]
-        merged.moments[old] = shift(merged.moments[old], before - after)
-        merged.moments[old] += shift(table.moments[again], table.origin[again] - after)
+        # Weights may be infinite, or their moments too large.
+        with np.errstate(invalid="ignore", over="ignore"):
+            merged.moments[old] = shift(merged.moments[old], before - after)
+            merged.moments[old] += shift(table.moments[again], table.origin[again] - after)
         merged.count[rows] += table.count
     return merged
-
-
-def select_moments(table: MomentTable, low: int | None, high: int | None) -> MomentTable:
-    """The rows of the labels from ``low`` up to, and without, ``high``; None is no bound."""
-    first = 0 if low is None else np.searchsorted(table.ids, low)
-    last = None if high is None else np.searchsorted(table.ids, high)
-    return MomentTable(*(getattr(table, field.name)[first:last] for field in fields(MomentTable)))
 
 
 def shift(moments: np.ndarray, delta: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.align import LABEL, check_labels, check_mask, is_dask
+from xlabelstats.blocks import uniform
 from xlabelstats.runs import find_runs
 
 
@@ -92,7 +93,7 @@ def _paint_blocks(mask: xr.DataArray, table: xr.DataArray, ids: np.ndarray, fill
     """Paint lazily.  The values are one array that all tasks refer to."""
     import dask.array as da
 
-    pixels = mask.data if is_dask(mask.data) else da.from_array(np.asarray(mask.data), name=False)
+    pixels = uniform(mask.data) if is_dask(mask.data) else da.from_array(np.asarray(mask.data), name=False)
     values = table.data if is_dask(table.data) else da.from_array(table.to_numpy(), chunks=-1)
     values = values.rechunk(-1)
     ndim, extra = mask.ndim, table.ndim - 1

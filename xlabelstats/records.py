@@ -7,14 +7,14 @@ a block to a record per label; records of several blocks are folded pairwise int
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from xlabelstats.runs import Runs, check_found, read_only, rows_of, union
+from xlabelstats.blocks import Rows
+from xlabelstats.runs import Runs, check_found, pixel_dtype, pixels_of, rows_of, union
 from xlabelstats.statistics import STATISTICS
 
 
@@ -50,19 +50,12 @@ class Recipe:
         return any("min" in STATISTICS[name].fields for name in self.stats)
 
     @property
-    def pixel_dtype(self) -> np.dtype:
-        """The dtype in which the kernels read the image: one that they are compiled for."""
-        if self.dtype == bool:
-            return np.dtype(np.uint8)
-        if self.dtype.kind == "f":
-            return np.dtype(np.float32 if self.dtype.itemsize <= 4 else np.float64)
-        return self.dtype.newbyteorder("=")
-
-    @property
     def record_dtype(self) -> np.dtype:
         """A record, in fields of eight bytes: moments in float64, extremes in the pixels' widest kind."""
         moments = [(name, np.float64) for name in ("valid", "sum", "m2", "m3", "m4")[: self.order + 1]]
-        return np.dtype(moments + [(name, f"{self.pixel_dtype.kind}8") for name in ("min", "max") if self.extremes])
+        return np.dtype(
+            moments + [(name, f"{pixel_dtype(self.dtype).kind}8") for name in ("min", "max") if self.extremes]
+        )
 
     def result_dtype(self, stat: str, *, requested: bool) -> np.dtype:
         """The dtype of a statistic; extremes of requested labels are float64, to be NaN if absent."""
@@ -77,25 +70,16 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Rows):
     """Labels and what has been collected of them.
 
     Attributes
     ----------
-    ids : array (label,)
-        Sorted labels.
-    count : array (label,) of int64
-        Pixels per label.
     records : structured array (label, channel)
         See `Recipe.record_dtype`.  No channels when only counts are wanted.
     """
 
-    ids: np.ndarray
-    count: np.ndarray
     records: np.ndarray
-
-    def __sizeof__(self) -> int:
-        return self.ids.nbytes + self.count.nbytes + self.records.nbytes
 
 
 def reduce_block(image: np.ndarray | None, runs: Runs, recipe: Recipe) -> Table:
@@ -104,9 +88,8 @@ def reduce_block(image: np.ndarray | None, runs: Runs, recipe: Recipe) -> Table:
     count = _group(runs.lengths, runs.codes, n, "sum", np.int64)
     if image is None:
         return Table(runs.ids, count, np.empty((n, 0), recipe.record_dtype))
-    channels = math.prod(image.shape[: image.ndim - len(runs.shape)])
-    pixels = np.ascontiguousarray(image, recipe.pixel_dtype).reshape(channels, math.prod(runs.shape))
-    pixels = read_only(pixels)
+    pixels = pixels_of(image, runs.shape)
+    channels = len(pixels)
 
     def collect(codes: np.ndarray, _: np.ndarray, *, size: int, dtype: np.dtype, **unused: Any) -> np.ndarray:
         return _collect(pixels, (codes, runs.starts, runs.lengths), count, np.empty((size, channels), dtype)).T
@@ -138,14 +121,6 @@ def merge(tables: Sequence[Table], ids: np.ndarray | None = None) -> Table:
         moments[absent] = 0
         extremes[absent] = _no_extremes((extremes.shape[-1],), extremes.dtype)
     return Table(ids, count, records)
-
-
-def select(table: Table, low: int | None, high: int | None) -> Table:
-    """The rows of the labels from ``low`` up to, and without, ``high``; None is no bound."""
-    first = 0 if low is None else np.searchsorted(table.ids, low)
-    last = None if high is None else np.searchsorted(table.ids, high)
-    rows = slice(first, last)
-    return Table(table.ids[rows], table.count[rows], table.records[rows])
 
 
 def finish(

@@ -9,17 +9,18 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, align, check_mask, is_dask, share_coords
-from xlabelstats.grid import Grid, given_grid, regular_grid
-from xlabelstats.moments import POWERS, MomentTable, merge_moments, moments_block, select_moments
+from xlabelstats.align import LABEL, align, check_mask, check_taken, is_dask, share_coords
+from xlabelstats.blocks import Column, columns_of, map_blocks
+from xlabelstats.grid import Grid, given_grid, pixel_grid, regular_grid
+from xlabelstats.moments import POWERS, MomentTable, merge_moments, moments_block
 from xlabelstats.names import as_names, check_known
 from xlabelstats.runs import check_found
-from xlabelstats.scan import LabelTable, Wanted, choose_labels, merge_tables, scan_block, select_rows
+from xlabelstats.scan import LabelTable, Wanted, choose_labels, merge_tables, scan_block
 from xlabelstats.shapes import Moments, Shape
 
 Source = Literal["mask", "moments", "weighted", "statistic"]
@@ -191,58 +192,47 @@ def regionprops(
 
     mask = check_mask(mask)
     names = check_properties(properties, mask, image is not None)
-    pair = None if image is None else align(image, mask)
+    pair = None if image is None else align(image, mask, mask_order=True)
     mask = mask if image is None else share_coords(mask, image)
-    grid = regular_grid(mask, "give spacing=, or drop the coordinate") if spacing is None else given_grid(mask, spacing)
-    hu = [name for name in names if name.endswith("_hu")]
-    if hu and (grid.spacing != 1).any():
-        raise NotImplementedError(
-            f"{hu[0]} is defined for a spacing of 1 only, here it is {tuple(grid.spacing)}; give spacing=1"
-        )
+    grid = _grid_for(names, mask, spacing)
     wanted = choose_labels(mask, labels, background)
-    of = {source: [name for name in names if PROPERTIES[name].source == source] for source in ("mask", "moments")}
-    arrays = _columns(of["mask"], mask.data, None, grid, wanted, scan_block, merge_tables, select_rows)
-    arrays |= _columns(of["moments"], mask.data, None, grid, wanted, moments_block, merge_moments, select_moments)
+    of = {source: [name for name in names if PROPERTIES[name].source == source] for source in get_args(Source)}
+    arrays = _columns(of["mask"], mask.data, None, grid, wanted, scan_block, merge_tables)
+    arrays |= _columns(of["moments"], mask.data, None, grid, wanted, moments_block, merge_moments)
     dims: dict[str, tuple[Hashable, ...]] = {name: (LABEL, *_dims(name, mask)) for name in arrays}
     coords: dict[Any, Any] = {}
-    statistics = {}
     if image is not None and pair is not None:
-        weighted = [name for name in names if PROPERTIES[name].source == "weighted"]
+        own = [name for name in names if PROPERTIES[name].source in ("weighted", "statistic")]
+        check_taken(image, pair.other, (*own, *(dim for name in own for dim in _dims(name, mask))))
         coords = {name: coord for name, coord in image.coords.items() if set(coord.dims) <= set(pair.other)}
-        if weighted:
-            # The mask in the image's order of dims, and its grid with it.
-            ordered = mask.transpose(*pair.shared)
-            turned = [mask.dims.index(dim) for dim in pair.shared]
-            grid_ = Grid(grid.origin[turned], grid.step[turned], grid.units)
-            found = _columns(
-                weighted, pair.mask, pair.image, grid_, wanted, moments_block, merge_moments, select_moments
-            )
-            for name, values in found.items():
-                named = xr.DataArray(values, dims=(LABEL, *pair.other, *_dims(name, ordered)))
-                if "axis" in named.dims:
-                    named = named.isel(axis=[pair.shared.index(dim) for dim in mask.dims])
-                dims[name] = (LABEL, *pair.other, *_dims(name, mask))
-                arrays[name] = named.transpose(*dims[name]).data
-        wants = {name: PROPERTIES[name].formula for name in names if PROPERTIES[name].source == "statistic"}
-        if wants:
-            options = {"labels": labels, "background": background, "skipna": False}
-            measured = aggregate(image, mask, tuple(wants.values()), **options)
-            statistics = {name: measured[stat].astype(np.float64) for name, stat in wants.items()}
-    ndim = mask.ndim
-    variables: dict[str, Any] = {}
-    for name, values in arrays.items():
-        spec = PROPERTIES[name]
-        power = ndim if spec.power == -1 else spec.power
-        attrs = {"units": "pixel"} if spec.pixels else grid.units_of(power)
-        variables[name] = (dims[name], values, {**_about(name), **attrs})
+        arrays |= _columns(of["weighted"], pair.mask, pair.image, grid, wanted, moments_block, merge_moments)
+        dims |= {name: (LABEL, *pair.other, *_dims(name, mask)) for name in of["weighted"]}
+        stats = {PROPERTIES[name].formula: name for name in of["statistic"]}
+        if stats:
+            measured = aggregate(image, mask, tuple(stats), labels=labels, background=background, skipna=False)
+            arrays |= {name: measured[stat].astype(np.float64).data for stat, name in stats.items()}
+            dims |= dict.fromkeys(of["statistic"], (LABEL, *pair.other))
     axes = [str(dim) for dim in mask.dims]
-    used = {dim for name in arrays for dim in dims[name]}
+    used = {dim for name in names for dim in dims[name]}
     coords |= {dim: axes for dim in ("axis", "axis_") if dim in used}
     coords |= {"bound": ["min", "max"]} if "bound" in used else {}
-    result = wanted.in_order(xr.Dataset(variables, coords={**coords, LABEL: wanted.ids}))
-    for name, values in statistics.items():
-        result[name] = values.assign_attrs(_about(name))
-    return result[list(names)]
+    variables = {name: (dims[name], arrays[name], _about(name, grid, mask.ndim)) for name in names}
+    return xr.Dataset(variables, coords={**coords, LABEL: wanted.labels})
+
+
+def _grid_for(names: Sequence[str], mask: xr.DataArray, spacing: Any) -> Grid:
+    """The grid in whose units the properties come; of the coordinates only if one of them needs these."""
+    if spacing is not None:
+        grid = given_grid(mask, spacing)
+    elif all(PROPERTIES[name].pixels or PROPERTIES[name].source == "statistic" for name in names):
+        grid = pixel_grid(mask.ndim)
+    else:
+        grid = regular_grid(mask, "give spacing=, or drop the coordinate")
+    hu = [name for name in names if name.endswith("_hu")]
+    if hu and (grid.spacing != 1).any():
+        given = tuple(grid.spacing.tolist())
+        raise NotImplementedError(f"{hu[0]} is defined for a spacing of 1 only, here it is {given}; give spacing=1")
+    return grid
 
 
 def check_properties(properties: str | Iterable[str], mask: xr.DataArray, with_image: bool) -> tuple[str, ...]:
@@ -272,8 +262,11 @@ def check_properties(properties: str | Iterable[str], mask: xr.DataArray, with_i
     return names
 
 
-def _about(name: str) -> dict[str, str]:
-    return {"long_name": name.replace("_", " "), "description": PROPERTIES[name].summary}
+def _about(name: str, grid: Grid, ndim: int) -> dict[str, str]:
+    """The attributes of a property: its name in words, its definition, its units."""
+    spec = PROPERTIES[name]
+    unit = {"units": "pixel"} if spec.pixels else grid.units_of(ndim if spec.power == -1 else spec.power)
+    return {"long_name": name.replace("_", " "), "description": spec.summary, **unit}
 
 
 def _dims(name: str, mask: xr.DataArray) -> tuple[str, ...]:
@@ -293,7 +286,6 @@ def _columns(
     wanted: Wanted,
     block: Callable[..., Any],
     merge: Callable[..., Any],
-    select: Callable[..., Any],
 ) -> dict[str, Any]:
     """The values of properties that come from the same tables: lazy for dask, computed for numpy."""
     if not names:
@@ -303,17 +295,15 @@ def _columns(
     ndim = mask.ndim
     if not is_dask(mask):
         tables = [block(np.asarray(mask), (0,) * ndim, *(() if image is None else (image,)), **options)]
-        return settle(tables, () if image is None else image.shape[: image.ndim - ndim], wanted.ids)
-
-    from xlabelstats.blocks import Column, columns_of, map_blocks
-
+        return wanted.take(settle(tables, () if image is None else image.shape[: image.ndim - ndim], wanted.ids))
     lengths = {"axis": ndim, "axis_": ndim, "bound": 2, "component": ndim, "hu": 7}
     columns = {}
     for name in names:
         dims = PROPERTIES[name].dims
         shape = (POWERS,) * ndim if dims == ("order",) else tuple(lengths[dim] for dim in dims)
         columns[name] = Column(_dtype(name, wanted.requested), image is not None, shape)
-    return columns_of(map_blocks(block, mask, image, **options), wanted.ids, ndim, merge, select, settle, columns)
+    tables = map_blocks(block, mask, image, **options)
+    return columns_of(tables, wanted.ids, ndim, merge, settle, columns, wanted.order)
 
 
 def _dtype(name: str, requested: bool) -> type:

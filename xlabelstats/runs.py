@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -104,6 +105,22 @@ def check_found(count: np.ndarray, ids: np.ndarray) -> None:
 
 def _changed(label: int, how: str) -> str:
     return f"the mask has changed since it was scanned: label {label} {how}. Open it anew, so that it is scanned again"
+
+
+def pixels_of(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """An image block (*other, *shape) as the kernels read it: (channel, pixel), not to be written to."""
+    channels = math.prod(image.shape[: image.ndim - len(shape)])
+    pixels = np.ascontiguousarray(image, pixel_dtype(image.dtype)).reshape(channels, math.prod(shape))
+    return read_only(pixels)
+
+
+def pixel_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype in which the kernels read an image: one that they are compiled for."""
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    if dtype.kind == "f":
+        return np.dtype(np.float32 if dtype.itemsize <= 4 else np.float64)
+    return dtype.newbyteorder("=")
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

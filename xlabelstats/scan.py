@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -12,21 +12,18 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.align import LABEL, check_labels, check_mask, is_cupy, is_dask
+from xlabelstats.blocks import Rows, block_keys, map_blocks, merge_by_range
 from xlabelstats.runs import find_labels, find_runs, rows_of, union
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class LabelTable:
+class LabelTable(Rows):
     """Labels and their geometry, in pixels.
 
     Attributes
     ----------
-    ids : array (label,)
-        Sorted labels.
-    count : array (label,) of int64
-        Pixels per label.
     low, high : array (label, axis) of int64
         Bounding box, half-open.
     origin : array (label, axis) of int64
@@ -37,8 +34,6 @@ class LabelTable:
         Sums of products of the deviations from the centroid.
     """
 
-    ids: np.ndarray
-    count: np.ndarray
     low: np.ndarray
     high: np.ndarray
     origin: np.ndarray
@@ -49,9 +44,6 @@ class LabelTable:
     def centroid(self) -> np.ndarray:
         """Mean position (label, axis)."""
         return self.origin + self.offset
-
-    def __sizeof__(self) -> int:
-        return sum(getattr(self, field.name).nbytes for field in fields(self))
 
 
 def scan(mask: xr.DataArray, *, background: bool = False) -> xr.Dataset:
@@ -131,13 +123,18 @@ class Wanted:
     order: np.ndarray | None = None
 
     @property
+    def labels(self) -> np.ndarray:
+        """The labels in the order of the result."""
+        return self.ids if self.order is None else self.ids[self.order]
+
+    @property
     def only(self) -> np.ndarray | None:
         """The labels that a block should keep, None for all."""
         return self.ids if self.requested else None
 
-    def in_order(self, result: xr.Dataset) -> xr.Dataset:
-        """A result with sorted rows in the order the user asked for."""
-        return result if self.order is None else result.isel({LABEL: self.order})
+    def take(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Arrays with sorted rows in the order of the result."""
+        return dict(arrays) if self.order is None else {name: array[self.order] for name, array in arrays.items()}
 
 
 def choose_labels(mask: xr.DataArray, labels: Any, background: bool) -> Wanted:
@@ -204,19 +201,11 @@ def _ids_of_block(mask: np.ndarray, offset: Sequence[int], background: bool) -> 
     return find_labels(mask, background=background)
 
 
-def select_rows(table: LabelTable, low: Any, high: Any) -> LabelTable:
-    """The rows of the labels from ``low`` up to, and without, ``high``; None is no bound."""
-    first = 0 if low is None else np.searchsorted(table.ids, low)
-    last = None if high is None else np.searchsorted(table.ids, high)
-    return LabelTable(*(getattr(table, field.name)[first:last] for field in fields(LabelTable)))
-
-
 def _over_blocks(mask: Any, background: bool, scan: Callable[..., T], merge: Callable[[Sequence[T]], T]) -> T:
     """Scan every block of a dask mask and merge what is found, now."""
     from dask.delayed import Delayed
     from dask.highlevelgraph import HighLevelGraph
 
-    from xlabelstats.blocks import block_keys, map_blocks, merge_by_range
     from xlabelstats.options import compute
 
     tables = map_blocks(scan, mask, background=background)

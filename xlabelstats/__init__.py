@@ -1,4 +1,4 @@
-"""Measure labelled objects in images: ``.labels`` on xarray's DataArray and Dataset."""
+"""Measure labelled objects in images: ``.labels`` and ``.instances`` on xarray's arrays."""
 
 from __future__ import annotations
 

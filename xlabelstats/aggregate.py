@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from functools import partial
 from typing import Any
 
@@ -81,7 +81,7 @@ def _reduce_numpy(pair: Pair, recipe: Recipe, wanted: Wanted) -> dict[str, Any]:
     runs = find_runs(pair.mask, background=wanted.background, only=wanted.only)
     shape = pair.image.shape[: len(pair.other)]
     table = reduce_block(pair.image if recipe.reads_image else None, runs, recipe)
-    return wanted.take(finish([table], recipe, shape, wanted.ids, requested=wanted.requested))
+    return wanted.take(finish([table], shape, wanted.ids, recipe=recipe, requested=wanted.requested))
 
 
 def _reduce_dask(pair: Pair, recipe: Recipe, wanted: Wanted) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _reduce_dask(pair: Pair, recipe: Recipe, wanted: Wanted) -> dict[str, Any]:
         stat: Column(recipe.result_dtype(stat, requested=wanted.requested), per_other=stat != "count")
         for stat in recipe.stats
     }
-    settle = partial(_finish, recipe=recipe, requested=wanted.requested)
+    settle = partial(finish, recipe=recipe, requested=wanted.requested)
     tables = _block_tables(pair, recipe, wanted)
     return columns_of(tables, wanted.ids, pair.mask.ndim, merge, settle, columns, wanted.order)
 
@@ -123,12 +123,6 @@ def _reduce_block(image: np.ndarray, runs: Runs, *, recipe: Recipe) -> Table:
 
 def _count_block(runs: Runs, *, recipe: Recipe) -> Table:
     return reduce_block(None, runs, recipe)
-
-
-def _finish(
-    tables: Sequence[Table], shape: tuple[int, ...], ids: np.ndarray, recipe: Recipe, requested: bool
-) -> dict[str, np.ndarray]:
-    return finish(tables, recipe, shape, ids, requested=requested)
 
 
 def _label(arrays: dict[str, Any], ids: np.ndarray, pair: Pair, image: xr.DataArray) -> xr.Dataset:

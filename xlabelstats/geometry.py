@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, align, check_mask, check_taken, is_dask, share_coords
-from xlabelstats.blocks import Column, Rows, columns_of, map_blocks
+from xlabelstats.align import LABEL, align, check_mask, check_taken, share_coords
+from xlabelstats.blocks import Column, Rows
 from xlabelstats.grid import Grid, check_units, coordinate, pixel_grid, regular_grid, units_of
 from xlabelstats.moments import NO_WEIGHTS
 from xlabelstats.runs import check_found, find_runs, pixels_of, rows_of, union
-from xlabelstats.scan import LabelTable, Wanted, choose_labels, merge_tables, scan_block
+from xlabelstats.scan import LabelTable, Wanted, choose_labels, collect, merge_tables, scan_block
 
 
 def center_of_mass(
@@ -60,17 +60,11 @@ def radii_and_axes(
     grid = pixel_grid(mask.ndim) if units == "pixel" else regular_grid(mask, "ask for units='pixel'")
     wanted = choose_labels(mask, labels, background)
     settle = partial(_principal, grid=grid, requested=wanted.requested)
-    options: dict[str, Any] = {"background": wanted.background, "only": wanted.only}
-    ndim = mask.ndim
-    if is_dask(mask.data):
-        columns = {
-            "radius": Column(np.float64, per_other=False, shape=(ndim,)),
-            "axis_vector": Column(np.float64, per_other=False, shape=(ndim, ndim)),
-        }
-        tables = map_blocks(scan_block, mask.data, **options)
-        arrays = columns_of(tables, wanted.ids, ndim, merge_tables, settle, columns, wanted.order)
-    else:
-        arrays = wanted.take(settle([scan_block(np.asarray(mask.data), (0,) * ndim, **options)], (), wanted.ids))
+    columns = {
+        "radius": Column(np.float64, per_other=False, shape=(mask.ndim,)),
+        "axis_vector": Column(np.float64, per_other=False, shape=(mask.ndim, mask.ndim)),
+    }
+    arrays = collect(scan_block, mask.data, None, wanted, merge_tables, settle, columns)
     about = {"long_name": "standard deviation of position along a principal axis", **grid.units_of(1)}
     return xr.Dataset(
         {
@@ -123,16 +117,9 @@ def _mean_positions(mask: Any, image: Any, positions: list[np.ndarray], wanted: 
     coords = np.zeros((len(positions), max(mask.shape)))
     for row, position, centre in zip(coords, positions, middle, strict=True):
         row[: position.size] = position - centre
-    options: dict[str, Any] = {"coords": coords, "background": wanted.background, "only": wanted.only}
     settle = partial(_settle_means, middle=middle, requested=wanted.requested, weighted=image is not None)
-    if not is_dask(mask):
-        table = _weight_block(np.asarray(mask), (0,) * mask.ndim, *(() if image is None else (image,)), **options)
-        means = settle([table], () if image is None else image.shape[: image.ndim - mask.ndim], wanted.ids)
-        return wanted.take(means)["mean"]
-
-    tables = map_blocks(_weight_block, mask, image, **options)
     columns = {"mean": Column(np.float64, image is not None, (mask.ndim,))}
-    return columns_of(tables, wanted.ids, mask.ndim, _merge_weights, settle, columns, wanted.order)["mean"]
+    return collect(_weight_block, mask, image, wanted, _merge_weights, settle, columns, coords=coords)["mean"]
 
 
 def _weight_block(
@@ -154,8 +141,7 @@ def _weight_block(
     sums = np.zeros((runs.ids.size, 1 if image is None else len(pixels), 1 + mask.ndim))
     shape = np.array(mask.shape, np.int64)
     cpu.coordinate_sums(pixels, runs.codes, runs.starts, runs.lengths, shape, here, sums)
-    count = np.bincount(runs.codes, weights=runs.lengths, minlength=runs.ids.size).astype(np.int64)
-    return WeightTable(runs.ids, count, sums)
+    return WeightTable(runs.ids, runs.count, sums)
 
 
 def _merge_weights(tables: Sequence[WeightTable], ids: np.ndarray | None = None) -> WeightTable:

@@ -64,11 +64,10 @@ def moments_block(
             np.minimum.at(box[0, axis], runs.codes, position)
             np.maximum.at(box[1, axis], runs.codes, position + (runs.lengths if axis == ndim - 1 else 1))
     low, high = np.ascontiguousarray(box.transpose(0, 2, 1))
-    count = np.bincount(runs.codes, weights=runs.lengths, minlength=n).astype(np.int64)
     out = np.zeros((n, channels, POWERS**ndim))
     cpu.position_moments(pixels, runs.codes, runs.starts, runs.lengths, shape, (low + high) // 2, POWERS, out)
     start = np.asarray(offset, np.int64)
-    return MomentTable(runs.ids, count, low + start, high + start, out.reshape(n, channels, *(POWERS,) * ndim))
+    return MomentTable(runs.ids, runs.count, low + start, high + start, out.reshape(n, channels, *(POWERS,) * ndim))
 
 
 def merge_moments(tables: Sequence[MomentTable], ids: np.ndarray | None = None) -> MomentTable:

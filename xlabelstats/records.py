@@ -124,7 +124,7 @@ def merge(tables: Sequence[Table], ids: np.ndarray | None = None) -> Table:
 
 
 def finish(
-    tables: Sequence[Table], recipe: Recipe, shape: tuple[int, ...], ids: np.ndarray, *, requested: bool
+    tables: Sequence[Table], shape: tuple[int, ...], ids: np.ndarray, *, recipe: Recipe, requested: bool
 ) -> dict[str, np.ndarray]:
     """Merge tables and compute the statistics: ``count`` as (label,), the others as (label, *shape).
 

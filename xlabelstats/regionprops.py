@@ -14,13 +14,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, align, check_mask, check_taken, is_dask, share_coords
-from xlabelstats.blocks import Column, columns_of, map_blocks
+from xlabelstats.align import LABEL, align, check_mask, check_taken, share_coords
+from xlabelstats.blocks import Column
 from xlabelstats.grid import Grid, given_grid, pixel_grid, regular_grid
 from xlabelstats.moments import POWERS, MomentTable, merge_moments, moments_block
 from xlabelstats.names import as_names, check_known
 from xlabelstats.runs import check_found
-from xlabelstats.scan import LabelTable, Wanted, choose_labels, merge_tables, scan_block
+from xlabelstats.scan import LabelTable, Wanted, choose_labels, collect, merge_tables, scan_block
 from xlabelstats.shapes import Moments, Shape
 
 Source = Literal["mask", "moments", "weighted", "statistic"]
@@ -291,19 +291,14 @@ def _columns(
     if not names:
         return {}
     settle = partial(_settle, names=tuple(names), grid=grid, merge=merge, requested=wanted.requested)
-    options = {"background": wanted.background, "only": wanted.only}
     ndim = mask.ndim
-    if not is_dask(mask):
-        tables = [block(np.asarray(mask), (0,) * ndim, *(() if image is None else (image,)), **options)]
-        return wanted.take(settle(tables, () if image is None else image.shape[: image.ndim - ndim], wanted.ids))
     lengths = {"axis": ndim, "axis_": ndim, "bound": 2, "component": ndim, "hu": 7}
     columns = {}
     for name in names:
         dims = PROPERTIES[name].dims
         shape = (POWERS,) * ndim if dims == ("order",) else tuple(lengths[dim] for dim in dims)
         columns[name] = Column(_dtype(name, wanted.requested), image is not None, shape)
-    tables = map_blocks(block, mask, image, **options)
-    return columns_of(tables, wanted.ids, ndim, merge, settle, columns, wanted.order)
+    return collect(block, mask, image, wanted, merge, settle, columns)
 
 
 def _dtype(name: str, requested: bool) -> type:

@@ -31,6 +31,11 @@ class Runs:
     lengths: np.ndarray
     shape: tuple[int, ...]
 
+    @property
+    def count(self) -> np.ndarray:
+        """Pixels per label (label,) of int64."""
+        return np.bincount(self.codes, weights=self.lengths, minlength=self.ids.size).astype(np.int64)
+
     def __sizeof__(self) -> int:
         return self.ids.nbytes + self.codes.nbytes + self.starts.nbytes + self.lengths.nbytes
 

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.align import LABEL, check_labels, check_mask, is_cupy, is_dask
-from xlabelstats.blocks import Rows, block_keys, map_blocks, merge_by_range
+from xlabelstats.blocks import Column, Rows, block_keys, columns_of, map_blocks, merge_by_range
 from xlabelstats.runs import find_labels, find_runs, rows_of, union
 
 T = TypeVar("T")
@@ -147,6 +147,30 @@ def choose_labels(mask: xr.DataArray, labels: Any, background: bool) -> Wanted:
     return Wanted(labels[sort], True, 0 in labels, rows)
 
 
+def collect(
+    block: Callable[..., Any],
+    mask: Any,
+    image: Any,
+    wanted: Wanted,
+    merge: Callable[..., Any],
+    settle: Callable[..., Mapping[str, np.ndarray]],
+    columns: Mapping[str, Column],
+    **options: Any,
+) -> dict[str, Any]:
+    """Tables of all blocks of a mask, or of an image over it, merged and settled.
+
+    At once for numpy, as one block; as lazy columns for dask.  See `columns_of` for the parts.
+    """
+    options |= {"background": wanted.background, "only": wanted.only}
+    ndim = mask.ndim
+    if is_dask(mask):
+        tables = map_blocks(block, mask, image, **options)
+        return columns_of(tables, wanted.ids, ndim, merge, settle, columns, wanted.order)
+    images, other = ((), ()) if image is None else ((image,), image.shape[: image.ndim - ndim])
+    table = block(np.asarray(mask), (0,) * ndim, *images, **options)
+    return wanted.take(settle([table], other, wanted.ids))
+
+
 def clear_cache() -> None:
     """Forget the scans of masks that are remembered, so that the next call scans anew.
 
@@ -161,7 +185,7 @@ def scan_block(mask: np.ndarray, offset: Sequence[int], background: bool, only: 
 
     runs = find_runs(mask, background=background, only=only)
     n, ndim = runs.ids.size, mask.ndim
-    count = np.bincount(runs.codes, weights=runs.lengths, minlength=n).astype(np.int64)
+    count = runs.count
     origin, low, high = (np.empty((n, ndim), np.int64) for _ in range(3))
     s1, s2 = np.zeros((n, ndim)), np.zeros((n, ndim, ndim))
     shape = np.array(mask.shape, np.int64)

@@ -158,24 +158,26 @@ PROPERTIES: dict[str, Property] = {
     ),
 }
 
-# Properties of scikit-image that need all pixels of an object at once.
-WHOLE_OBJECT = (
-    "area_convex",
-    "area_filled",
-    "coords",
-    "coords_scaled",
-    "euler_number",
-    "feret_diameter_max",
-    "image",
-    "image_convex",
-    "image_filled",
-    "image_intensity",
-    "intensity_median",
-    "perimeter",
-    "perimeter_crofton",
-    "slice",
-    "solidity",
-)
+# Properties of scikit-image that need all pixels of an object at once, and the call that has them.
+WHOLE_OBJECT = {
+    **dict.fromkeys(
+        (
+            "area_convex",
+            "area_filled",
+            "euler_number",
+            "feret_diameter_max",
+            "perimeter",
+            "perimeter_crofton",
+            "solidity",
+        ),
+        "mask.instances.regionprops(properties)",
+    ),
+    "intensity_median": "image.instances.median(mask)",
+    **dict.fromkeys(
+        ("coords", "coords_scaled", "image", "image_convex", "image_filled", "image_intensity", "slice"),
+        "image.instances.windows(mask)",
+    ),
+}
 
 
 def regionprops(
@@ -242,9 +244,8 @@ def check_properties(properties: str | Iterable[str], mask: xr.DataArray, with_i
     whole = [name for name in names if name in WHOLE_OBJECT]
     if whole:
         raise ValueError(
-            f"{', '.join(whole)} needs all pixels of an object at once and does not merge across blocks: it is for "
-            ".instances.regionprops, which is not there yet. Until then, scikit-image's regionprops_table "
-            "has it for a mask in memory: skimage.measure.regionprops_table(mask.values, properties=...)"
+            f"{whole[0]} needs all pixels of an object at once and does not merge across blocks: "
+            f"see {WHOLE_OBJECT[whole[0]]}"
         )
     check_known(names, PROPERTIES, "property")
     if not names:

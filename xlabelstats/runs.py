@@ -98,17 +98,18 @@ def rows_of(found: np.ndarray, ids: np.ndarray) -> np.ndarray:
     rows = np.searchsorted(ids, found)
     strange = found[ids[np.minimum(rows, ids.size - 1)] != found] if ids.size else found
     if strange.size:
-        raise RuntimeError(_changed(strange[0], "is new"))
+        raise RuntimeError(changed(strange[0], "is new"))
     return rows
 
 
 def check_found(count: np.ndarray, ids: np.ndarray) -> None:
     """Complain if a label that the scan of a mask had found has no pixels."""
     if not count.all():
-        raise RuntimeError(_changed(ids[count == 0][0], "is gone"))
+        raise RuntimeError(changed(ids[count == 0][0], "is gone"))
 
 
-def _changed(label: int, how: str) -> str:
+def changed(label: int, how: str) -> str:
+    """The complaint that a mask is no longer what the scan of it had found."""
     return f"the mask has changed since it was scanned: label {label} {how}. Open it anew, so that it is scanned again"
 
 

@@ -17,10 +17,10 @@ import numba
 import numpy as np
 
 # Sums are added in the order written, so that results do not depend on the machine's vector units.
-_kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 
 
-@_kernel
+@kernel
 def count_runs(mask, background):
     """Count the runs of a (row, pixel) mask, those of label 0 only if ``background``."""
     total = 0
@@ -32,7 +32,7 @@ def count_runs(mask, background):
     return total
 
 
-@_kernel
+@kernel
 def find_runs(mask, background, labels, starts, lengths):
     """Fill the label, the first pixel (of the flattened mask) and the length of every run.
 
@@ -58,7 +58,7 @@ def find_runs(mask, background, labels, starts, lengths):
                 run += 1
 
 
-@_kernel
+@kernel
 def count_valid(image, codes, starts, lengths, moments):
     """Add the number of pixels that are not NaN to moment 0."""
     for run in range(codes.size):
@@ -71,7 +71,7 @@ def count_valid(image, codes, starts, lengths, moments):
             moments[codes[run], c, 0] += n
 
 
-@_kernel
+@kernel
 def sums_and_extremes(image, codes, starts, lengths, zero, sums, extremes):
     """Add the pixels to ``sums`` and lower and raise ``extremes`` to them, NaN passed over.
 
@@ -114,7 +114,7 @@ def sums_and_extremes(image, codes, starts, lengths, zero, sums, extremes):
                 total[0] = new
 
 
-@_kernel
+@kernel
 def powers(image, codes, starts, lengths, sums, order):
     """Add the powers 1 to ``order`` (2 to 4) of pixel - sums[..., 0], NaN passed over, to sums."""
     for run in range(codes.size):
@@ -145,7 +145,7 @@ def powers(image, codes, starts, lengths, sums, order):
             into[2] += a2
 
 
-@_kernel
+@kernel
 def centre(sums, moments):
     """Set the moments from 2 on from sums of powers about a rounded mean, sums[1] / n off the true one.
 
@@ -164,7 +164,7 @@ def centre(sums, moments):
                 out[4] = max(s[4] - 4 * d * s[3] + 6 * d * d * s[2] - 3 * n * d**4, 0.0)
 
 
-@_kernel
+@kernel
 def merge(rows, count_in, moments_in, extremes_in, count, moments, extremes):
     """Fold records into the rows of others, pairwise; a row whose count is 0 is taken over as it is.
 
@@ -205,7 +205,7 @@ def merge(rows, count_in, moments_in, extremes_in, count, moments, extremes):
             a[0] += b[0]
 
 
-@_kernel
+@kernel
 def geometry(codes, starts, lengths, shape, seen, origin, low, high, s1, s2):
     """Collect the box of every code and the sums of its pixel positions and of their products.
 
@@ -240,7 +240,7 @@ def geometry(codes, starts, lengths, shape, seen, origin, low, high, s1, s2):
         s2[code, last, last] += n * first**2 + first * n * (n - 1) + (n - 1.0) * n * (2 * n - 1) / 6
 
 
-@_kernel
+@kernel
 def merge_geometry(codes, n_in, low_in, high_in, origin_in, offset_in, m2_in, n, low, high, origin, offset, m2):
     """Fold boxes, centroids and central second moments into the rows that ``codes`` name, pairwise.
 
@@ -266,7 +266,7 @@ def merge_geometry(codes, n_in, low_in, high_in, origin_in, offset_in, m2_in, n,
         n[a] += n_in[b]
 
 
-@_kernel
+@kernel
 def coordinate_sums(image, codes, starts, lengths, shape, coords, out):
     """Add the weights and weighted coordinates of the pixels to ``out`` (code, channel, 1 + axis).
 
@@ -293,7 +293,7 @@ def coordinate_sums(image, codes, starts, lengths, shape, coords, out):
                 rest //= shape[axis]
 
 
-@_kernel
+@kernel
 def position_moments(image, codes, starts, lengths, shape, origin, powers, out):
     """Add the moments of pixel position to ``out`` (code, channel, power of axis 0, ..., flattened).
 

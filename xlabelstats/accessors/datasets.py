@@ -1,0 +1,110 @@
+"""``.labels`` of a Dataset: signatures and docs of the calls, each handed on to the room that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from xlabelstats.accessors.types import Labels
+from xlabelstats.align import LABEL
+from xlabelstats.statistics import DEFAULT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@xr.register_dataset_accessor("labels")
+class LabelsDatasetAccessor:
+    """Measurements of every image of a Dataset, and tables of results, reached as ``dataset.labels``."""
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        self._dataset = dataset
+
+    def aggregate(
+        self,
+        mask: xr.DataArray | Hashable,
+        stats: str | Iterable[str] = DEFAULT,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        ddof: int = 0,
+        skipna: bool | None = None,
+    ) -> xr.Dataset:
+        """Measure the pixels of every label in every image of the Dataset.
+
+        Parameters
+        ----------
+        mask : DataArray of integers, or the name of one in the Dataset
+            The label of every pixel.
+        stats, labels, background, ddof, skipna
+            As in `LabelsAccessor.aggregate`.
+
+        Returns
+        -------
+        Dataset
+            Variables ``{variable}_{stat}``, and one ``count``.
+
+        Warns
+        -----
+        UserWarning
+            Names the variables that were left out: those that lack a dim of the mask or hold no numbers.
+
+        Raises
+        ------
+        ValueError
+            No variable can be measured, or the named mask does not exist; else as
+            `LabelsAccessor.aggregate`.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> field = xr.Dataset({"cells": ("x", [0, 1, 1, 2]), "DAPI": ("x", [9.0, 1.0, 3.0, 4.0])})
+        >>> field.labels.aggregate("cells", ("count", "mean")).labels.to_dataframe()
+               count  DAPI_mean
+        label
+        1          2        2.0
+        2          1        4.0
+        """
+        from xlabelstats.aggregate import aggregate_dataset
+
+        return aggregate_dataset(
+            self._dataset, mask, stats, labels=labels, background=background, ddof=ddof, skipna=skipna
+        )
+
+    def to_dataframe(self, instance_key: str = LABEL) -> pd.DataFrame:
+        """A result as a wide pandas table: one row per label.
+
+        Parameters
+        ----------
+        instance_key : str, default "label"
+            The name of the index.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A column per variable and element of its other dims, named by their coordinates (numbered
+            where there are none) and joined by ``_``: ``count``, ``mean_DAPI``, ``centroid_y``.  Computes
+            what is lazy, all at once.
+
+        Raises
+        ------
+        ValueError
+            There is no dim ``label``, or two columns would have the same name.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([0, 1, 1], dims="x")
+        >>> image = xr.DataArray([[9, 1, 3], [5, 5, 6]], dims=("c", "x"), coords={"c": ["DAPI", "CD3"]})
+        >>> image.labels.aggregate(mask, "max").labels.to_dataframe("cell")
+              max_DAPI  max_CD3
+        cell
+        1            3        6
+        """
+        from xlabelstats.tables import to_dataframe
+
+        return to_dataframe(self._dataset, instance_key)

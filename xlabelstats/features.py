@@ -1,0 +1,334 @@
+"""Numbers that need all pixels of an object at once: quantiles, and what any function makes of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xlabelstats.align import LABEL
+from xlabelstats.blocks import Column, Rows, columns_of
+from xlabelstats.instances import Objects, Subject, find_subject, map_regions, regions
+from xlabelstats.names import check_known
+from xlabelstats.runs import Runs, changed, find_runs, pixels_of, rows_of
+from xlabelstats.windows import Window, as_bits, cast, check_batch, cut_windows, native, window_of
+
+# How numpy's quantile methods weigh the sorted pixels below and above a quantile that lies between two.
+METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "linear": lambda part, below: part,
+    "lower": lambda part, below: np.zeros_like(part),
+    "higher": lambda part, below: np.ceil(part),
+    "midpoint": lambda part, below: np.where(part > 0, 0.5, 0.0),
+    "nearest": lambda part, below: np.rint(below + part) - below,
+}
+
+
+@dataclass(frozen=True)
+class Values(Rows):
+    """Labels and what was found of each: ``values`` (label, channel, *shape)."""
+
+    values: np.ndarray
+
+
+def quantiles(
+    image: xr.DataArray,
+    mask: xr.DataArray,
+    q: Any,
+    *,
+    method: str = "linear",
+    skipna: bool | None = None,
+    labels: Any = None,
+    background: bool = False,
+) -> xr.DataArray:
+    """Quantiles of every label's pixels; see `InstancesAccessor.quantiles`."""
+    check_known([method], METHODS, "method")
+    try:
+        at = np.asarray(q, np.float64)
+    except (TypeError, ValueError):
+        at = np.array(np.nan)
+    if at.ndim > 1 or not ((at >= 0) & (at <= 1)).all():
+        raise ValueError(f"q is a number from 0 to 1, or a 1-D sequence of them, not {q!r}")
+    subject = find_subject(image, mask, labels, background, taken=("quantile",))
+    function = partial(quantiles_of_region, q=np.atleast_1d(at), method=method, skipna=skipna is None or bool(skipna))
+    values = collect(function, subject, subject.objects.low, subject.objects.high, (at.size,), np.dtype(np.float64))
+    what = str(image.name) if image.name is not None else "image"
+    units = {"units": image.attrs["units"]} if "units" in image.attrs else {}
+    result = xr.DataArray(
+        values,
+        dims=(LABEL, *subject.other, "quantile"),
+        coords={**subject.coords, LABEL: subject.wanted.labels, "quantile": np.atleast_1d(at)},
+        attrs={"long_name": f"quantile of {what}", **units},
+    ).rename("quantiles")
+    return result if at.ndim else result.isel(quantile=0)
+
+
+def median(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.DataArray:
+    """Median of every label's pixels; see `InstancesAccessor.median`."""
+    found = quantiles(image, mask, 0.5, **options).drop_vars("quantile").rename("median")
+    return found.assign_attrs(long_name=found.attrs["long_name"].replace("quantile", "median", 1))
+
+
+def statistics(
+    image: xr.DataArray | None,
+    mask: xr.DataArray,
+    fn: Callable[..., Any],
+    *,
+    dims: Mapping[str, Any],
+    size: Any = None,
+    fn_kwargs: Mapping[str, Any] | None = None,
+    dtype: Any = np.float32,
+    batch_size: int | None = None,
+    labels: Any = None,
+    background: bool = False,
+    stacklevel: int = 3,
+) -> xr.DataArray:
+    """What a function makes of every object; see `InstancesAccessor.statistics`."""
+    if not callable(fn):
+        raise TypeError(f"fn is called with the pixels of every object, but {type(fn).__name__} cannot be called")
+    shape, coords = _declared(dims)
+    dtype, batch = np.dtype(dtype), check_batch(batch_size)
+    subject = find_subject(image, mask, labels, background, taken=shape)
+    clash = [dim for dim in shape if image is None and dim == LABEL]
+    if clash:
+        raise ValueError(f"dims names {LABEL!r}, the dim of the results' labels; give it another name")
+    objects = subject.objects
+    low, high, window = objects.low, objects.high, None
+    if size is not None:
+        window = window_of(size, subject, stacklevel)
+        low, high = window.boxes(objects, subject.mask.shape)
+    each = partial(call, fn=fn, kwargs=dict(fn_kwargs or {}), shape=tuple(shape.values()), dtype=dtype)
+    function = partial(objects_of_region if image is not None else windows_of_region, window=window, each=each)
+    values = collect(function, subject, low, high, tuple(shape.values()), dtype)
+    result = xr.DataArray(
+        values,
+        dims=(LABEL, *subject.other, *shape),
+        coords={**subject.coords, LABEL: subject.wanted.labels, **coords},
+        attrs={"long_name": f"{getattr(fn, '__name__', type(fn).__name__)} of every object"},
+    ).rename("statistics")
+    return result.chunk({LABEL: batch}) if batch is not None and subject.lazy else result
+
+
+def quantiles_of_region(
+    mask: np.ndarray,
+    image: np.ndarray,
+    low: tuple[int, ...],
+    objects: Objects,
+    *,
+    q: np.ndarray,
+    method: str,
+    skipna: bool,
+) -> Values:
+    """The quantiles (label, channel, quantile) of the objects that lie whole in a region."""
+    from xlabelstats.kernels import cpu_objects
+
+    pixels = pixels_of(image, mask.shape)
+    bits = as_bits(pixels)
+    keys = _gather(bits, whole_runs(mask, objects), objects)
+    shape = (objects.ids.size, len(bits), q.size)
+    below, above = np.empty(shape, bits.dtype), np.empty(shape, bits.dtype)
+    valid = np.empty(shape[:2], np.int64)
+    kind = "uif".index(pixels.dtype.kind)
+    cpu_objects.order_statistics(keys, objects.count, len(bits), kind, q, below, above, valid)
+    a, b = (found.view(pixels.dtype).astype(np.float64) for found in (below, above))
+    virtual = q * (valid[..., None] - 1)
+    whole = np.floor(virtual)
+    t = METHODS[method](virtual - whole, whole)
+    # As numpy interpolates, from the nearer side; an infinite neighbour of weight 0 does not count.
+    with np.errstate(invalid="ignore", over="ignore"):
+        between = np.where(t < 0.5, a + (b - a) * t, b - (b - a) * (1 - t))
+    values = np.where((t == 0) | (a == b), a, np.where(t == 1, b, between))
+    values[valid == 0 if skipna else valid < objects.count[:, None]] = np.nan
+    return Values(objects.ids, objects.count, values)
+
+
+def objects_of_region(
+    mask: np.ndarray,
+    image: np.ndarray,
+    low: tuple[int, ...],
+    objects: Objects,
+    *,
+    window: Window | None,
+    each: Callable[..., np.ndarray],
+) -> Values:
+    """What a function makes of the pixels (channel, pixel) of every object, or of those in its window."""
+    channels = math.prod(image.shape[: image.ndim - mask.ndim])
+    if window is None:
+        bits = as_bits(image).reshape(channels, mask.size)
+        pixels = _gather(bits, whole_runs(mask, objects), objects).view(native(image.dtype))
+        ends = np.cumsum(objects.count * channels).tolist()
+        found = (pixels[a:b].reshape(channels, -1) for a, b in zip([0, *ends], ends, strict=False))
+    else:
+        image = image.reshape(channels, *mask.shape)
+        boxes = _slices(*window.boxes(objects, np.add(mask.shape, low)), low)
+        inside = ((box, mask[box] == label) for box, label in zip(boxes, objects.ids, strict=True))
+        found = (image[(slice(None), *box)][:, keep] for box, keep in inside)
+    return Values(objects.ids, objects.count, each(found, objects.ids, channels))
+
+
+def windows_of_region(
+    mask: np.ndarray,
+    image: None,
+    low: tuple[int, ...],
+    objects: Objects,
+    *,
+    window: Window | None,
+    each: Callable[..., np.ndarray],
+    binary: bool = False,
+) -> Values:
+    """What a function makes of the window of every object, or of its bounding box, zero outside the object.
+
+    Where the object is, the window holds its label, or True if ``binary``.
+    """
+    if window is None:
+        boxes = _slices(objects.low, objects.high, low)
+        inside = ((mask[box] == label, label) for box, label in zip(boxes, objects.ids, strict=True))
+        found = (own if binary else np.where(own, label, label.dtype.type(0)) for own, label in inside)
+    else:
+        found = (cell for cell in cut_windows(mask, mask, low, objects, window, True))
+    return Values(objects.ids, objects.count, each(found, objects.ids, None, cropped=window is not None))
+
+
+def call(
+    found: Any,
+    ids: np.ndarray,
+    channels: int | None,
+    *,
+    cropped: bool = False,
+    fn: Callable[..., Any],
+    kwargs: dict[str, Any],
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+) -> np.ndarray:
+    """Call a function with what was found of every label, and check what it returns.
+
+    What it returns is (channel, *shape); without channels it is *shape, or (1, *shape).
+    """
+    rows = 1 if channels is None else channels
+    expected = (rows, *shape)
+    out = np.empty((ids.size, *expected), dtype)
+    safe = None
+    for i, pixels in enumerate(found):
+        if pixels.size == 0 or (cropped and not pixels.any()):
+            if dtype.kind not in "fc":
+                raise ValueError(
+                    f"label {ids[i]} has no pixel in its window, and {dtype} has no NaN to say so; "
+                    "give a larger size, or a dtype of floating point"
+                )
+            out[i] = np.nan
+            continue
+        what = pixels.shape
+        try:
+            value = fn(pixels, **kwargs)
+        except Exception as error:
+            error.add_note(f"raised by fn for label {ids[i]}, given an array of shape {what}")
+            raise
+        value = np.asarray(value)
+        if value.shape != expected and not (channels is None and value.shape == shape):
+            declared = f"{shape} or {expected}" if channels is None else f"{expected}: a row per channel"
+            raise ValueError(
+                f"fn returned the shape {value.shape} for label {ids[i]}, given an array of shape {what}; "
+                f"dims declares {declared}"
+            )
+        if value.dtype is not safe:
+            cast(value, dtype, "fn")
+            safe = value.dtype
+        out[i] = value
+    return out
+
+
+def whole_runs(mask: np.ndarray, objects: Objects) -> Runs:
+    """The runs of the objects in a region, of which every pixel must be there."""
+    runs = find_runs(mask, background=bool((objects.ids == 0).any()), only=objects.ids)
+    count = np.zeros_like(objects.count)
+    count[rows_of(runs.ids, objects.ids)] = runs.count
+    off = np.flatnonzero(count != objects.count)
+    if off.size:
+        i = off[0]
+        raise RuntimeError(changed(objects.ids[i], f"had {objects.count[i]} pixels and has {count[i]}"))
+    return runs
+
+
+def _gather(bits: np.ndarray, runs: Runs, objects: Objects) -> np.ndarray:
+    """The pixels of every object, one after the other, each as (channel, pixel) in image order."""
+    from xlabelstats.kernels import cpu_objects
+
+    out = np.empty(len(bits) * int(objects.count.sum()), bits.dtype)
+    cpu_objects.gather(bits, runs.codes, runs.starts, runs.lengths, objects.count, out)
+    return out
+
+
+def _slices(low: np.ndarray, high: np.ndarray, origin: Sequence[int]) -> list[tuple[slice, ...]]:
+    """Boxes (object, axis) as slices of a region that begins at ``origin``."""
+    first, end = (low - np.array(origin)).tolist(), (high - np.array(origin)).tolist()
+    return [tuple(map(slice, a, b)) for a, b in zip(first, end, strict=True)]
+
+
+def _declared(dims: Any) -> tuple[dict[str, int], dict[Hashable, Any]]:
+    """The sizes and coordinates of the dims that a function's results have."""
+    if not isinstance(dims, Mapping):
+        raise TypeError(f"dims maps the name of each dim that fn returns to its size, not {dims!r}")
+    shape: dict[str, int] = {}
+    coords: dict[Hashable, Any] = {}
+    for dim, size in dims.items():
+        if isinstance(size, int | np.integer) and not isinstance(size, bool) and size >= 0:
+            shape[dim] = int(size)
+        elif isinstance(size, Sequence | np.ndarray) and not isinstance(size, str) and np.ndim(size) == 1:
+            shape[dim], coords[dim] = len(size), list(size)
+        else:
+            raise ValueError(f"dims[{dim!r}] is a size or a sequence of coordinates, not {size!r}")
+    return shape, coords
+
+
+def collect(
+    function: Callable[..., Values],
+    subject: Subject,
+    low: np.ndarray,
+    high: np.ndarray,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+) -> Any:
+    """Values (label, *other, *shape) of a function of regions in which objects lie whole; lazy for dask."""
+    wanted, objects, other = subject.wanted, subject.objects, subject.other_shape
+    absent = np.setdiff1d(wanted.ids, objects.ids.astype(wanted.ids.dtype))
+    if absent.size and dtype.kind not in "fc":
+        raise ValueError(
+            f"the mask has no label {absent[0]}, and {dtype} has no NaN to say so; give a dtype of floating point"
+        )
+    settle = partial(_settle, shape=shape, dtype=dtype)
+    if not subject.lazy:
+        tables = []
+        if objects.ids.size:
+            tables = [function(subject.mask, subject.image, (0,) * len(subject.shared), objects)]
+        return wanted.take(settle(tables, other, wanted.ids))["values"]
+    if not objects.ids.size:
+        import dask.array as da
+
+        return da.full((wanted.ids.size, *other, *shape), np.nan if wanted.ids.size else 0, dtype)
+    boxes = [box for boxes in regions(objects, low, high, subject.mask.chunks) for box in boxes]
+    tables = map_regions(function, subject.mask, subject.image, objects, boxes)
+    columns = {"values": Column(dtype, shape=shape)}
+    return columns_of(tables, wanted.ids, 1, _merge, settle, columns, wanted.order)["values"]
+
+
+def _merge(tables: Sequence[Values]) -> Values:
+    """One table of several, none of which have a label in common."""
+    ids = np.concatenate([table.ids for table in tables])
+    order = np.argsort(ids)
+    count, values = (np.concatenate([getattr(t, name) for t in tables])[order] for name in ("count", "values"))
+    return Values(ids[order], count, values)
+
+
+def _settle(
+    tables: Sequence[Values], other: tuple[int, ...], ids: np.ndarray, *, shape: tuple[int, ...], dtype: np.dtype
+) -> dict[str, np.ndarray]:
+    """The rows of the sorted ``ids``, NaN for those that no table has."""
+    out = np.full((ids.size, *other, *shape), np.nan if dtype.kind in "fc" else 0, dtype)
+    if tables:
+        table = _merge(tables)
+        out[rows_of(table.ids, ids)] = table.values.reshape(table.ids.size, *other, *shape)
+    return {"values": out}

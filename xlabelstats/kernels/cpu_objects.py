@@ -1,0 +1,175 @@
+"""Loops over whole objects in numpy regions, compiled by numba: windows cut, pixels gathered and sorted.
+
+Pixels are moved and sorted as unsigned integers of their own size, whatever they stand for.
+Images are ``(channel, pixel)``, flattened regions whose shape is given.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xlabelstats.kernels.cpu import kernel
+
+# Below this many pixels, inserting each in its place is faster than sorting by digits.
+FEW = 48
+
+
+@kernel
+def cut(image, mask, shape, starts, size, labels, alone, out):
+    """Copy windows of the image to ``out`` (object, channel, pixel of the window), which holds 0 before.
+
+    Window ``i`` begins at ``starts[i]`` (axis), inside the region or not, and has the same size as the
+    others.  If ``alone``, pixels that do not carry its label stay 0.
+    """
+    ndim = shape.size
+    last = ndim - 1
+    first, extent = np.empty(ndim, np.int64), np.empty(ndim, np.int64)
+    zero = image.dtype.type(0)
+    for i in range(starts.shape[0]):
+        rows = 1
+        for axis in range(ndim):
+            first[axis] = max(0, -starts[i, axis])
+            extent[axis] = max(0, min(size[axis], shape[axis] - starts[i, axis]) - first[axis])
+            if axis < last:
+                rows *= extent[axis]
+        width = extent[last]
+        label = labels[i]
+        for row in range(rows):
+            rest, source, target = row, starts[i, last] + first[last], first[last]
+            source_step, target_step = shape[last], size[last]
+            for axis in range(last - 1, -1, -1):
+                position = first[axis] + rest % extent[axis]
+                rest //= extent[axis]
+                source += (starts[i, axis] + position) * source_step
+                target += position * target_step
+                source_step *= shape[axis]
+                target_step *= size[axis]
+            line = mask[source : source + width]
+            for c in range(image.shape[0]):
+                pixels, into = image[c, source : source + width], out[i, c, target : target + width]
+                if alone:
+                    for x in range(width):
+                        into[x] = pixels[x] if line[x] == label else zero
+                else:
+                    for x in range(width):
+                        into[x] = pixels[x]
+
+
+@kernel
+def gather(image, codes, starts, lengths, count, out):
+    """Copy the pixels of every code to ``out``, code by code, each as (channel, pixel) in image order."""
+    channels = image.shape[0]
+    free = np.empty(count.size, np.int64)
+    total = 0
+    for code in range(count.size):
+        free[code] = total
+        total += count[code] * channels
+    for run in range(codes.size):
+        code, first, n = codes[run], starts[run], lengths[run]
+        for c in range(channels):
+            pixels = image[c, first : first + n]
+            target = free[code] + c * count[code]
+            into = out[target : target + n]
+            for i in range(n):
+                into[i] = pixels[i]
+        free[code] += n
+
+
+@kernel
+def order_statistics(keys, count, channels, kind, q, low, high, valid):
+    """Sort the pixels of every code and channel, and pick those next to the quantiles ``q``.
+
+    ``keys`` are pixels as `gather` leaves them, which are overwritten; ``kind`` is 0 for unsigned, 1
+    for signed and 2 for floating point numbers.  ``low`` and ``high`` (code, channel, quantile) get the
+    pixels at the whole numbers at or below and above ``q * (valid - 1)``, ``valid`` (code, channel) the
+    number of pixels that are not NaN.
+    """
+    size = keys.itemsize
+    one = np.uint64(1)
+    sign = one << np.uint64(8 * size - 1)
+    every = sign | (sign - one)
+    mantissa = np.uint64(10 if size == 2 else 23 if size == 4 else 52)
+    infinite = (sign - one) ^ ((one << mantissa) - one)
+    longest = 0
+    for code in range(count.size):
+        longest = max(longest, count[code])
+    spare = np.empty(longest, keys.dtype)
+    first = 0
+    for code in range(count.size):
+        n = count[code]
+        for c in range(channels):
+            own = keys[first : first + n]
+            first += n
+            nans = 0
+            # Keys that sort as the pixels do, NaN last.
+            if kind == 1:
+                for i in range(n):
+                    own[i] = np.uint64(own[i]) ^ sign
+            elif kind == 2:
+                for i in range(n):
+                    key = np.uint64(own[i])
+                    if key & (sign - one) > infinite:
+                        own[i] = every
+                        nans += 1
+                    else:
+                        own[i] = (every ^ key) if key & sign else (key | sign)
+            n_valid = n - nans
+            valid[code, c] = n_valid
+            ordered = _sort(own, spare)
+            for j in range(q.size):
+                if n_valid == 0:
+                    low[code, c, j] = high[code, c, j] = 0
+                    continue
+                virtual = q[j] * (n_valid - 1)
+                below = min(int(virtual), n_valid - 1)
+                above = min(below + 1, n_valid - 1)
+                low[code, c, j] = _pixel(np.uint64(ordered[below]), kind, sign, every)
+                high[code, c, j] = _pixel(np.uint64(ordered[above]), kind, sign, every)
+
+
+@kernel
+def _pixel(key, kind, sign, every):
+    """The pixel that a key stands for."""
+    if kind == 1:
+        return key ^ sign
+    if kind == 2:
+        return (key ^ sign) if key & sign else (every ^ key)
+    return key
+
+
+@kernel
+def _sort(keys, spare):
+    """Sort keys, in place or into ``spare``; returns which."""
+    n = keys.size
+    if n < FEW:
+        for i in range(1, n):
+            key = keys[i]
+            j = i - 1
+            while j >= 0 and keys[j] > key:
+                keys[j + 1] = keys[j]
+                j -= 1
+            keys[j + 1] = key
+        return keys
+    # Byte by byte from the lowest; a byte that all keys share is passed over.
+    other = spare[:n]
+    digits = keys.itemsize
+    tally = np.zeros((digits, 256), np.int64)
+    for i in range(n):
+        key = np.uint64(keys[i])
+        for digit in range(digits):
+            tally[digit, (key >> np.uint64(8 * digit)) & np.uint64(255)] += 1
+    for digit in range(digits):
+        shift = np.uint64(8 * digit)
+        counts = tally[digit]
+        if counts[(np.uint64(keys[0]) >> shift) & np.uint64(255)] == n:
+            continue
+        total = 0
+        for value in range(256):
+            total, counts[value] = total + counts[value], total
+        for i in range(n):
+            key = keys[i]
+            value = (np.uint64(key) >> shift) & np.uint64(255)
+            other[counts[value]] = key
+            counts[value] += 1
+        keys, other = other, keys
+    return keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,9 @@ import xarray as xr
 
 from xlabelstats.align import LABEL
 from xlabelstats.blocks import Column, Rows, columns_of
-from xlabelstats.instances import Objects, Subject, find_subject, map_regions, regions
+from xlabelstats.instances import Objects, Subject, find_subject
 from xlabelstats.names import check_known
+from xlabelstats.regions import find_regions, map_regions
 from xlabelstats.runs import Runs, changed, find_runs, pixels_of, rows_of
 from xlabelstats.windows import Window, as_bits, cast, check_batch, cut_windows, native, window_of
 
@@ -189,7 +190,8 @@ def windows_of_region(
         inside = ((mask[box] == label, label) for box, label in zip(boxes, objects.ids, strict=True))
         found = (own if binary else np.where(own, label, label.dtype.type(0)) for own, label in inside)
     else:
-        found = (cell for cell in cut_windows(mask, mask, low, objects, window, True))
+        here = replace(objects, centre=objects.centre - np.array(low))
+        found = (cell for cell in cut_windows(mask, mask, here, window, True))
     return Values(objects.ids, objects.count, each(found, objects.ids, None, cropped=window is not None))
 
 
@@ -309,8 +311,9 @@ def collect(
         import dask.array as da
 
         return da.full((wanted.ids.size, *other, *shape), np.nan if wanted.ids.size else 0, dtype)
-    boxes = [box for boxes in regions(objects, low, high, subject.mask.chunks) for box in boxes]
-    tables = map_regions(function, subject.mask, subject.image, objects, boxes)
+    by_block = find_regions(objects, low, high, subject.mask.chunks)
+    regions = [region for found in by_block for region in found]
+    tables = map_regions(function, subject.mask, subject.image, objects, regions)
     columns = {"values": Column(dtype, shape=shape)}
     return columns_of(tables, wanted.ids, 1, _merge, settle, columns, wanted.order)["values"]
 

@@ -1,23 +1,17 @@
-"""Which block owns which object, and the pixels that bring each object whole to its owner."""
+"""The objects of a mask, to be looked at one by one: where they lie, and the image that is theirs."""
 
 from __future__ import annotations
 
-import itertools
-import uuid
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from xlabelstats.align import align, check_mask, check_taken, is_dask
-from xlabelstats.blocks import Graph, Rows
+from xlabelstats.blocks import Rows
 from xlabelstats.scan import LabelTable, Wanted, choose_labels, label_table
-
-# What a region costs beside its pixels, counted in pixels: its tasks, and finding its labels.
-REGION_COST = 2**18
 
 
 @dataclass(frozen=True)
@@ -35,23 +29,6 @@ class Objects(Rows):
     low: np.ndarray
     high: np.ndarray
     centre: np.ndarray
-
-
-@dataclass(frozen=True)
-class Region:
-    """A box of pixels in which some objects of one block lie whole.
-
-    Attributes
-    ----------
-    low, high : tuple of int
-        The box, half-open.
-    rows : array of int
-        Which of the objects, in the order of their labels.
-    """
-
-    low: tuple[int, ...]
-    high: tuple[int, ...]
-    rows: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -139,170 +116,3 @@ def _objects(table: LabelTable) -> Objects:
     centre = table.origin + below
     centre += (rest > count) | ((rest == count) & (centre % 2 == 1))
     return Objects(table.ids, table.count, table.low, table.high, centre)
-
-
-def regions(objects: Objects, low: np.ndarray, high: np.ndarray, chunks: Sequence[Sequence[int]]) -> list[list[Region]]:
-    """For every block that owns objects, in the order of blocks, the regions in which these lie whole.
-
-    The owner of an object is the block that its centre lies in.  A block's objects share one region,
-    but for those that would make it so large that it is cheaper to bring them in by themselves.
-
-    Parameters
-    ----------
-    objects : Objects
-    low, high : array (object, axis)
-        The box of pixels that each needs.
-    chunks : chunks of the mask
-    """
-    ends = [np.cumsum(sizes) for sizes in chunks]
-    index = [np.searchsorted(end, centre, side="right") for end, centre in zip(ends, objects.centre.T, strict=True)]
-    block = np.ravel_multi_index(index, [len(sizes) for sizes in chunks]) if index else np.zeros(0, np.intp)
-    order = np.argsort(block, kind="stable")
-    owners, first = np.unique(block[order], return_index=True)
-    found = []
-    for owner, rows in zip(owners, np.split(order, first[1:]), strict=True):
-        at = np.unravel_index(owner, [len(sizes) for sizes in chunks])
-        end = np.array([e[i] for e, i in zip(ends, at, strict=True)])
-        start = end - [sizes[i] for sizes, i in zip(chunks, at, strict=True)]
-        found.append(_regions_of(rows, low[rows], high[rows], start, end))
-    return found
-
-
-def _regions_of(
-    rows: np.ndarray, low: np.ndarray, high: np.ndarray, start: np.ndarray, end: np.ndarray
-) -> list[Region]:
-    """The regions of one block's objects: one they share, and one for each that is cheaper apart."""
-    beyond = np.maximum(start - low, high - end).clip(min=0).max(axis=1)
-    near = np.argsort(beyond, kind="stable")
-    shared_low = np.minimum.accumulate(low[near])
-    shared_high = np.maximum.accumulate(high[near])
-    shared = np.prod(shared_high - shared_low, axis=1, dtype=np.float64)
-    alone = np.prod(high - low, axis=1, dtype=np.float64)[near] + REGION_COST
-    # Element k is what it costs if the k + 1 objects that reach least far share a region.
-    cost = shared + (alone.sum() - np.cumsum(alone))
-    k = int(np.argmin(cost))
-    together, apart = np.sort(near[: k + 1]), np.sort(near[k + 1 :])
-    boxes = [(shared_low[k], shared_high[k], together)] + [(low[i], high[i], np.array([i])) for i in apart]
-    return [Region(tuple(a.tolist()), tuple(b.tolist()), rows[members]) for a, b, members in boxes]
-
-
-def gather(array: Any, boxes: Sequence[Region]) -> Any:
-    """A dask array (*other, region) of objects: the pixels (*other, *shared) of every region of an array.
-
-    What a region needs of each block is copied into one array, which holds no pixel that is not needed.
-    """
-    import dask.array as da
-    from dask.base import tokenize
-    from dask.highlevelgraph import HighLevelGraph
-
-    shared = len(boxes[0].low)
-    other = array.ndim - shared
-    name = f"gather-{tokenize(array, np.array([(box.low, box.high) for box in boxes]))}"
-    ends = [np.cumsum(sizes) for sizes in array.chunks[other:]]
-    starts = [end - sizes for end, sizes in zip(ends, array.chunks[other:], strict=True)]
-    graph: Graph = {}
-    for r, box in enumerate(boxes):
-        parts = [
-            _parts(start, end, low, high) for start, end, low, high in zip(starts, ends, box.low, box.high, strict=True)
-        ]
-        places = [
-            ((..., *(source for _, source, _ in part)), (..., *(target for _, _, target in part)))
-            for part in itertools.product(*parts)
-        ]
-        indices = list(itertools.product(*([i for i, _, _ in part] for part in parts)))
-        shape = tuple(b - a for a, b in zip(box.low, box.high, strict=True))
-        call = partial(_assemble, shape=shape, places=places)
-        for index in np.ndindex(*array.numblocks[:other]):
-            graph[(name, *index, r)] = (call, [(array.name, *index, *at) for at in indices])
-    layers = HighLevelGraph.from_collections(name, graph, dependencies=[array])
-    chunks = (*array.chunks[:other], (1,) * len(boxes))
-    return da.Array(layers, name, chunks, meta=np.empty((0,) * len(chunks), object))
-
-
-def _parts(start: np.ndarray, end: np.ndarray, low: int, high: int) -> list[tuple[int, slice, slice]]:
-    """The blocks along one axis that a range of pixels crosses: index, pixels in the block, pixels in the range."""
-    return [
-        (
-            i,
-            slice(max(low - int(start[i]), 0), min(high, int(end[i])) - int(start[i])),
-            slice(max(int(start[i]) - low, 0), min(high, int(end[i])) - low),
-        )
-        for i in range(np.searchsorted(end, low, side="right"), np.searchsorted(start, high, side="left"))
-        if end[i] > start[i]
-    ]
-
-
-def _assemble(
-    blocks: list[np.ndarray], *, shape: tuple[int, ...], places: list[tuple[tuple[Any, ...], tuple[Any, ...]]]
-) -> np.ndarray:
-    if len(blocks) == 1:
-        return np.asarray(blocks[0])[places[0][0]]
-    first = np.asarray(blocks[0])
-    region = np.empty((*first.shape[: first.ndim - len(shape)], *shape), first.dtype)
-    for block, (source, target) in zip(blocks, places, strict=True):
-        region[target] = np.asarray(block)[source]
-    return region
-
-
-@dataclass(frozen=True)
-class Job:
-    """A function of regions and its options, such as a model: one object that all tasks refer to."""
-
-    function: Callable[..., Any]
-    options: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Owned:
-    """The objects of a region, and the position of the region's first pixel."""
-
-    low: tuple[int, ...]
-    objects: Objects
-
-    def __sizeof__(self) -> int:
-        return self.objects.__sizeof__()
-
-
-def share_out(objects: Objects, boxes: Sequence[Region]) -> Any:
-    """A dask array (region,) of objects: what is known of the objects of every region, `Owned`."""
-    import dask.array as da
-    from dask.highlevelgraph import HighLevelGraph
-
-    name = f"objects-{uuid.uuid4().hex}"
-    graph: Graph = {(name, r): Owned(box.low, take(objects, box.rows)) for r, box in enumerate(boxes)}
-    layers = HighLevelGraph.from_collections(name, graph)
-    return da.Array(layers, name, ((1,) * len(boxes),), meta=np.empty(0, object))
-
-
-def map_regions(
-    function: Callable[..., Any],
-    mask: Any,
-    image: Any,
-    objects: Objects,
-    boxes: Sequence[Region],
-    **options: Any,
-) -> Any:
-    """A dask array (*other, region) of objects: ``function(mask, image, low, objects)`` of every region.
-
-    ``low`` is the position of the region's first pixel, ``objects`` are those that lie whole in it.
-    Without an image the function gets None for it, and there is one task per region.
-    """
-    import dask.array as da
-    from dask.highlevelgraph import HighLevelGraph
-
-    owned, labels = share_out(objects, boxes), gather(mask, boxes)
-    pixels = labels if image is None else gather(image, boxes)
-    token = uuid.uuid4().hex
-    name = f"measure-{token}"
-    job = (f"job-{token}", 0)
-    graph: Graph = {job: Job(function, options)}
-    for *index, r in np.ndindex(*pixels.numblocks):
-        read = [(labels.name, r)] + ([] if image is None else [(pixels.name, *index, r)])
-        graph[(name, *index, r)] = (_run, job, read, (owned.name, r))
-    layers = HighLevelGraph.from_collections(name, graph, dependencies=[owned, labels, pixels])
-    return da.Array(layers, name, pixels.chunks, meta=np.empty((0,) * pixels.ndim, object))
-
-
-def _run(job: Job, read: list[np.ndarray], owned: Owned) -> Any:
-    mask, image = read if len(read) == 2 else (read[0], None)
-    return job.function(mask, image, owned.low, owned.objects, **job.options)

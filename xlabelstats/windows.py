@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import numbers
+import operator
 import uuid
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -17,7 +18,8 @@ import xarray as xr
 
 from xlabelstats.align import LABEL, share_coords
 from xlabelstats.blocks import LABELS_PER_CHUNK, Graph, uniform
-from xlabelstats.instances import Job, Objects, Owned, Region, Subject, find_subject, gather, regions, share_out, take
+from xlabelstats.instances import Objects, Subject, find_subject, take
+from xlabelstats.regions import Job, Owned, Part, Supply, find_regions, pieces, share_out
 from xlabelstats.runs import read_only
 
 # The bytes of a chunk of windows whose number the user left open.
@@ -113,17 +115,20 @@ def windows(
     _check_present(subject)
     window = window_of(size, subject, stacklevel=3)
     batch = batch or _batch(subject, window)
+    cells = None
     if subject.lazy:
-        cut = _LazyWindows(subject, window, remove_background, batch)
-        ids, rows = cut.ids, cut.windows(subject.mask, ())
-        cells = None if image is None else cut.windows(subject.image, subject.other)
+        lazy = _LazyWindows(subject, window, remove_background, batch)
+        ids = lazy.ids
+        if image is None:
+            rows = lazy.of_mask()
+        else:
+            cells, rows = lazy.of_both()
     else:
         objects = _in_order(subject)
-        ids, origin = objects.ids, (0,) * len(subject.shared)
-        rows = cut_windows(subject.mask, subject.mask, origin, objects, window, remove_background)
-        cells = None
+        ids = objects.ids
+        rows = cut_windows(subject.mask, subject.mask, objects, window, remove_background)
         if image is not None:
-            cells = cut_windows(subject.mask, subject.image, origin, objects, window, remove_background)
+            cells = cut_windows(subject.mask, subject.image, objects, window, remove_background)
     variables = {"mask": ((LABEL, *subject.shared), rows, _about(mask, "mask"))}
     if image is not None:
         variables = {"image": ((LABEL, *subject.other, *subject.shared), cells, _about(image, "image"))} | variables
@@ -158,10 +163,10 @@ def featurize(
     batch = batch or _batch(subject, window)
     apply = partial(apply_model, model=model, kwargs=dict(model_kwargs or {}), n=int(n_features), dtype=np.dtype(dtype))
     if subject.lazy:
-        cut = _LazyWindows(subject, window, remove_background, batch)
-        pixels = subject.mask if image is None else subject.image
-        ids = cut.ids
-        features = _lazy_features(cut.windows(pixels, subject.other), ids, len(subject.other), apply)
+        lazy = _LazyWindows(subject, window, remove_background, batch)
+        ids = lazy.ids
+        cells = lazy.of_mask() if image is None else lazy.of_image()
+        features = _lazy_features(cells, ids, len(subject.other), apply)
     else:
         objects = _in_order(subject)
         ids = objects.ids
@@ -169,7 +174,7 @@ def featurize(
         features = np.empty((ids.size, n_features), dtype)
         for first in range(0, ids.size, batch):
             some = take(objects, slice(first, first + batch))
-            cells = cut_windows(subject.mask, pixels, (0,) * len(subject.shared), some, window, remove_background)
+            cells = cut_windows(subject.mask, pixels, some, window, remove_background)
             features[first : first + batch] = apply(cells, some.ids, len(subject.other))
     what = "mask" if image is None else "image"
     return xr.DataArray(
@@ -207,36 +212,14 @@ def cast(values: np.ndarray, dtype: np.dtype, who: str) -> np.ndarray:
     return values.astype(dtype, copy=False)
 
 
-def cut_windows(
-    mask: np.ndarray,
-    pixels: np.ndarray,
-    low: Sequence[int],
-    objects: Objects,
-    window: Window,
-    alone: bool,
-) -> np.ndarray:
-    """The windows (object, *other, *window) of pixels (*other, *shared) in a region that begins at ``low``.
+def cut_windows(mask: np.ndarray, pixels: np.ndarray, objects: Objects, window: Window, alone: bool) -> np.ndarray:
+    """The windows (object, *other, *window) of pixels (*other, *shared), 0 beyond their border.
 
-    0 beyond the region, which holds all of the mask that the windows reach; if ``alone``, 0 too where
-    the mask (*shared) does not carry the object's label.
+    If ``alone``, they are 0 too where the mask (*shared) does not carry the object's label.
     """
-    from xlabelstats.kernels import cpu_objects
-
-    labels, bits = as_bits(mask), as_bits(pixels)
-    other = pixels.shape[: pixels.ndim - mask.ndim]
-    n, size = objects.ids.size, math.prod(window.size.tolist())
-    out = np.zeros((n, math.prod(other), size), bits.dtype)
-    cpu_objects.cut(
-        bits.reshape(math.prod(other), mask.size),
-        labels.ravel(),
-        np.array(mask.shape, np.int64),
-        window.starts(objects) - np.array(low, np.int64),
-        window.size,
-        as_bits(objects.ids.astype(mask.dtype)),
-        alone,
-        out,
-    )
-    return out.view(native(pixels.dtype)).reshape(n, *other, *window.size)
+    out = _Windows(len(objects.ids), pixels.shape[: pixels.ndim - mask.ndim], window, pixels.dtype)
+    out.cut((0,) * mask.ndim, pixels, mask if alone else None, objects, np.arange(len(objects.ids)))
+    return out.cells
 
 
 def as_bits(array: np.ndarray) -> np.ndarray:
@@ -250,72 +233,197 @@ def native(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float64) if dtype.itemsize > 8 else dtype.newbyteorder("=")
 
 
+def _flat(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The memory of an array as unsigned integers, copied only if its last axis is not contiguous; and its steps."""
+    array = array.astype(native(array.dtype), copy=False)
+    size = array.itemsize
+    if any(step < 0 or step % size for step in array.strides) or (array.shape[-1] > 1 and array.strides[-1] != size):
+        array = np.ascontiguousarray(array)
+    steps = np.array(array.strides, np.int64) // size
+    length = 1 + int(((np.array(array.shape) - 1) * steps).sum()) if array.size else 0
+    flat = np.lib.stride_tricks.as_strided(array, (length,), (size,), writeable=False)
+    return flat.view(f"u{size}"), steps
+
+
+class _Windows:
+    """Windows that are being cut, piece by piece of the image.
+
+    Attributes
+    ----------
+    cells : array (object, *other, *window)
+    inside : array (object, *window) of bool
+        Where the windows' own objects are; empty if that was not asked for.
+    """
+
+    def __init__(self, n: int, other: tuple[int, ...], window: Window, dtype: np.dtype, inside: bool = False) -> None:
+        self.window = window
+        size = tuple(window.size.tolist())
+        self.cells = np.zeros((n, *other, *size), native(dtype))
+        self.inside = np.zeros((n, *size) if inside else (0,) * (1 + len(size)), bool)
+
+    def cut(
+        self, low: Sequence[int], pixels: np.ndarray, mask: np.ndarray | None, objects: Objects, rows: np.ndarray
+    ) -> None:
+        """Copy what pixels (*other, *shared) from ``low`` on hold of objects' windows to the given rows.
+
+        With a mask (*shared), only the pixels that carry their label.
+        """
+        from xlabelstats.kernels import cpu_objects
+
+        flat, steps = _flat(pixels)
+        labels, label_steps = (flat, steps) if mask is None else _flat(mask)
+        shared = len(low)
+        other = pixels.ndim - shared
+        n, size = len(self.cells), math.prod(self.window.size.tolist())
+        channels = np.zeros(1, np.int64)
+        for count, step in zip(pixels.shape[:other], steps[:other], strict=True):
+            channels = np.add.outer(channels, step * np.arange(count)).ravel()
+        ids = np.zeros(len(rows), flat.dtype) if mask is None else objects.ids.astype(native(mask.dtype))
+        starts = self.window.starts(objects) - np.array(low, np.int64)
+        # Windows that lie side by side share pages of memory, so they are cut one after the other.
+        order = np.lexsort(starts.T[::-1])
+        cpu_objects.cut(
+            flat,
+            channels,
+            steps[other:],
+            labels,
+            label_steps,
+            np.array(pixels.shape[other:], np.int64),
+            starts[order],
+            self.window.size,
+            as_bits(ids[order]),
+            mask is not None,
+            rows[order].astype(np.int64),
+            self.cells.view(flat.dtype).reshape(n, channels.size, size),
+            self.inside.reshape(len(self.inside), size if self.inside.size else 0),
+        )
+
+
+@dataclass(frozen=True)
+class _Share:
+    """What a chunk of windows gets of one region: which of its objects, for which rows of the chunk."""
+
+    region: int
+    objects: slice
+    rows: np.ndarray
+    parts: Sequence[Part]
+
+
 class _LazyWindows:
     """The windows of dask arrays, in the order of the blocks that own the objects."""
 
     def __init__(self, subject: Subject, window: Window, alone: bool, batch: int) -> None:
         self.subject, self.window, self.alone = subject, window, alone
         objects = subject.objects
-        self.n = objects.ids.size
-        by_block = regions(objects, *window.boxes(objects, subject.mask.shape), subject.mask.chunks)
-        self.boxes: list[Region] = [box for boxes in by_block for box in boxes]
-        order = [np.sort(np.concatenate([box.rows for box in boxes])) for boxes in by_block]
+        n = objects.ids.size
+        by_block = find_regions(objects, *window.boxes(objects, subject.mask.shape), subject.mask.chunks)
+        self.regions = [region for regions in by_block for region in regions]
+        order = [np.sort(np.concatenate([region.rows for region in regions])) for regions in by_block]
         rows = np.concatenate(order) if order else np.zeros(0, np.intp)
         self.ids = objects.ids[rows]
-        self.chunks = tuple(min(batch, self.n - first) for first in range(0, self.n, batch)) or (0,)
-        self.owned = share_out(objects, self.boxes)
-        # For every chunk the regions it is cut from, which of a region's objects it holds, and where.
+        self.chunks = tuple(min(batch, n - first) for first in range(0, n, batch)) or (0,)
+        self.shares: list[list[_Share]] = [[] for _ in self.chunks]
+        if n == 0:
+            return
+        self.owned, self.labels = share_out(objects, self.regions), Supply(subject.mask, self.regions)
         position = np.argsort(rows)
-        self.parts: list[list[tuple[int, slice, np.ndarray]]] = [[] for _ in self.chunks]
-        for r, box in enumerate(self.boxes):
-            at = position[box.rows]
+        for r, region in enumerate(self.regions):
+            at = position[region.rows]
             for j in range(at[0] // batch, at[-1] // batch + 1):
                 a, b = np.searchsorted(at, [j * batch, (j + 1) * batch])
                 if b > a:
-                    self.parts[j].append((r, slice(int(a), int(b)), at[a:b] - j * batch))
+                    share = _Share(r, slice(int(a), int(b)), at[a:b] - j * batch, self.labels.parts[r])
+                    self.shares[j].append(share)
 
-    def windows(self, pixels: Any, other: tuple[Hashable, ...]) -> Any:
-        """A dask array (label, *other, *window) of pixels (*other, *shared): the image or the mask."""
+    def of_image(self) -> Any:
+        """The windows (label, *other, *window) of the image."""
+        return self._cut(self.subject.image, False)[0]
+
+    def of_mask(self) -> Any:
+        """The windows (label, *window) of the mask."""
+        return self._cut(None, False)[0]
+
+    def of_both(self) -> tuple[Any, Any]:
+        """The windows of the image and of the mask, cut together."""
+        if not self.alone:
+            # The one does not need the other, and neither has to wait for it.
+            return self.of_image(), self.of_mask()
+        return self._cut(self.subject.image, True)
+
+    def _cut(self, image: Any, both: bool) -> tuple[Any, Any]:
         import dask.array as da
         from dask.highlevelgraph import HighLevelGraph
 
-        size = tuple(self.window.size.tolist())
-        dtype = native(pixels.dtype)
-        if self.n == 0:
-            return da.zeros((0, *pixels.shape[: len(other)], *size), dtype)
-        labels, cells = gather(self.subject.mask, self.boxes), gather(pixels, self.boxes)
+        size, mask = tuple(self.window.size.tolist()), self.subject.mask
+        source = mask if image is None else image
+        dtypes = native(source.dtype), native(mask.dtype)
+        if not self.regions:
+            return da.zeros((0, *source.shape[: source.ndim - mask.ndim], *size), dtypes[0]), da.zeros(
+                (0, *size), dtypes[1]
+            )
+        pixels = self.labels if image is None else Supply(image, self.regions)
         token = uuid.uuid4().hex
-        name = f"windows-{token}"
-        job = (f"job-{token}", 0)
-        graph: Graph = {job: Job(cut_windows, {"window": self.window, "alone": self.alone})}
-        for index in np.ndindex(*cells.numblocks[: len(other)]):
-            for j, parts in enumerate(self.parts):
-                cuts = [
-                    (_cut, job, (labels.name, r), (cells.name, *index, r), (self.owned.name, r), rows)
-                    for r, rows, _ in parts
-                ]
-                key = (name, j, *index, *(0,) * len(size))
-                if len(cuts) == 1:
-                    graph[key] = cuts[0]
-                    continue
-                pieces = [(f"part-{token}", j, k, *index) for k in range(len(cuts))]
-                graph.update(zip(pieces, cuts, strict=True))
-                graph[key] = (partial(_join, places=[place for _, _, place in parts]), pieces)
-        layers = HighLevelGraph.from_collections(name, graph, dependencies=[self.owned, labels, cells])
-        chunks = (self.chunks, *cells.chunks[: len(other)], *((n,) for n in size))
-        return uniform(da.Array(layers, name, chunks, meta=np.empty((0,) * len(chunks), dtype)))
+        cut, names, layer, labelled = f"cut-{token}", (f"windows-{token}", f"mask-windows-{token}"), {}, {}
+        zeros = (0,) * len(size)
+        for j, shares in enumerate(self.shares):
+            owned = [(self.owned.name, share.region) for share in shares]
+            for i, index in enumerate(np.ndindex(*map(len, pixels.other_chunks))):
+                read = [pixels.keys(share.region, index) for share in shares]
+                if image is not None and self.alone:
+                    masks = [[self.labels.keys(share.region, reading=i) for share in shares]]
+                else:
+                    masks = []
+                inside = both and i == 0
+                call = partial(_cut_chunk, window=self.window, shares=shares, alone=self.alone, inside=inside)
+                key = (names[0], j, *index, *zeros)
+                layer[(cut, j) if inside else key] = (call, owned, read, *masks)
+                if inside:
+                    layer[key] = (operator.itemgetter(0), (cut, j))
+                    labelled[(names[1], j, *zeros)] = (partial(_label, dtype=dtypes[1]), (cut, j))
+        dependencies = [self.owned, *pixels.dependencies, *self.labels.dependencies]
+        graph = HighLevelGraph.from_collections(names[0], layer, dependencies=dependencies)
+        chunks = (self.chunks, *pixels.other_chunks, *((n,) for n in size))
+        cells = uniform(da.Array(graph, names[0], chunks, meta=np.empty((0,) * len(chunks), dtypes[0])))
+        if not both:
+            return cells, None
+        layers = graph.layers | {names[1]: labelled}
+        graph = HighLevelGraph(layers, graph.dependencies | {names[1]: {names[0]}})
+        chunks = (self.chunks, *((n,) for n in size))
+        return cells, da.Array(graph, names[1], chunks, meta=np.empty((0,) * len(chunks), dtypes[1]))
 
 
-def _cut(job: Job, mask: np.ndarray, pixels: np.ndarray, owned: Owned, rows: slice) -> np.ndarray:
-    return job.function(mask, pixels, owned.low, take(owned.objects, rows), **job.options)
+def _cut_chunk(
+    owned: list[Owned],
+    read: list[list[Any]],
+    masks: list[list[Any]] | None = None,
+    *,
+    window: Window,
+    shares: Sequence[_Share],
+    alone: bool,
+    inside: bool,
+) -> Any:
+    """One chunk of windows; if ``inside``, also where in them their objects are, and the labels.
+
+    Without masks of their own the pixels are the mask.
+    """
+    n = sum(share.rows.size for share in shares)
+    ids = np.empty(n, owned[0].objects.ids.dtype)
+    found = [pieces(share.parts, held, own.low) for share, held, own in zip(shares, read, owned, strict=True)]
+    _, some = found[0][0]
+    out = _Windows(n, some.shape[: some.ndim - len(owned[0].low)], window, some.dtype, inside)
+    for k, (share, own) in enumerate(zip(shares, owned, strict=True)):
+        objects = take(own.objects, share.objects)
+        ids[share.rows] = objects.ids
+        labels = found[k] if masks is None else pieces(share.parts, masks[k], own.low)
+        for (low, piece), (_, mask) in zip(found[k], labels, strict=True):
+            out.cut(low, piece, mask if alone else None, objects, share.rows)
+    return (out.cells, out.inside, ids) if inside else out.cells
 
 
-def _join(parts: list[np.ndarray], *, places: list[np.ndarray]) -> np.ndarray:
-    """One array of several whose rows go to the given places."""
-    whole = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype)
-    for part, place in zip(parts, places, strict=True):
-        whole[place] = part
-    return whole
+def _label(cut: tuple[np.ndarray, np.ndarray, np.ndarray], *, dtype: np.dtype) -> np.ndarray:
+    """Windows of the mask from where the objects are in them."""
+    _, inside, ids = cut
+    return inside * ids.astype(dtype).reshape(-1, *(1,) * (inside.ndim - 1))
 
 
 def _lazy_features(cells: Any, ids: np.ndarray, other: int, apply: partial) -> Any:

@@ -15,44 +15,51 @@ FEW = 48
 
 
 @kernel
-def cut(image, mask, shape, starts, size, labels, alone, out):
-    """Copy windows of the image to ``out`` (object, channel, pixel of the window), which holds 0 before.
+def cut(image, channels, steps, mask, mask_steps, shape, starts, size, labels, alone, rows, out, inside):
+    """Copy what a piece of an image holds of some windows to ``out`` (object, channel, pixel of the window).
 
-    Window ``i`` begins at ``starts[i]`` (axis), inside the region or not, and has the same size as the
-    others.  If ``alone``, pixels that do not carry its label stay 0.
+    ``image`` and ``mask`` are flat; ``channels`` are the first pixels of the image's channels, ``steps`` and
+    ``mask_steps`` (axis) the distances of neighbours.  Window ``i`` begins at ``starts[i]`` (axis) of the piece,
+    inside or outside of it, and goes to row ``rows[i]`` of ``out``.  If ``alone``, pixels that do not carry its
+    label become 0; where they do, ``inside`` (object, pixel of the window) becomes True if there is room for it.
     """
     ndim = shape.size
     last = ndim - 1
     first, extent = np.empty(ndim, np.int64), np.empty(ndim, np.int64)
     zero = image.dtype.type(0)
     for i in range(starts.shape[0]):
-        rows = 1
+        lines = 1
         for axis in range(ndim):
             first[axis] = max(0, -starts[i, axis])
             extent[axis] = max(0, min(size[axis], shape[axis] - starts[i, axis]) - first[axis])
-            if axis < last:
-                rows *= extent[axis]
-        width = extent[last]
-        label = labels[i]
-        for row in range(rows):
-            rest, source, target = row, starts[i, last] + first[last], first[last]
-            source_step, target_step = shape[last], size[last]
+            if axis < last or extent[axis] == 0:
+                lines *= extent[axis]
+        width, label, row = extent[last], labels[i], rows[i]
+        for line in range(lines):
+            rest, target, step = line, first[last], size[last]
+            source = starts[i, last] + first[last]
+            mask_source = source
             for axis in range(last - 1, -1, -1):
                 position = first[axis] + rest % extent[axis]
                 rest //= extent[axis]
-                source += (starts[i, axis] + position) * source_step
-                target += position * target_step
-                source_step *= shape[axis]
-                target_step *= size[axis]
-            line = mask[source : source + width]
-            for c in range(image.shape[0]):
-                pixels, into = image[c, source : source + width], out[i, c, target : target + width]
+                target += position * step
+                step *= size[axis]
+                source += (starts[i, axis] + position) * steps[axis]
+                mask_source += (starts[i, axis] + position) * mask_steps[axis]
+            for c in range(channels.size):
+                begin = channels[c] + source
+                pixels, into = image[begin : begin + width], out[row, c, target : target + width]
                 if alone:
+                    own = mask[mask_source : mask_source + width]
                     for x in range(width):
-                        into[x] = pixels[x] if line[x] == label else zero
+                        into[x] = pixels[x] if own[x] == label else zero
                 else:
                     for x in range(width):
                         into[x] = pixels[x]
+            if inside.size:
+                own, flags = mask[mask_source : mask_source + width], inside[row, target : target + width]
+                for x in range(width):
+                    flags[x] = own[x] == label
 
 
 @kernel

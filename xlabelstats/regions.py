@@ -1,0 +1,324 @@
+"""Regions: boxes of pixels in which the objects of one block lie whole, and how their pixels get there.
+
+A block owns the objects whose centre lies in it.  To its own pixels it adds those that its objects
+need of other blocks.  Blocks hand these out as copies, so that none has to stay in memory until all
+its neighbours have been dealt with.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from xlabelstats.blocks import Graph
+from xlabelstats.instances import Objects, take
+
+# What a region costs beside its pixels, counted in pixels: its tasks, and finding its labels.
+REGION_COST = 2**18
+
+# The blocks of larger arrays in storage are read again rather than kept for later.
+KEPT_BYTES = 2**28
+
+Block = tuple[int, ...]
+Box = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box of pixels in which some objects of one block lie whole.
+
+    Attributes
+    ----------
+    home : tuple of int
+        The block.
+    low, high : tuple of int
+        The box, half-open.
+    rows : array of int
+        Which of the objects, in the order of their labels.
+    apart : bool
+        Whether it is for one object that reaches further than its block's others.
+    """
+
+    home: Block
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+    rows: np.ndarray
+    apart: bool
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a region gets of one block.
+
+    Attributes
+    ----------
+    block : tuple of int
+    source : tuple of slices
+        The pixels of the block.
+    target : tuple of slices
+        Where they lie in the region.
+    copy : int or None
+        Which of the copies that the block hands out it is; None if it is the block itself.
+    """
+
+    block: Block
+    source: Box
+    target: Box
+    copy: int | None
+
+
+@dataclass(frozen=True)
+class Owned:
+    """The objects of a region, and the position of the region's first pixel."""
+
+    low: tuple[int, ...]
+    objects: Objects
+
+    def __sizeof__(self) -> int:
+        return self.objects.__sizeof__()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A function and its options, such as a model: one object that all tasks refer to."""
+
+    function: Callable[..., Any]
+    options: dict[str, Any]
+
+
+def find_regions(
+    objects: Objects, low: np.ndarray, high: np.ndarray, chunks: Sequence[Sequence[int]]
+) -> list[list[Region]]:
+    """For every block that owns objects, in the order of blocks, the regions in which these lie whole.
+
+    The owner of an object is the block that its centre lies in.  A block's objects share one region,
+    but for those that would make it so large that it is cheaper to bring them in by themselves.
+
+    Parameters
+    ----------
+    objects : Objects
+    low, high : array (object, axis)
+        The box of pixels that each needs.
+    chunks : chunks of the mask
+    """
+    if not objects.ids.size:
+        return []
+    ends = [np.cumsum(sizes) for sizes in chunks]
+    numblocks = [len(sizes) for sizes in chunks]
+    index = [np.searchsorted(end, centre, side="right") for end, centre in zip(ends, objects.centre.T, strict=True)]
+    block = np.ravel_multi_index(index, numblocks)
+    order = np.argsort(block, kind="stable")
+    owners, first = np.unique(block[order], return_index=True)
+    found = []
+    for owner, rows in zip(owners, np.split(order, first[1:]), strict=True):
+        home = tuple(int(i) for i in np.unravel_index(owner, numblocks))
+        end = np.array([e[i] for e, i in zip(ends, home, strict=True)])
+        start = end - [sizes[i] for sizes, i in zip(chunks, home, strict=True)]
+        found.append(_regions_of(home, rows, low[rows], high[rows], start, end))
+    return found
+
+
+def _regions_of(
+    home: Block, rows: np.ndarray, low: np.ndarray, high: np.ndarray, start: np.ndarray, end: np.ndarray
+) -> list[Region]:
+    """The regions of one block's objects: one they share, and one for each that is cheaper apart."""
+    beyond = np.maximum(start - low, high - end).clip(min=0).max(axis=1)
+    near = np.argsort(beyond, kind="stable")
+    shared_low = np.minimum.accumulate(low[near])
+    shared_high = np.maximum.accumulate(high[near])
+    shared = np.prod(shared_high - shared_low, axis=1, dtype=np.float64)
+    alone = np.prod(high - low, axis=1, dtype=np.float64)[near] + REGION_COST
+    # Element k is what it costs if the k + 1 objects that reach least far share a region.
+    cost = shared + (alone.sum() - np.cumsum(alone))
+    k = int(np.argmin(cost))
+    together, apart = np.sort(near[: k + 1]), np.sort(near[k + 1 :])
+    first = Region(home, tuple(shared_low[k].tolist()), tuple(shared_high[k].tolist()), rows[together], False)
+    return [
+        first,
+        *(Region(home, tuple(low[i].tolist()), tuple(high[i].tolist()), rows[i : i + 1], True) for i in apart),
+    ]
+
+
+class Supply:
+    """How the pixels (*other, *shared) of regions are got out of a dask array.
+
+    Parameters
+    ----------
+    array : dask array
+    regions : list of Region
+    """
+
+    def __init__(self, array: Any, regions: Sequence[Region]) -> None:
+        import dask.array as da
+        from dask.highlevelgraph import HighLevelGraph
+
+        self.array = array
+        self.other = array.ndim - len(regions[0].low)
+        self.other_chunks = array.chunks[: self.other]
+        self._stored = array.nbytes > KEPT_BYTES and _is_read(array)
+        self._again: dict[int, Any] = {0: array}
+        ends = [np.cumsum(sizes) for sizes in array.chunks[self.other :]]
+        starts = [end - sizes for end, sizes in zip(ends, array.chunks[self.other :], strict=True)]
+        copies: dict[Block, list[Box]] = {}
+        self.parts = [_parts(region, starts, ends, copies) for region in regions]
+        source = self.reading(-1)
+        name = f"copies-{uuid.uuid4().hex}"
+        graph: Graph = {}
+        for index in np.ndindex(*array.numblocks[: self.other]):
+            for block, boxes in copies.items():
+                graph[(name, *index, *block)] = (partial(_copy, boxes=boxes), (source.name, *index, *block))
+        layers = HighLevelGraph.from_collections(name, graph, dependencies=[source])
+        self.copies = da.Array(layers, name, array.chunks, meta=np.empty((0,) * array.ndim, object))
+
+    def reading(self, i: int) -> Any:
+        """The array, or if it is read from storage a twin of it whose blocks are read for purpose ``i`` alone."""
+        from dask.graph_manipulation import clone
+
+        if not self._stored:
+            return self.array
+        if i not in self._again:
+            self._again[i] = clone(self.array, seed=i)
+        return self._again[i]
+
+    def keys(self, region: int, other: Block = (), reading: int = 0) -> list[Any]:
+        """The keys of what holds the pixels of a region, in a block of the other dims, for `pieces` or `join`."""
+        return [
+            ((self.reading(reading) if part.copy is None else self.copies).name, *other, *part.block)
+            for part in self.parts[region]
+        ]
+
+    @property
+    def dependencies(self) -> list[Any]:
+        """All that `keys` has referred to so far."""
+        return [self.copies, *self._again.values()]
+
+
+def _is_read(array: Any) -> bool:
+    """Whether the blocks of a dask array are read from storage, or memory, without any computation."""
+    layers = array.__dask_graph__().layers
+    return all(name == array.name or len(layer) == 1 for name, layer in layers.items())
+
+
+def _parts(
+    region: Region, starts: Sequence[np.ndarray], ends: Sequence[np.ndarray], copies: dict[Block, list[Box]]
+) -> list[Part]:
+    """The parts of a region; the copies that blocks must hand out for it are added to ``copies``."""
+    along = [
+        [
+            (
+                i,
+                slice(max(low - int(start[i]), 0), min(high, int(end[i])) - int(start[i])),
+                slice(max(int(start[i]) - low, 0), min(high, int(end[i])) - low),
+            )
+            for i in range(np.searchsorted(end, low, side="right"), np.searchsorted(start, high, side="left"))
+            if end[i] > start[i]
+        ]
+        for start, end, low, high in zip(starts, ends, region.low, region.high, strict=True)
+    ]
+    parts = []
+    for place in itertools.product(*along):
+        block, source, target = (tuple(each) for each in zip(*place, strict=True))
+        copy = None
+        if block != region.home and not region.apart:
+            boxes = copies.setdefault(block, [])
+            copy = len(boxes)
+            boxes.append(_within(source))
+        parts.append(Part(block, source, target, copy))
+    return parts
+
+
+def _copy(block: np.ndarray, *, boxes: Sequence[Box]) -> list[np.ndarray]:
+    return [np.array(np.asarray(block)[box], order="C") for box in boxes]
+
+
+def pieces(parts: Sequence[Part], held: Sequence[Any], low: Sequence[int]) -> list[tuple[Block, np.ndarray]]:
+    """What the keys of a region that begins at ``low`` hold: arrays, with the position of their first pixel.
+
+    Together they hold every pixel of the region once, and some beyond it.
+    """
+    found = []
+    for part, block in zip(parts, held, strict=True):
+        first = [a + target.start for a, target in zip(low, part.target, strict=True)]
+        if part.copy is None:
+            first = [a - source.start for a, source in zip(first, part.source, strict=True)]
+        found.append((tuple(first), np.asarray(block if part.copy is None else block[part.copy])))
+    return found
+
+
+def join(parts: Sequence[Part], held: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray:
+    """The pixels (*other, *shape) of a region in one array; without a copy if they lie in one block."""
+    found = [
+        np.asarray(block)[_within(part.source)] if part.copy is None else block[part.copy]
+        for part, block in zip(parts, held, strict=True)
+    ]
+    if len(found) == 1:
+        return found[0]
+    region = np.empty((*found[0].shape[: found[0].ndim - len(shape)], *shape), found[0].dtype)
+    for part, piece in zip(parts, found, strict=True):
+        region[_within(part.target)] = piece
+    return region
+
+
+def _within(box: Box) -> Box:
+    """An index of the last dims, whatever the number of others."""
+    return (..., *box)
+
+
+def share_out(objects: Objects, regions: Sequence[Region]) -> Any:
+    """A dask array (region,) of objects: what is known of the objects of every region, `Owned`."""
+    import dask.array as da
+    from dask.highlevelgraph import HighLevelGraph
+
+    name = f"objects-{uuid.uuid4().hex}"
+    graph: Graph = {(name, r): Owned(region.low, take(objects, region.rows)) for r, region in enumerate(regions)}
+    layers = HighLevelGraph.from_collections(name, graph)
+    return da.Array(layers, name, ((1,) * len(regions),), meta=np.empty(0, object))
+
+
+def map_regions(
+    function: Callable[..., Any], mask: Any, image: Any, objects: Objects, regions: Sequence[Region], **options: Any
+) -> Any:
+    """A dask array (*other, region) of objects: ``function(mask, image, low, objects)`` of every region.
+
+    ``low`` is the position of the region's first pixel, ``objects`` are those that lie whole in it.
+    Without an image the function gets None for it, and there is one task per region.
+    """
+    import dask.array as da
+    from dask.highlevelgraph import HighLevelGraph
+
+    owned, labels = share_out(objects, regions), Supply(mask, regions)
+    pixels = labels if image is None else Supply(image, regions)
+    token = uuid.uuid4().hex
+    name = f"measure-{token}"
+    job = (f"job-{token}", 0)
+    graph: Graph = {job: Job(function, options)}
+    for i, index in enumerate(np.ndindex(*map(len, pixels.other_chunks))):
+        for r, region in enumerate(regions):
+            shape = tuple(b - a for a, b in zip(region.low, region.high, strict=True))
+            call = partial(_measure, parts=labels.parts[r], shape=shape)
+            read = [labels.keys(r, reading=i)] + ([] if image is None else [pixels.keys(r, index)])
+            graph[(name, *index, r)] = (call, job, (owned.name, r), *read)
+    dependencies = [owned, *labels.dependencies, *pixels.dependencies]
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=dependencies)
+    chunks = (*pixels.other_chunks, (1,) * len(regions))
+    return da.Array(layers, name, chunks, meta=np.empty((0,) * len(chunks), object))
+
+
+def _measure(
+    job: Job,
+    owned: Owned,
+    mask: list[Any],
+    image: list[Any] | None = None,
+    *,
+    parts: Sequence[Part],
+    shape: tuple[int, ...],
+) -> Any:
+    labels = join(parts, mask, shape)
+    pixels = None if image is None else join(parts, image, shape)
+    return job.function(labels, pixels, owned.low, owned.objects, **job.options)

@@ -7,7 +7,16 @@ from importlib.metadata import version
 from xlabelstats.accessors import InstancesAccessor, LabelsAccessor, LabelsDatasetAccessor
 from xlabelstats.options import set_options
 from xlabelstats.scan import clear_cache
+from xlabelstats.store import to_zarr
 
 __version__ = version("xlabelstats")
 
-__all__ = ["InstancesAccessor", "LabelsAccessor", "LabelsDatasetAccessor", "__version__", "clear_cache", "set_options"]
+__all__ = [
+    "InstancesAccessor",
+    "LabelsAccessor",
+    "LabelsDatasetAccessor",
+    "__version__",
+    "clear_cache",
+    "set_options",
+    "to_zarr",
+]

@@ -1,0 +1,149 @@
+"""Results written to disk, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import platform
+import shutil
+import uuid
+import warnings
+from pathlib import Path
+from typing import TypeVar
+
+import xarray as xr
+
+from xlabelstats.options import compute
+
+T = TypeVar("T", xr.DataArray, xr.Dataset)
+
+# Files of which a Zarr group or array has at least one, in either version of the format.
+MARKS = ("zarr.json", ".zgroup", ".zarray")
+
+
+def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False) -> T:
+    """Write a result to a Zarr store that is whole or not there, block by block.
+
+    ``result.to_zarr(path)`` of xarray writes the same; but if it is interrupted, it leaves a store that opens
+    like a whole one.
+
+    Parameters
+    ----------
+    result : Dataset or DataArray
+        Such as ``image.instances.windows(mask, 64)``; what is lazy is computed on the way.
+    path : str or PathLike
+        A folder on a local or mounted disk.
+    overwrite : bool, default False
+        Whether to replace a Zarr store that is there already.  It stays as it is until the new one is whole.
+
+    Returns
+    -------
+    Dataset or DataArray
+        The result, lazy, as it is read from the store.
+
+    Raises
+    ------
+    FileExistsError
+        There is something at ``path`` already, and ``overwrite`` is False, or it is no Zarr store.
+    ValueError
+        ``path`` is a URL.
+    TypeError
+        ``result`` is neither a Dataset nor a DataArray.
+
+    Notes
+    -----
+    The store is written to a folder beside ``path`` whose name ends in ``.partial``, and renamed at the end.
+    What a killed run left of it is removed by the next one to write to ``path``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import xarray as xr
+    >>> import xlabelstats
+    >>> mask = xr.DataArray([[0, 7, 7, 7], [2, 2, 2, 0]], dims=("y", "x")).chunk(2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     stored = xlabelstats.to_zarr(mask.instances.windows(3), folder + "/windows.zarr")
+    ...     print(dict(stored.sizes))
+    {'label': 2, 'y': 3, 'x': 3}
+    """
+    if not isinstance(result, xr.DataArray | xr.Dataset):
+        raise TypeError(f"to_zarr writes a Dataset or a DataArray, not {type(result).__name__}")
+    if "://" in os.fspath(path):
+        raise ValueError(
+            f"{os.fspath(path)} is a URL, and only folders can be renamed at once; write to a local folder, or with "
+            "result.to_zarr(path), which an interruption leaves half-written"
+        )
+    target = Path(os.path.realpath(path))
+    _tidy(target)
+    _check_free(target, overwrite)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = _beside(target, "partial")
+    opener = xr.open_dataset if isinstance(result, xr.Dataset) else xr.open_dataarray
+    with warnings.catch_warnings():
+        # Names, such as those of channels, are strings, which zarr warns are not in its specification yet.
+        warnings.filterwarnings("ignore", ".*does not have a Zarr V3 specification")
+        try:
+            compute(result.to_zarr(partial, mode="w-", consolidated=False, compute=False))
+            _put_in_place(partial, target, overwrite)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return opener(target, engine="zarr", chunks={}, consolidated=False)
+
+
+def _check_free(target: Path, overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not overwrite:
+        raise FileExistsError(
+            errno.EEXIST, "there is something already, which overwrite=True would replace if it is a Zarr store", target
+        )
+    if not target.is_dir() or (any(target.iterdir()) and not any((target / mark).exists() for mark in MARKS)):
+        raise FileExistsError(errno.EEXIST, "this is no Zarr store, and is not overwritten", target)
+
+
+def _put_in_place(partial: Path, target: Path, overwrite: bool) -> None:
+    """Rename what was written.  The store that it replaces is kept until then, under another name."""
+    # Someone may have written here meanwhile.
+    _check_free(target, overwrite)
+    if not target.exists():
+        partial.rename(target)
+        return
+    replaced = _beside(target, "replaced")
+    target.rename(replaced)
+    try:
+        partial.rename(target)
+    except OSError:
+        replaced.rename(target)
+        raise
+    shutil.rmtree(replaced)
+
+
+def _beside(target: Path, what: str) -> Path:
+    """A name beside the target that says which process made it."""
+    return target.with_name(f".{target.name}.{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.{what}")
+
+
+def _tidy(target: Path) -> None:
+    """Remove what processes of this machine that are no more left beside the target, or bring it back."""
+    for what in ("replaced", "partial"):
+        pattern = f".{glob.escape(target.name)}.{glob.escape(platform.node())}-*-*.{what}"
+        for left in target.parent.glob(pattern):
+            process = left.name.removesuffix(f".{what}").split("-")[-2]
+            if not process.isdigit() or _is_alive(int(process)):
+                continue
+            if what == "replaced" and not target.exists():
+                # It was to be replaced by a store that never came.
+                left.rename(target)
+            else:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -13,11 +13,12 @@ import xarray as xr
 
 from xlabelstats.align import LABEL
 from xlabelstats.blocks import Column, Rows, columns_of
+from xlabelstats.cutting import Window, as_bits, cut_windows, native
 from xlabelstats.instances import Objects, Subject, find_subject
 from xlabelstats.names import check_known
 from xlabelstats.regions import find_regions, map_regions
 from xlabelstats.runs import Runs, changed, find_runs, pixels_of, rows_of
-from xlabelstats.windows import Window, as_bits, cast, check_batch, cut_windows, native, window_of
+from xlabelstats.windows import check_batch, window_of
 
 # How numpy's quantile methods weigh the sorted pixels below and above a quantile that lies between two.
 METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -92,11 +93,10 @@ def statistics(
     if not callable(fn):
         raise TypeError(f"fn is called with the pixels of every object, but {type(fn).__name__} cannot be called")
     shape, coords = _declared(dims)
+    if LABEL in shape:
+        raise ValueError(f"dims names {LABEL!r}, the dim of the results' labels; give it another name")
     dtype, batch = np.dtype(dtype), check_batch(batch_size)
     subject = find_subject(image, mask, labels, background, taken=shape)
-    clash = [dim for dim in shape if image is None and dim == LABEL]
-    if clash:
-        raise ValueError(f"dims names {LABEL!r}, the dim of the results' labels; give it another name")
     objects = subject.objects
     low, high, window = objects.low, objects.high, None
     if size is not None:
@@ -243,6 +243,13 @@ def call(
     return out
 
 
+def cast(values: np.ndarray, dtype: np.dtype, who: str) -> np.ndarray:
+    """Values in the dtype asked for, unless it is of a kind that cannot hold them."""
+    if not np.can_cast(values.dtype, dtype, "same_kind"):
+        raise TypeError(f"{who} returned {values.dtype}, which {dtype} cannot hold; give dtype={str(values.dtype)!r}")
+    return values.astype(dtype, copy=False)
+
+
 def whole_runs(mask: np.ndarray, objects: Objects) -> Runs:
     """The runs of the objects in a region, of which every pixel must be there."""
     runs = find_runs(mask, background=bool((objects.ids == 0).any()), only=objects.ids)
@@ -310,7 +317,7 @@ def collect(
     if not objects.ids.size:
         import dask.array as da
 
-        return da.full((wanted.ids.size, *other, *shape), np.nan if wanted.ids.size else 0, dtype)
+        return da.full((wanted.ids.size, *other, *shape), np.nan if wanted.ids.size else 0, dtype=dtype)
     by_block = find_regions(objects, low, high, subject.mask.chunks)
     regions = [region for found in by_block for region in found]
     tables = map_regions(function, subject.mask, subject.image, objects, regions)

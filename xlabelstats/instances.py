@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,10 @@ class Objects(Rows):
     low: np.ndarray
     high: np.ndarray
     centre: np.ndarray
+
+    def take(self, rows: Any) -> Objects:
+        """Some of them."""
+        return Objects(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -99,12 +103,7 @@ def find_objects(mask: xr.DataArray, labels: Any = None, background: bool = Fals
     wanted = choose_labels(mask, labels, background)
     table = label_table(mask, background=wanted.background)
     objects = _objects(table)
-    return wanted, take(objects, np.isin(table.ids.astype(wanted.ids.dtype), wanted.ids))
-
-
-def take(objects: Objects, rows: Any) -> Objects:
-    """Some of the objects."""
-    return Objects(objects.ids[rows], objects.count[rows], objects.low[rows], objects.high[rows], objects.centre[rows])
+    return wanted, objects.take(np.isin(table.ids.astype(wanted.ids.dtype), wanted.ids))
 
 
 def _objects(table: LabelTable) -> Objects:

@@ -20,9 +20,9 @@ class set_options:
     ----------
     progress : bool, default False
         Show a `tqdm` bar whenever dask computes in this process: the package's own scans of a
-        mask, and ``.compute()`` of what it returned.  With a `dask.distributed` client, which
-        computes elsewhere, the package's own computations show the client's progress; for the
-        rest, use ``dask.distributed.progress(result.persist())``.
+        mask, `xlabelstats.to_zarr`, and ``.compute()`` of what it returned.  With a `dask.distributed`
+        client, which computes elsewhere, scans show the client's progress; for the rest, use
+        ``dask.distributed.progress(result.persist())``, or look at the client's dashboard.
 
     Raises
     ------

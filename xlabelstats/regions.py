@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from xlabelstats.blocks import Graph
-from xlabelstats.instances import Objects, take
+from xlabelstats.instances import Objects
 
 # What a region costs beside its pixels, counted in pixels: its tasks, and finding its labels.
 REGION_COST = 2**18
@@ -75,10 +75,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Owned:
-    """The objects of a region, and the position of the region's first pixel."""
+    """What is known of the objects of a region, and the position of the region's first pixel."""
 
     low: tuple[int, ...]
-    objects: Objects
+    objects: Any
 
     def __sizeof__(self) -> int:
         return self.objects.__sizeof__()
@@ -270,13 +270,13 @@ def _within(box: Box) -> Box:
     return (..., *box)
 
 
-def share_out(objects: Objects, regions: Sequence[Region]) -> Any:
+def share_out(objects: Any, regions: Sequence[Region]) -> Any:
     """A dask array (region,) of objects: what is known of the objects of every region, `Owned`."""
     import dask.array as da
     from dask.highlevelgraph import HighLevelGraph
 
     name = f"objects-{uuid.uuid4().hex}"
-    graph: Graph = {(name, r): Owned(region.low, take(objects, region.rows)) for r, region in enumerate(regions)}
+    graph: Graph = {(name, r): Owned(region.low, objects.take(region.rows)) for r, region in enumerate(regions)}
     layers = HighLevelGraph.from_collections(name, graph)
     return da.Array(layers, name, ((1,) * len(regions),), meta=np.empty(0, object))
 

@@ -14,8 +14,6 @@ from typing import TypeVar
 
 import xarray as xr
 
-from xlabelstats.options import compute
-
 T = TypeVar("T", xr.DataArray, xr.Dataset)
 
 # Files of which a Zarr group or array has at least one, in either version of the format.
@@ -84,7 +82,7 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
         # Names, such as those of channels, are strings, which zarr warns are not in its specification yet.
         warnings.filterwarnings("ignore", ".*does not have a Zarr V3 specification")
         try:
-            compute(result.to_zarr(partial, mode="w-", consolidated=False, compute=False))
+            result.to_zarr(partial, mode="w-", consolidated=False)
             _put_in_place(partial, target, overwrite)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

@@ -7,6 +7,9 @@ the system when it is done.  Prints the figures and their limits; exits 1 when o
                 tasks, growth from 8192 to 16384, and ten times the labels in the same pixels
     scan        the label table of a 256 x 2048 x 2048 mask in 64 x 512 x 512 chunks: memory; and ids
                 near 2**62 beside small ones
+    windows     64 x 64 windows of 4 x 16384 x 16384 uint16 with 345,000 labels written to Zarr, and its
+                quantiles: memory, on threads and in every process of a local cluster of two
+    function    what calling a function with every object costs beside calling it with arrays already cut
     start       what importing the package and its first call add
 """
 
@@ -20,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,6 +154,110 @@ def measure_scan(path: str, shift: str) -> dict[str, float]:
     return {"seconds": min(times), "peak": peak(), "labels": table.sizes["label"]}
 
 
+def windows(folder: Path) -> Iterator[Figure]:
+    """Windows written to disk, and quantiles."""
+    field = make(folder / "large.zarr", (16384, 16384), 2048, channels=4)
+    for where, limit in (("threads", 2.0), ("cluster", 1.5)):
+        found = child("windows", field, where)
+        print(f"  {where}: {found['labels']:.0f} windows written in {found['seconds']:.1f} s")
+        yield f"peak memory, windows, {where}", found["peak"], "GiB", limit
+    found = child("quantiles", field)
+    print(f"  nine quantiles in {found['seconds']:.1f} s")
+    yield "peak memory, quantiles, threads", found["peak"], "GiB", 2
+
+
+def measure_windows(path: str, where: str) -> dict[str, float]:
+    """Write the windows of a stored field; the peak is that of the process, or of the largest of two workers."""
+    import dask.array as da
+    import xarray as xr
+
+    import xlabelstats
+
+    def run() -> tuple[float, int]:
+        image = xr.DataArray(da.from_zarr(path, component="image"), dims=("c", "y", "x"))
+        mask = xr.DataArray(da.from_zarr(path, component="mask"), dims=("y", "x"))
+        started = time.perf_counter()
+        with warnings.catch_warnings():
+            # Cells at the border are cut off there.
+            warnings.simplefilter("ignore", UserWarning)
+            result = image.instances.windows(mask, 64)
+        with tempfile.TemporaryDirectory(dir=Path(path).parent) as out:
+            xlabelstats.to_zarr(result, Path(out) / "windows.zarr")
+        return time.perf_counter() - started, result.sizes["label"]
+
+    if where == "threads":
+        seconds, labels = run()
+        return {"seconds": seconds, "labels": labels, "peak": peak()}
+    from distributed import Client, LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster) as client:
+        seconds, labels = run()
+        return {"seconds": seconds, "labels": labels, "peak": max(client.run(peak).values())}
+
+
+def measure_quantiles(path: str) -> dict[str, float]:
+    """Nine quantiles of a stored field."""
+    import dask.array as da
+    import xarray as xr
+
+    import xlabelstats  # noqa: F401
+
+    image = xr.DataArray(da.from_zarr(path, component="image"), dims=("c", "y", "x"))
+    mask = xr.DataArray(da.from_zarr(path, component="mask"), dims=("y", "x"))
+    started = time.perf_counter()
+    image.instances.quantiles(mask).compute()
+    return {"seconds": time.perf_counter() - started, "peak": peak()}
+
+
+def function(folder: Path) -> Iterator[Figure]:
+    """A function of every object, one thread."""
+    found = child("function")
+    yield "a call with an object over one with an array", found["extra"], "us", 15
+
+
+def measure_function() -> dict[str, float]:
+    """The mean and maximum of 2 channels of 21,000 objects, by `statistics` and by a loop over arrays cut before."""
+    import dask
+    import dask.array as da
+    import numpy as np
+    import xarray as xr
+    from fields import cells
+
+    import xlabelstats  # noqa: F401
+
+    def mean_and_max(pixels: np.ndarray) -> np.ndarray:
+        return np.stack([pixels.mean(axis=1), pixels.max(axis=1)], axis=1)
+
+    n, size = 147, 4096
+    rng = np.random.default_rng(0)
+    labels = cells((0, 0), (size, size), 28, (rng.permutation(int(n * n * 1.3))[: n * n] + 1).reshape(n, n))
+    pixels = (rng.standard_gamma(2.0, (2, size, size), np.float32) * 400).astype(np.uint16)
+    image = xr.DataArray(da.from_array(pixels, chunks=(2, 2048, 2048)), dims=("c", "y", "x"))
+
+    def ours() -> np.ndarray:
+        mask = xr.DataArray(da.from_array(labels, chunks=2048, name=False), dims=("y", "x"))
+        return image.instances.statistics(mask, mean_and_max, dims={"statistic": 2}).values
+
+    table = xr.DataArray(labels, dims=("y", "x")).labels.scan()
+    objects = []
+    for label, low, high in zip(*(table[name].values for name in ("label", "bbox_min", "bbox_max")), strict=True):
+        box = tuple(map(slice, low, high))
+        objects.append(np.ascontiguousarray(pixels[(slice(None), *box)][:, labels[box] == label]))
+
+    def loop() -> np.ndarray:
+        return np.stack([mean_and_max(each) for each in objects])
+
+    times: dict = {ours: [], loop: []}
+    with dask.config.set(scheduler="synchronous"):
+        np.testing.assert_array_equal(ours(), loop().astype(np.float32))
+        for _ in range(5):
+            for run in times:
+                started = time.perf_counter()
+                run()
+                times[run].append(time.perf_counter() - started)
+    return {"extra": (min(times[ours]) - min(times[loop])) / len(objects) * 1e6}
+
+
 def start(folder: Path) -> Iterator[Figure]:
     """Importing, and the first call of a process whose kernels are compiled already."""
 
@@ -176,8 +284,14 @@ def start(folder: Path) -> Iterator[Figure]:
     yield "first call over the second, kernels compiled", median(call), "s", 2
 
 
-BENCHMARKS = {"aggregate": aggregate, "scan": scan, "start": start}
-CHILDREN = {"aggregate": measure_aggregate, "scan": measure_scan}
+BENCHMARKS = {"aggregate": aggregate, "scan": scan, "windows": windows, "function": function, "start": start}
+CHILDREN = {
+    "aggregate": measure_aggregate,
+    "scan": measure_scan,
+    "windows": measure_windows,
+    "quantiles": measure_quantiles,
+    "function": measure_function,
+}
 
 
 def main() -> None:

@@ -319,7 +319,7 @@ class InstancesAccessor:
         >>> image.instances.featurize(mask, model, size=3, n_features=2).sel(label=7).values
         array([0.6666667, 3.       ], dtype=float32)
         """
-        from xlabelstats.windows import featurize
+        from xlabelstats.featurize import featurize
 
         image, mask, model = self._with_mask(mask, model, "model")
         return featurize(

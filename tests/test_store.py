@@ -1,0 +1,207 @@
+"""Stores that are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import blobs
+
+import xlabelstats
+from xlabelstats import store
+
+
+@pytest.fixture
+def windows() -> xr.Dataset:
+    mask = xr.DataArray(blobs((40, 50), 30), dims=("y", "x"))
+    image = xr.DataArray(
+        np.random.default_rng(0).random((3, 40, 50)),
+        dims=("c", "y", "x"),
+        coords={"c": ["DAPI", "CD3", "CD8"]},
+    )
+    return image.chunk(y=13, x=17, c=2).instances.windows(mask, {"y": 40, "x": 50}, batch_size=4)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have a Zarr V3 specification")
+@pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part")
+class TestXarraysOwn:
+    def test_every_lazy_result_goes_through_as_it_is(self, nuclei2d, tmp_path):
+        image, mask = nuclei2d
+        image = xr.concat([image, image], dim="c").assign_coords(c=["a", "b"]).chunk(c=1, y=100, x=90)
+        mask = mask.chunk(70)
+        results = {
+            "windows": image.instances.windows(mask, 60),
+            "mask windows": mask.instances.windows(60),
+            "ragged windows": image.chunk(y=(200, 12, 300)).instances.windows(mask, 60, batch_size=7),
+            "quantiles": image.instances.quantiles(mask).to_dataset(),
+            "median": image.instances.median(mask).to_dataset(),
+            "statistics": image.instances.statistics(
+                mask, lambda p: p[:, :2], dims={"s": 2}, batch_size=9
+            ).to_dataset(),
+            "features": mask.instances.featurize(
+                lambda b: b.reshape(len(b), -1)[:, :3], size=60, n_features=3, batch_size=8
+            ).to_dataset(),
+            "regionprops": mask.instances.regionprops(("euler_number", "area_filled")),
+            "radii": mask.instances.radii_and_axes(),
+            "aggregate": image.labels.aggregate(mask),
+        }
+        for name, result in results.items():
+            result.to_zarr(tmp_path / name)
+            xr.testing.assert_equal(xr.open_zarr(tmp_path / name).compute(), result.compute())
+
+
+class TestToZarr:
+    def test_writes_what_comes_back(self, windows, tmp_path):
+        stored = xlabelstats.to_zarr(windows, tmp_path / "new" / "windows.zarr")
+        assert stored["image"].chunks is not None
+        xr.testing.assert_identical(stored.compute(), windows.compute())
+        assert stored["image"].data.chunksize == windows["image"].data.chunksize
+        assert names(tmp_path / "new") == ["windows.zarr"]
+
+    @pytest.mark.parametrize("name", ["median", None])
+    def test_array_comes_back_as_array(self, windows, tmp_path, name):
+        array = windows["image"].rename(name)
+        stored = xlabelstats.to_zarr(array, str(tmp_path / "a.zarr"))
+        assert isinstance(stored, xr.DataArray)
+        xr.testing.assert_equal(stored.compute(), array.compute())
+
+    def test_existing_store_is_kept_unless_told(self, windows, tmp_path):
+        path = tmp_path / "a.zarr"
+        xlabelstats.to_zarr(windows, path)
+        with pytest.raises(FileExistsError, match="overwrite=True would replace"):
+            xlabelstats.to_zarr(windows + 1, path)
+        xr.testing.assert_equal(xr.open_zarr(path, consolidated=False).compute(), windows.compute())
+        stored = xlabelstats.to_zarr(windows + 1, path, overwrite=True)
+        xr.testing.assert_equal(stored.compute(), (windows + 1).compute())
+        assert names(tmp_path) == ["a.zarr"]
+
+    def test_store_can_be_replaced_by_what_is_made_of_it(self, windows, tmp_path):
+        path = tmp_path / "a.zarr"
+        stored = xlabelstats.to_zarr(windows, path)
+        again = xlabelstats.to_zarr(stored + 1, path, overwrite=True)
+        xr.testing.assert_equal(again.compute(), (windows + 1).compute())
+
+    def test_what_is_no_zarr_store_is_never_replaced(self, windows, tmp_path):
+        (tmp_path / "thesis").mkdir()
+        (tmp_path / "thesis" / "chapter1.txt").write_text("years of work")
+        (tmp_path / "notes.txt").write_text("more")
+        for name in ("thesis", "notes.txt"):
+            with pytest.raises(FileExistsError, match="no Zarr store, and is not overwritten"):
+                xlabelstats.to_zarr(windows, tmp_path / name, overwrite=True)
+        assert (tmp_path / "thesis" / "chapter1.txt").read_text() == "years of work"
+
+    def test_failed_write_leaves_nothing_and_spares_the_old_store(self, windows, tmp_path):
+        def fail(block):
+            raise OSError("disk full")
+
+        path = tmp_path / "a.zarr"
+        broken = windows.assign(image=windows["image"].copy(data=windows["image"].data.map_blocks(fail, dtype="f8")))
+        with pytest.raises(OSError, match="disk full"):
+            xlabelstats.to_zarr(broken, path)
+        assert names(tmp_path) == []
+        xlabelstats.to_zarr(windows, path)
+        with pytest.raises(OSError, match="disk full"):
+            xlabelstats.to_zarr(broken, path, overwrite=True)
+        xr.testing.assert_equal(xr.open_zarr(path, consolidated=False).compute(), windows.compute())
+        assert names(tmp_path) == ["a.zarr"]
+
+    def test_link_stays_a_link(self, windows, tmp_path):
+        xlabelstats.to_zarr(windows["mask"], tmp_path / "a.zarr")
+        (tmp_path / "link").symlink_to(tmp_path / "a.zarr")
+        xlabelstats.to_zarr(windows["mask"] + 1, tmp_path / "link", overwrite=True)
+        assert (tmp_path / "link").is_symlink()
+        stored = xr.open_dataarray(tmp_path / "a.zarr", engine="zarr", consolidated=False)
+        xr.testing.assert_equal(stored.compute(), (windows["mask"] + 1).compute())
+
+    def test_killed_run_leaves_no_store_and_no_obstacle(self, windows, tmp_path):
+        program = """
+            import sys, time
+            import dask.array as da, numpy as np, xarray as xr, xlabelstats
+            def slow(block):
+                print("writing", flush=True)
+                time.sleep(0.2)
+                return block
+            data = da.zeros((400, 10), chunks=(1, 10)).map_blocks(slow, meta=np.empty((0, 0)))
+            xlabelstats.to_zarr(xr.DataArray(data, dims=("label", "x"), name="w"), sys.argv[1])
+        """
+        path = tmp_path / "a.zarr"
+        run = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program), path], stdout=subprocess.PIPE)
+        for _ in range(5):
+            assert run.stdout is not None
+            assert run.stdout.readline()
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        run.stdout.close()
+        (left,) = names(tmp_path)
+        assert left.endswith(".partial")
+        assert not path.exists()
+        stored = xlabelstats.to_zarr(windows, path)
+        xr.testing.assert_equal(stored.compute(), windows.compute())
+        assert names(tmp_path) == ["a.zarr"]
+
+    def test_store_that_was_about_to_be_replaced_is_brought_back(self, windows, tmp_path):
+        path = tmp_path / "a.zarr"
+        xlabelstats.to_zarr(windows, path)
+        dead = subprocess.Popen([sys.executable, "-c", ""])
+        dead.wait()
+        beside = store._beside(path, "replaced").name.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+        path.rename(tmp_path / beside)
+        with pytest.raises(FileExistsError):
+            xlabelstats.to_zarr(windows + 1, path)
+        xr.testing.assert_equal(xr.open_zarr(path, consolidated=False).compute(), windows.compute())
+        assert names(tmp_path) == ["a.zarr"]
+
+    def test_write_in_progress_is_left_alone(self, windows, tmp_path):
+        path = tmp_path / "a.zarr"
+        other = store._beside(path, "partial")
+        other.mkdir()
+        xlabelstats.to_zarr(windows, path)
+        assert other.exists()
+
+    def test_second_of_two_writers_is_told(self, windows, tmp_path):
+        path = tmp_path / "a.zarr"
+
+        def meanwhile(block):
+            if not path.exists():
+                xlabelstats.to_zarr(windows["mask"], path)
+            return block
+
+        data = da.zeros(3, chunks=3).map_blocks(meanwhile, meta=np.empty(0))
+        with pytest.raises(FileExistsError):
+            xlabelstats.to_zarr(xr.DataArray(data, dims="label"), path)
+        xr.testing.assert_equal(
+            xr.open_dataarray(path, engine="zarr", consolidated=False).compute(), windows["mask"].compute()
+        )
+
+    def test_complaints(self, windows, tmp_path):
+        with pytest.raises(TypeError, match="to_zarr writes a Dataset or a DataArray, not ndarray"):
+            xlabelstats.to_zarr(np.zeros(3), tmp_path / "a.zarr")  # type: ignore[type-var]
+        with pytest.raises(ValueError, match=r"s3://bucket/a\.zarr is a URL"):
+            xlabelstats.to_zarr(windows, "s3://bucket/a.zarr")
+
+    def test_nothing_opens_before_everything_is_written(self, tmp_path):
+        path = tmp_path / "a.zarr"
+        seen = []
+
+        def look(block):
+            seen.append(path.exists())
+            time.sleep(0.01)
+            return block
+
+        data = da.zeros(10, chunks=1).map_blocks(look, meta=np.empty(0))
+        xlabelstats.to_zarr(xr.DataArray(data, dims="label", name="w"), path)
+        assert len(seen) == 10
+        assert not any(seen)

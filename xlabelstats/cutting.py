@@ -14,7 +14,7 @@ import numpy as np
 
 from xlabelstats.blocks import Graph, uniform
 from xlabelstats.instances import Objects, Subject
-from xlabelstats.regions import Owned, Part, Supply, find_regions, pieces, share_out
+from xlabelstats.regions import Owned, Part, Plan, Supply, find_regions, pieces, share_out
 from xlabelstats.runs import read_only
 
 
@@ -151,14 +151,15 @@ class LazyWindows:
             return
         small = np.int32 if max(subject.mask.shape) < 2**30 else np.int64
         cuts = Cuts(objects.ids, window.starts(objects).astype(small))
-        self.owned, self.labels = share_out(cuts, self.regions), Supply(subject.mask, self.regions)
+        self.plan = Plan(self.regions, subject.mask.chunks)
+        self.owned, self.labels = share_out(cuts, self.regions), Supply(subject.mask, self.plan)
         position = np.argsort(rows)
         for r, region in enumerate(self.regions):
             at = position[region.rows]
             for j in range(at[0] // batch, at[-1] // batch + 1):
                 a, b = np.searchsorted(at, [j * batch, (j + 1) * batch])
                 if b > a:
-                    share = _Share(r, slice(int(a), int(b)), at[a:b] - j * batch, self.labels.parts[r])
+                    share = _Share(r, slice(int(a), int(b)), at[a:b] - j * batch, self.plan.parts[r])
                     self.shares[j].append(share)
 
     def of_image(self) -> Any:
@@ -187,7 +188,7 @@ class LazyWindows:
             return da.zeros((0, *source.shape[: source.ndim - mask.ndim], *size), dtypes[0]), da.zeros(
                 (0, *size), dtypes[1]
             )
-        pixels = self.labels if image is None else Supply(image, self.regions)
+        pixels = self.labels if image is None else Supply(image, self.plan)
         token = uuid.uuid4().hex
         cut, names = f"cut-{token}", (f"windows-{token}", f"mask-windows-{token}")
         layer: Graph = {}

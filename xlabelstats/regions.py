@@ -52,7 +52,7 @@ class Region:
     apart: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """What a region gets of one block.
 
@@ -145,92 +145,103 @@ def _regions_of(
     ]
 
 
-class Supply:
-    """How the pixels (*other, *shared) of regions are got out of a dask array.
+class Plan:
+    """Which blocks the regions get their pixels from, the same for a mask and all images over it.
 
-    Parameters
+    Attributes
     ----------
-    array : dask array
-    regions : list of Region
+    parts : list of lists of Part
+        For every region.
+    copies : mapping of block to boxes
+        What each block hands out to others.
     """
 
-    def __init__(self, array: Any, regions: Sequence[Region]) -> None:
+    def __init__(self, regions: Sequence[Region], chunks: Sequence[Sequence[int]]) -> None:
+        ends = [np.cumsum(sizes) for sizes in chunks]
+        starts = [end - sizes for end, sizes in zip(ends, chunks, strict=True)]
+        self.copies: dict[Block, list[Box]] = {}
+        self.parts = [self._parts(region, starts, ends) for region in regions]
+
+    def _parts(self, region: Region, starts: Sequence[np.ndarray], ends: Sequence[np.ndarray]) -> list[Part]:
+        along = [
+            [
+                (
+                    i,
+                    slice(max(low - int(start[i]), 0), min(high, int(end[i])) - int(start[i])),
+                    slice(max(int(start[i]) - low, 0), min(high, int(end[i])) - low),
+                )
+                for i in range(np.searchsorted(end, low, side="right"), np.searchsorted(start, high, side="left"))
+                if end[i] > start[i]
+            ]
+            for start, end, low, high in zip(starts, ends, region.low, region.high, strict=True)
+        ]
+        parts = []
+        for place in itertools.product(*along):
+            block, source, target = (tuple(each) for each in zip(*place, strict=True))
+            copy = None
+            if block != region.home and not region.apart:
+                boxes = self.copies.setdefault(block, [])
+                copy = len(boxes)
+                boxes.append(_within(source))
+            parts.append(Part(block, source, target, copy))
+        return parts
+
+
+class Supply:
+    """The pixels (*other, *shared) of a dask array as a plan has regions get them.
+
+    What a task gets for a region is what the keys of its parts hold: a block, or the copies that a
+    block hands out.
+    """
+
+    def __init__(self, array: Any, plan: Plan) -> None:
         import dask.array as da
         from dask.highlevelgraph import HighLevelGraph
 
-        self.array = array
-        self.other = array.ndim - len(regions[0].low)
-        self.other_chunks = array.chunks[: self.other]
-        self._stored = array.nbytes > KEPT_BYTES and _is_read(array)
-        self._again: dict[int, Any] = {0: array}
-        ends = [np.cumsum(sizes) for sizes in array.chunks[self.other :]]
-        starts = [end - sizes for end, sizes in zip(ends, array.chunks[self.other :], strict=True)]
-        copies: dict[Block, list[Box]] = {}
-        self.parts = [_parts(region, starts, ends, copies) for region in regions]
+        self.plan = plan
+        self._stored = array.nbytes > KEPT_BYTES and _is_stored(array)
+        self._readings: dict[int, Any] = {0: array}
+        shared = len(plan.parts[0][0].block)
+        self.other_chunks = array.chunks[: array.ndim - shared]
         source = self.reading(-1)
         name = f"copies-{uuid.uuid4().hex}"
         graph: Graph = {}
-        for index in np.ndindex(*array.numblocks[: self.other]):
-            for block, boxes in copies.items():
+        for index in np.ndindex(*map(len, self.other_chunks)):
+            for block, boxes in plan.copies.items():
                 graph[(name, *index, *block)] = (partial(_copy, boxes=boxes), (source.name, *index, *block))
         layers = HighLevelGraph.from_collections(name, graph, dependencies=[source])
-        self.copies = da.Array(layers, name, array.chunks, meta=np.empty((0,) * array.ndim, object))
+        self._copies = da.Array(layers, name, array.chunks, meta=np.empty((0,) * array.ndim, object))
 
     def reading(self, i: int) -> Any:
-        """The array, or if it is read from storage a twin of it whose blocks are read for purpose ``i`` alone."""
+        """The array, or if it is stored a twin of it whose blocks are read for purpose ``i`` alone."""
         from dask.graph_manipulation import clone
 
         if not self._stored:
-            return self.array
-        if i not in self._again:
-            self._again[i] = clone(self.array, seed=i)
-        return self._again[i]
+            return self._readings[0]
+        if i not in self._readings:
+            self._readings[i] = clone(self._readings[0], seed=i)
+        return self._readings[i]
 
     def keys(self, region: int, other: Block = (), reading: int = 0) -> list[Any]:
-        """The keys of what holds the pixels of a region, in a block of the other dims, for `pieces` or `join`."""
+        """The keys of the parts of a region, in a block of the other dims."""
+        whole = self.reading(reading).name
         return [
-            ((self.reading(reading) if part.copy is None else self.copies).name, *other, *part.block)
-            for part in self.parts[region]
+            (whole if part.copy is None else self._copies.name, *other, *part.block) for part in self.plan.parts[region]
         ]
 
     @property
     def dependencies(self) -> list[Any]:
         """All that `keys` has referred to so far."""
-        return [self.copies, *self._again.values()]
+        return [self._copies, *self._readings.values()]
 
 
-def _is_read(array: Any) -> bool:
+def _is_stored(array: Any) -> bool:
     """Whether the blocks of a dask array are read from storage, or memory, without any computation."""
-    layers = array.__dask_graph__().layers
-    return all(name == array.name or len(layer) == 1 for name, layer in layers.items())
+    from dask.array import core
 
-
-def _parts(
-    region: Region, starts: Sequence[np.ndarray], ends: Sequence[np.ndarray], copies: dict[Block, list[Box]]
-) -> list[Part]:
-    """The parts of a region; the copies that blocks must hand out for it are added to ``copies``."""
-    along = [
-        [
-            (
-                i,
-                slice(max(low - int(start[i]), 0), min(high, int(end[i])) - int(start[i])),
-                slice(max(int(start[i]) - low, 0), min(high, int(end[i])) - low),
-            )
-            for i in range(np.searchsorted(end, low, side="right"), np.searchsorted(start, high, side="left"))
-            if end[i] > start[i]
-        ]
-        for start, end, low, high in zip(starts, ends, region.low, region.high, strict=True)
-    ]
-    parts = []
-    for place in itertools.product(*along):
-        block, source, target = (tuple(each) for each in zip(*place, strict=True))
-        copy = None
-        if block != region.home and not region.apart:
-            boxes = copies.setdefault(block, [])
-            copy = len(boxes)
-            boxes.append(_within(source))
-        parts.append(Part(block, source, target, copy))
-    return parts
+    layer = array.__dask_graph__().layers[array.name]
+    function = getattr(getattr(layer, "task", None), "func", None)
+    return function in (core.getter, core.getter_nofancy, core.getter_inline)
 
 
 def _copy(block: np.ndarray, *, boxes: Sequence[Box]) -> list[np.ndarray]:
@@ -292,8 +303,9 @@ def map_regions(
     import dask.array as da
     from dask.highlevelgraph import HighLevelGraph
 
-    owned, labels = share_out(objects, regions), Supply(mask, regions)
-    pixels = labels if image is None else Supply(image, regions)
+    plan = Plan(regions, mask.chunks)
+    owned, labels = share_out(objects, regions), Supply(mask, plan)
+    pixels = labels if image is None else Supply(image, plan)
     token = uuid.uuid4().hex
     name = f"measure-{token}"
     job = (f"job-{token}", 0)
@@ -301,7 +313,7 @@ def map_regions(
     for i, index in enumerate(np.ndindex(*map(len, pixels.other_chunks))):
         for r, region in enumerate(regions):
             shape = tuple(b - a for a, b in zip(region.low, region.high, strict=True))
-            call = partial(_measure, parts=labels.parts[r], shape=shape)
+            call = partial(_measure, parts=plan.parts[r], shape=shape)
             read = [labels.keys(r, reading=i)] + ([] if image is None else [pixels.keys(r, index)])
             graph[(name, *index, r)] = (call, job, (owned.name, r), *read)
     dependencies = [owned, *labels.dependencies, *pixels.dependencies]

@@ -19,6 +19,11 @@ from conftest import blobs
 import xlabelstats
 from xlabelstats import store
 
+# Names of channels are strings, which zarr warns are not in its specification yet.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*(does not have a Zarr V3|not part in the Zarr format 3) specification"
+)
+
 
 @pytest.fixture
 def windows() -> xr.Dataset:
@@ -35,8 +40,6 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have a Zarr V3 specification")
-@pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part")
 class TestXarraysOwn:
     def test_every_lazy_result_goes_through_as_it_is(self, nuclei2d, tmp_path):
         image, mask = nuclei2d

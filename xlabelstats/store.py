@@ -80,7 +80,7 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     opener = xr.open_dataset if isinstance(result, xr.Dataset) else xr.open_dataarray
     with warnings.catch_warnings():
         # Names, such as those of channels, are strings, which zarr warns are not in its specification yet.
-        warnings.filterwarnings("ignore", ".*does not have a Zarr V3 specification")
+        warnings.filterwarnings("ignore", ".*(does not have a Zarr V3|not part in the Zarr format 3) specification")
         try:
             result.to_zarr(partial, mode="w-", consolidated=False)
             _put_in_place(partial, target, overwrite)

@@ -81,6 +81,14 @@ class TestToZarr:
         assert isinstance(stored, xr.DataArray)
         xr.testing.assert_equal(stored.compute(), array.compute())
 
+    def test_sorted_windows_with_ragged_chunks_are_written(self, windows, tmp_path):
+        in_order = windows.isel(label=slice(1, None)).sortby("label").isel(label=slice(2, None))
+        assert len(set(in_order["image"].chunks[0][:-1])) > 1
+        xr.testing.assert_identical(xlabelstats.to_zarr(in_order, tmp_path / "a").compute(), in_order.compute())
+        xr.testing.assert_equal(
+            xlabelstats.to_zarr(in_order["mask"], tmp_path / "b").compute(), in_order["mask"].compute()
+        )
+
     def test_existing_store_is_kept_unless_told(self, windows, tmp_path):
         path = tmp_path / "a.zarr"
         xlabelstats.to_zarr(windows, path)

@@ -14,6 +14,9 @@ from typing import TypeVar
 
 import xarray as xr
 
+from xlabelstats.align import is_dask
+from xlabelstats.blocks import uniform
+
 T = TypeVar("T", xr.DataArray, xr.Dataset)
 
 # Files of which a Zarr group or array has at least one, in either version of the format.
@@ -82,11 +85,19 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
         # Names, such as those of channels, are strings, which zarr warns are not in its specification yet.
         warnings.filterwarnings("ignore", ".*(does not have a Zarr V3|not part in the Zarr format 3) specification")
         try:
-            result.to_zarr(partial, mode="w-", consolidated=False)
+            _with_uniform_chunks(result).to_zarr(partial, mode="w-", consolidated=False)
             _put_in_place(partial, target, overwrite)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return opener(target, engine="zarr", chunks={}, consolidated=False)
+
+
+def _with_uniform_chunks(result: T) -> T:
+    """The result with chunks as Zarr wants them, which those of sorted windows, for one, are not."""
+    if isinstance(result, xr.DataArray):
+        return result.copy(data=uniform(result.data)) if is_dask(result.data) else result
+    lazy = {name: variable for name, variable in result.variables.items() if is_dask(variable.data)}
+    return result.assign({name: variable.copy(data=uniform(variable.data)) for name, variable in lazy.items()})
 
 
 def _check_free(target: Path, overwrite: bool) -> None:
@@ -94,10 +105,12 @@ def _check_free(target: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise FileExistsError(
-            errno.EEXIST, "there is something already, which overwrite=True would replace if it is a Zarr store", target
+            errno.EEXIST,
+            "there is something already, which overwrite=True would replace if it is a Zarr store",
+            str(target),
         )
     if not target.is_dir() or (any(target.iterdir()) and not any((target / mark).exists() for mark in MARKS)):
-        raise FileExistsError(errno.EEXIST, "this is no Zarr store, and is not overwritten", target)
+        raise FileExistsError(errno.EEXIST, "this is no Zarr store, and is not overwritten", str(target))
 
 
 def _put_in_place(partial: Path, target: Path, overwrite: bool) -> None:

@@ -185,9 +185,8 @@ class LazyWindows:
         source = mask if image is None else image
         dtypes = native(source.dtype), native(mask.dtype)
         if not self.regions:
-            return da.zeros((0, *source.shape[: source.ndim - mask.ndim], *size), dtypes[0]), da.zeros(
-                (0, *size), dtypes[1]
-            )
+            other = source.shape[: source.ndim - mask.ndim]
+            return da.zeros((0, *other, *size), dtype=dtypes[0]), da.zeros((0, *size), dtype=dtypes[1])
         pixels = self.labels if image is None else Supply(image, self.plan)
         token = uuid.uuid4().hex
         cut, names = f"cut-{token}", (f"windows-{token}", f"mask-windows-{token}")

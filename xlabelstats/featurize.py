@@ -96,7 +96,7 @@ def _lazy_features(cells: Any, ids: np.ndarray, other: int, apply: partial) -> A
 
     n, dtype = apply.keywords["n"], apply.keywords["dtype"]
     if ids.size == 0:
-        return da.zeros((0, n), dtype)
+        return da.zeros((0, n), dtype=dtype)
     cells = cells.rechunk(dict.fromkeys(range(1, cells.ndim), -1))
     token = uuid.uuid4().hex
     name = f"features-{token}"

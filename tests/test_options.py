@@ -37,6 +37,16 @@ def test_progress_shows_a_bar_for_scans_and_computes_within_the_block_only(image
     assert capsys.readouterr().err == ""
 
 
+def test_progress_of_whole_objects_and_of_writing(image, mask, capsys, tmp_path):
+    with xlabelstats.set_options(progress=True):
+        windows = mask.instances.windows({"y": 20}, labels=[1])
+        capsys.readouterr()
+        image.instances.median(mask).compute()
+        assert "xlabelstats: 100%" in capsys.readouterr().err
+        xlabelstats.to_zarr(windows, tmp_path / "windows.zarr")
+        assert "xlabelstats: 100%" in capsys.readouterr().err
+
+
 def test_set_for_good_and_back(image, mask, capsys):
     xlabelstats.set_options(progress=True)
     xlabelstats.set_options(progress=True)

@@ -56,10 +56,15 @@ def test_every_public_name_exists():
 
 
 def test_every_statistic_and_property_is_described_in_its_docstring():
+    from xlabelstats.objectprops import OBJECT_PROPERTIES
     from xlabelstats.regionprops import PROPERTIES
     from xlabelstats.statistics import STATISTICS
 
-    accessor = xlabelstats.LabelsAccessor
-    for table, method in ((STATISTICS, accessor.aggregate), (PROPERTIES, accessor.regionprops)):
+    labels, instances = xlabelstats.LabelsAccessor, xlabelstats.InstancesAccessor
+    for table, method in (
+        (STATISTICS, labels.aggregate),
+        (PROPERTIES, labels.regionprops),
+        (OBJECT_PROPERTIES, instances.regionprops),
+    ):
         for name, entry in table.items():
             assert f"``{name}``: {entry.summary}" in str(method.__doc__)

@@ -72,7 +72,7 @@ def align(image: xr.DataArray, mask: xr.DataArray, *, mask_order: bool = False) 
 def share_coords(mask: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
     """The mask with the image's coordinates along dims where it has none itself."""
     return mask.assign_coords(
-        {dim: image[dim] for dim in mask.dims if dim in image.indexes and dim not in mask.indexes}
+        {dim: image[dim].variable for dim in mask.dims if dim in image.indexes and dim not in mask.indexes}
     )
 
 

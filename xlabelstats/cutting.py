@@ -140,7 +140,8 @@ class LazyWindows:
         self.subject, self.window, self.alone = subject, window, alone
         objects = subject.objects
         n = objects.ids.size
-        by_block = find_regions(objects, *window.boxes(objects, subject.mask.shape), subject.mask.chunks)
+        boxes = window.boxes(objects, subject.mask.shape)
+        by_block = find_regions(objects, *boxes, subject.mask.chunks)
         self.regions = [region for regions in by_block for region in regions]
         order = [np.sort(np.concatenate([region.rows for region in regions])) for regions in by_block]
         rows = np.concatenate(order) if order else np.zeros(0, np.intp)
@@ -151,7 +152,7 @@ class LazyWindows:
             return
         small = np.int32 if max(subject.mask.shape) < 2**30 else np.int64
         cuts = Cuts(objects.ids, window.starts(objects).astype(small))
-        self.plan = Plan(self.regions, subject.mask.chunks)
+        self.plan = Plan(self.regions, *boxes, subject.mask.chunks)
         self.owned, self.labels = share_out(cuts, self.regions), Supply(subject.mask, self.plan)
         position = np.argsort(rows)
         for r, region in enumerate(self.regions):

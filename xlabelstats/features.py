@@ -16,7 +16,7 @@ from xlabelstats.blocks import Column, Rows, columns_of
 from xlabelstats.cutting import Window, as_bits, cut_windows, native
 from xlabelstats.instances import Objects, Subject, find_subject
 from xlabelstats.names import check_known
-from xlabelstats.regions import find_regions, map_regions
+from xlabelstats.regions import map_regions
 from xlabelstats.runs import Runs, changed, find_runs, pixels_of, rows_of
 from xlabelstats.windows import check_batch, window_of
 
@@ -318,9 +318,7 @@ def collect(
         import dask.array as da
 
         return da.full((wanted.ids.size, *other, *shape), np.nan if wanted.ids.size else 0, dtype=dtype)
-    by_block = find_regions(objects, low, high, subject.mask.chunks)
-    regions = [region for found in by_block for region in found]
-    tables = map_regions(function, subject.mask, subject.image, objects, regions)
+    tables = map_regions(function, subject.mask, subject.image, objects, low, high)
     columns = {"values": Column(dtype, shape=shape)}
     return columns_of(tables, wanted.ids, 1, _merge, settle, columns, wanted.order)["values"]
 

@@ -148,6 +148,13 @@ def _regions_of(
 class Plan:
     """Which blocks the regions get their pixels from, the same for a mask and all images over it.
 
+    Parameters
+    ----------
+    regions : list of Region
+    low, high : array (object, axis)
+        The box of pixels that each object needs.
+    chunks : chunks of the mask
+
     Attributes
     ----------
     parts : list of lists of Part
@@ -156,13 +163,22 @@ class Plan:
         What each block hands out to others.
     """
 
-    def __init__(self, regions: Sequence[Region], chunks: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, regions: Sequence[Region], low: np.ndarray, high: np.ndarray, chunks: Sequence[Sequence[int]]
+    ) -> None:
         ends = [np.cumsum(sizes) for sizes in chunks]
         starts = [end - sizes for end, sizes in zip(ends, chunks, strict=True)]
         self.copies: dict[Block, list[Box]] = {}
-        self.parts = [self._parts(region, starts, ends) for region in regions]
+        self.parts = [self._parts(region, low[region.rows], high[region.rows], starts, ends) for region in regions]
 
-    def _parts(self, region: Region, starts: Sequence[np.ndarray], ends: Sequence[np.ndarray]) -> list[Part]:
+    def _parts(
+        self,
+        region: Region,
+        first: np.ndarray,
+        last: np.ndarray,
+        starts: Sequence[np.ndarray],
+        ends: Sequence[np.ndarray],
+    ) -> list[Part]:
         along = [
             [
                 (
@@ -178,6 +194,11 @@ class Plan:
         parts = []
         for place in itertools.product(*along):
             block, source, target = (tuple(each) for each in zip(*place, strict=True))
+            begin = np.array([a + along.start for a, along in zip(region.low, target, strict=True)])
+            end = np.array([a + along.stop for a, along in zip(region.low, target, strict=True)])
+            if not ((first < end) & (last > begin)).all(axis=1).any():
+                # A corner of the region that none of its objects reaches into.
+                continue
             copy = None
             if block != region.home and not region.apart:
                 boxes = self.copies.setdefault(block, [])
@@ -251,7 +272,7 @@ def _copy(block: np.ndarray, *, boxes: Sequence[Box]) -> list[np.ndarray]:
 def pieces(parts: Sequence[Part], held: Sequence[Any], low: Sequence[int]) -> list[tuple[Block, np.ndarray]]:
     """What the keys of a region that begins at ``low`` hold: arrays, with the position of their first pixel.
 
-    Together they hold every pixel of the region once, and some beyond it.
+    Together they hold every pixel that its objects need, once, and some beyond.
     """
     found = []
     for part, block in zip(parts, held, strict=True):
@@ -263,14 +284,14 @@ def pieces(parts: Sequence[Part], held: Sequence[Any], low: Sequence[int]) -> li
 
 
 def join(parts: Sequence[Part], held: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray:
-    """The pixels (*other, *shape) of a region in one array; without a copy if they lie in one block."""
+    """The pixels (*other, *shape) of a region in one array, 0 where no object needs them; a view of a single block."""
     found = [
         np.asarray(block)[_within(part.source)] if part.copy is None else block[part.copy]
         for part, block in zip(parts, held, strict=True)
     ]
-    if len(found) == 1:
+    if found[0].shape[found[0].ndim - len(shape) :] == shape:
         return found[0]
-    region = np.empty((*found[0].shape[: found[0].ndim - len(shape)], *shape), found[0].dtype)
+    region = np.zeros((*found[0].shape[: found[0].ndim - len(shape)], *shape), found[0].dtype)
     for part, piece in zip(parts, found, strict=True):
         region[_within(part.target)] = piece
     return region
@@ -293,23 +314,25 @@ def share_out(objects: Any, regions: Sequence[Region]) -> Any:
 
 
 def map_regions(
-    function: Callable[..., Any], mask: Any, image: Any, objects: Objects, regions: Sequence[Region], **options: Any
+    function: Callable[..., Any], mask: Any, image: Any, objects: Objects, low: np.ndarray, high: np.ndarray
 ) -> Any:
     """A dask array (*other, region) of objects: ``function(mask, image, low, objects)`` of every region.
 
-    ``low`` is the position of the region's first pixel, ``objects`` are those that lie whole in it.
-    Without an image the function gets None for it, and there is one task per region.
+    What ``low`` and ``high`` (object, axis) say that an object needs lies whole in its region; the function gets the
+    position of the region's first pixel and the objects that it is for.  Without an image it gets None
+    for it, and there is one task per region.
     """
     import dask.array as da
     from dask.highlevelgraph import HighLevelGraph
 
-    plan = Plan(regions, mask.chunks)
+    regions = [region for found in find_regions(objects, low, high, mask.chunks) for region in found]
+    plan = Plan(regions, low, high, mask.chunks)
     owned, labels = share_out(objects, regions), Supply(mask, plan)
     pixels = labels if image is None else Supply(image, plan)
     token = uuid.uuid4().hex
     name = f"measure-{token}"
     job = (f"job-{token}", 0)
-    graph: Graph = {job: Job(function, options)}
+    graph: Graph = {job: Job(function, {})}
     for i, index in enumerate(np.ndindex(*map(len, pixels.other_chunks))):
         for r, region in enumerate(regions):
             shape = tuple(b - a for a, b in zip(region.low, region.high, strict=True))

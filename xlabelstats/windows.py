@@ -143,7 +143,7 @@ def _offsets(window: Window, mask: xr.DataArray) -> dict[Hashable, Any]:
             about = {"long_name": f"offset from the centre along {dim}", "units": "pixel"}
             coords[dim] = (dim, np.arange(n) - n // 2, about)
         elif dim in mask.coords:
-            coords[dim] = mask[dim]
+            coords[dim] = mask[dim].variable
     return coords
 
 

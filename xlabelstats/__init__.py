@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from xlabelstats.accessors import InstancesAccessor, LabelsAccessor, LabelsDatasetAccessor
+from xlabelstats.accessors import (
+    InstancesAccessor,
+    InstancesTreeAccessor,
+    LabelsAccessor,
+    LabelsDatasetAccessor,
+    LabelsTreeAccessor,
+)
 from xlabelstats.options import set_options
 from xlabelstats.scan import clear_cache
 from xlabelstats.store import to_zarr
@@ -13,8 +19,10 @@ __version__ = version("xlabelstats")
 
 __all__ = [
     "InstancesAccessor",
+    "InstancesTreeAccessor",
     "LabelsAccessor",
     "LabelsDatasetAccessor",
+    "LabelsTreeAccessor",
     "__version__",
     "clear_cache",
     "set_options",

@@ -2,46 +2,195 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from xlabelstats.align import LABEL, is_dask
+from xlabelstats.extras import need
 from xlabelstats.options import compute
+from xlabelstats.statistics import STATISTICS
 
 if TYPE_CHECKING:
+    import anndata
     import pandas as pd
+
+CENTROIDS = "spatial"
 
 
 def to_dataframe(result: xr.Dataset, instance_key: str = LABEL) -> pd.DataFrame:
     """A wide table of a result; see `LabelsAccessor.to_dataframe`."""
     import pandas as pd
 
-    without = [name for name, variable in result.items() if LABEL not in variable.dims]
-    if LABEL not in result.dims or without:
-        what = f"variable {without[0]!r} has" if without else "this has"
-        raise ValueError(f"{what} no dim {LABEL!r}, so there are no rows; a result of .labels.aggregate has one")
-    if any(is_dask(variable.data) for variable in result.values()):
-        result = compute(result)
+    _check_rows(result)
+    result = _computed(result)
     columns: dict[str, Any] = {}
     for name, variable in result.items():
-        variable = variable.transpose(LABEL, ...)
-        keys = [_elements(variable, str(dim)) for dim in variable.dims[1:]]
-        values = variable.to_numpy()
-        for index in np.ndindex(*variable.shape[1:]):
-            column = "_".join([str(name), *(key[i] for key, i in zip(keys, index, strict=True))])
+        for element, values in zip(_elements(variable), _flat(variable).T, strict=True):
+            column = "_".join([str(name), *element])
             if column in columns:
                 raise ValueError(
                     f"two columns would be named {column!r}; rename a variable or make the coordinates unique"
                 )
-            columns[column] = values[(slice(None), *index)]
-    ids = result[LABEL].to_numpy() if LABEL in result.coords else np.arange(result.sizes[LABEL])
-    return pd.DataFrame(columns, index=pd.Index(ids, name=instance_key))
+            columns[column] = values
+    return pd.DataFrame(columns, index=pd.Index(ids_of(result), name=instance_key))
 
 
-def _elements(variable: xr.DataArray, dim: str) -> list[str]:
-    """The names of a dim's elements: its coordinate, or their numbers where it has none."""
-    return [
-        str(value) for value in (variable[dim].to_numpy() if dim in variable.coords else range(variable.sizes[dim]))
-    ]
+def to_anndata(
+    result: xr.Dataset, X: str | None, *, centroids: xr.DataArray | None = None, instance_key: str = LABEL
+) -> anndata.AnnData:
+    """An annotated table of a result; see `LabelsDatasetAccessor.to_anndata`."""
+    package = need("anndata", "anndata", "to_anndata")
+    import pandas as pd
+
+    _check_rows(result)
+    if X is not None and X not in result.data_vars:
+        raise ValueError(
+            f"there is no variable {X!r} to be X, there are: {', '.join(map(str, result))}; name one of them, as X=..."
+        )
+    if instance_key != LABEL and instance_key in result.variables:
+        raise ValueError(f"{instance_key!r} is the name of a variable or coordinate; choose another instance_key")
+    result, positions = _computed_with(result, centroids)
+    ids = ids_of(result)
+
+    # All are copies, since users of annotated tables scale and transform them in place.
+    matrices, columns, arrays = {}, _other_coords(result), {}
+    for name, variable in result.items():
+        if X is not None and _is_matrix(str(name), variable, X, result[X]):
+            matrices[str(name)] = np.array(_flat(variable.transpose(*result[X].dims)))
+        elif variable.ndim == 1:
+            columns[str(name)] = np.array(variable)
+        else:
+            arrays[str(name)] = _array_of(variable, ids)
+    if positions is not None:
+        if CENTROIDS in arrays:
+            raise ValueError(f"the result has a variable {CENTROIDS!r}, which is where centroids go; rename it")
+        arrays[CENTROIDS] = positions
+    return package.AnnData(
+        X=None if X is None else matrices.pop(X),
+        layers=matrices,
+        obs=pd.DataFrame({instance_key: _integers(ids), **columns}, index=ids.astype(str)),
+        var=None if X is None else _var(result[X]),
+        obsm=arrays,
+    )
+
+
+def ids_of(result: xr.Dataset | xr.DataArray) -> np.ndarray:
+    """The labels of the rows, their numbers where there are none."""
+    return result[LABEL].to_numpy() if LABEL in result.coords else np.arange(result.sizes[LABEL])
+
+
+def _check_rows(result: xr.Dataset) -> None:
+    without = [name for name, variable in result.items() if LABEL not in variable.dims]
+    if LABEL not in result.dims or without:
+        what = f"variable {without[0]!r} has" if without else "this has"
+        raise ValueError(f"{what} no dim {LABEL!r}, so there are no rows; a result of .labels.aggregate has one")
+
+
+def _computed(result: xr.Dataset) -> xr.Dataset:
+    return compute(result) if any(is_dask(variable.data) for variable in result.values()) else result
+
+
+def _computed_with(result: xr.Dataset, centroids: xr.DataArray | None) -> tuple[xr.Dataset, np.ndarray | None]:
+    """The result, and the centroids of its labels as (x, y[, z]), computed together."""
+    if centroids is None:
+        return _computed(result), None
+    centroids = _of_labels(centroids, ids_of(result))
+    # Without their coordinates, since a variable of the result may have other axes.
+    name, axis = "centroids for obsm", "axis of centroids for obsm"
+    both = _computed(result.assign({name: ((LABEL, axis), centroids.data)}))
+    return both.drop_vars(name), both[name].to_numpy()[:, _x_first(centroids)]
+
+
+def _of_labels(centroids: xr.DataArray, ids: np.ndarray) -> xr.DataArray:
+    """The centroids (label, axis) of the given labels, in their order."""
+    import pandas as pd
+
+    if not isinstance(centroids, xr.DataArray) or LABEL not in centroids.dims or centroids.ndim != 2:
+        what = f"dims {centroids.dims}" if isinstance(centroids, xr.DataArray) else type(centroids).__name__
+        raise ValueError(f"centroids are a DataArray (label, axis), as mask.labels.center_of_mass() gives, not {what}")
+    rows = pd.Index(ids_of(centroids)).get_indexer(ids)
+    lacking = ids[rows < 0]
+    if lacking.size:
+        raise ValueError(f"centroids lack {lacking.size} of the labels, the first is {lacking[0]}")
+    centroids = centroids.transpose(LABEL, ...)
+    return centroids if np.array_equal(rows, np.arange(len(centroids))) else centroids.isel({LABEL: rows})
+
+
+def _x_first(centroids: xr.DataArray) -> list[int]:
+    """The order of axes that makes positions (x, y[, z]): by name, or that of the mask from the last to the first."""
+    dim = centroids.dims[1]
+    axes = [str(axis) for axis in centroids[dim].to_numpy()] if dim in centroids.coords else []
+    last_to_first = list(range(centroids.shape[1]))[::-1]
+    return sorted(last_to_first, key=lambda i: axes[i]) if axes and set(axes) <= {"x", "y", "z"} else last_to_first
+
+
+def _is_matrix(name: str, variable: xr.DataArray, X: str, of_X: xr.DataArray) -> bool:
+    """Whether a variable is X or a layer beside it, and not a column that describes the labels."""
+    if set(variable.dims) != set(of_X.dims):
+        return False
+    # Without channels all are (label,); those that are statistics of the image still go with X.
+    return of_X.ndim > 1 or name == X or (name in STATISTICS and name != "count")
+
+
+def _array_of(variable: xr.DataArray, ids: np.ndarray) -> Any:
+    """An array (label, element), as a table if its elements have names."""
+    import pandas as pd
+
+    values = np.array(_flat(variable))
+    if not any(dim in variable.coords for dim in variable.dims if dim != LABEL):
+        return values
+    return pd.DataFrame(values, index=ids.astype(str), columns=_joined(variable))
+
+
+def _var(of_X: xr.DataArray) -> pd.DataFrame:
+    """The rows of var: the elements of X's other dims by name, and in columns whatever else is known of them."""
+    import pandas as pd
+
+    other = tuple(dim for dim in of_X.dims if dim != LABEL)
+    grid = xr.DataArray(np.zeros([of_X.sizes[dim] for dim in other]), dims=other)
+    names = [name for name, coord in of_X.coords.items() if coord.ndim and set(coord.dims) <= set(other)]
+    columns = {
+        str(name): of_X[name].broadcast_like(grid).transpose(*other).to_numpy().ravel()
+        for name in names
+        if other != (name,)
+    }
+    return pd.DataFrame(columns, index=_joined(of_X))
+
+
+def _other_coords(result: xr.Dataset) -> dict[str, Any]:
+    """The coordinates that describe the labels, beside the ids themselves."""
+    coords = result.coords.items()
+    return {str(name): np.array(coord) for name, coord in coords if coord.dims == (LABEL,) and name != LABEL}
+
+
+def _integers(ids: np.ndarray) -> np.ndarray:
+    """The ids as int64, where it can hold them."""
+    too_large = ids.dtype == np.uint64 and ids.size and ids.max() > np.iinfo(np.int64).max
+    return ids if too_large or ids.dtype.kind not in "iu" else ids.astype(np.int64)
+
+
+def _flat(variable: xr.DataArray) -> np.ndarray:
+    """A variable as (label, element)."""
+    values = variable.transpose(LABEL, ...).to_numpy()
+    return values.reshape(len(values), math.prod(values.shape[1:]))
+
+
+def _joined(variable: xr.DataArray) -> list[str]:
+    """The names of a variable's elements as one string each; a single element of no dim is number 0."""
+    names = ["_".join(element) or "0" for element in _elements(variable)]
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise ValueError(f"two columns of {variable.name!r} would be named {twice[0]!r}; make the coordinates unique")
+    return names
+
+
+def _elements(variable: xr.DataArray) -> list[tuple[str, ...]]:
+    """The names of a variable's elements per label: for each a name per dim, its coordinate or number."""
+    other = [dim for dim in variable.dims if dim != LABEL]
+    keys = [variable[dim].to_numpy() if dim in variable.coords else range(variable.sizes[dim]) for dim in other]
+    return [tuple(map(str, element)) for element in itertools.product(*keys)]

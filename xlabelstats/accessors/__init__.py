@@ -1,9 +1,16 @@
-"""The accessors: what the package adds to the arrays and Datasets of xarray."""
+"""The accessors: what the package adds to the arrays, Datasets and trees of xarray."""
 
 from __future__ import annotations
 
 from xlabelstats.accessors.datasets import LabelsDatasetAccessor
 from xlabelstats.accessors.instances import InstancesAccessor
 from xlabelstats.accessors.labels import LabelsAccessor
+from xlabelstats.accessors.trees import InstancesTreeAccessor, LabelsTreeAccessor
 
-__all__ = ["InstancesAccessor", "LabelsAccessor", "LabelsDatasetAccessor"]
+__all__ = [
+    "InstancesAccessor",
+    "InstancesTreeAccessor",
+    "LabelsAccessor",
+    "LabelsDatasetAccessor",
+    "LabelsTreeAccessor",
+]

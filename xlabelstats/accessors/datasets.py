@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from xlabelstats.accessors.types import Labels
+from xlabelstats.accessors.types import Labels, Mask
 from xlabelstats.align import LABEL
+from xlabelstats.multiscale import as_array
 from xlabelstats.statistics import DEFAULT
 
 if TYPE_CHECKING:
+    import anndata
     import pandas as pd
 
 
@@ -24,7 +26,7 @@ class LabelsDatasetAccessor:
 
     def aggregate(
         self,
-        mask: xr.DataArray | Hashable,
+        mask: Mask | Hashable,
         stats: str | Iterable[str] = DEFAULT,
         *,
         labels: Labels = None,
@@ -71,7 +73,7 @@ class LabelsDatasetAccessor:
         from xlabelstats.aggregate import aggregate_dataset
 
         return aggregate_dataset(
-            self._dataset, mask, stats, labels=labels, background=background, ddof=ddof, skipna=skipna
+            self._dataset, as_array(mask), stats, labels=labels, background=background, ddof=ddof, skipna=skipna
         )
 
     def to_dataframe(self, instance_key: str = LABEL) -> pd.DataFrame:
@@ -108,3 +110,65 @@ class LabelsDatasetAccessor:
         from xlabelstats.tables import to_dataframe
 
         return to_dataframe(self._dataset, instance_key)
+
+    def to_anndata(
+        self, X: str | None = "mean", *, centroids: xr.DataArray | None = None, instance_key: str = LABEL
+    ) -> anndata.AnnData:
+        """A result as an annotated table, `anndata.AnnData`: a row per label, a column per channel.
+
+        Parameters
+        ----------
+        X : str or None, default "mean"
+            The variable that becomes ``X``.  Without one there are no columns, and all goes to ``obs`` and ``obsm``.
+        centroids : DataArray (label, axis), optional
+            Positions for ``obsm["spatial"]``, as `LabelsAccessor.center_of_mass` gives them: of all labels of the
+            result at least, in any order.
+        instance_key : str, default "label"
+            The column of ``obs`` that holds the label ids, as integers.
+
+        Returns
+        -------
+        anndata.AnnData
+            Rows in the order of the result, named by the labels.  Computes what is lazy, all at once.
+
+            - ``X`` ``(label, channel)``, and in ``layers`` all variables with the same dims.  Of an image without
+              channels, ``X`` has one column, and ``layers`` has the statistics of `LabelsAccessor.aggregate`.
+            - ``var``: named by the coordinate of the channels, by numbers where there is none.  Further dims, such
+              as time, are flattened, their names joined by ``_``.  Other coordinates along these dims are columns.
+            - ``obs``: what else is ``(label,)``, such as ``count``.
+            - ``obsm``: what else has further dims, under its name: an array ``(label, element)``, or if the
+              elements have coordinates, a DataFrame whose columns are named by them, joined by ``_``.
+            - ``obsm["spatial"]``: the centroids as (x, y[, z]), an array.  Axes of other names come from
+              the last to the first.
+
+        Raises
+        ------
+        ValueError
+            There is no variable ``X`` or no dim ``label``; a name is taken twice; centroids lack a label or are not
+            ``(label, axis)``.
+        ModuleNotFoundError
+            anndata is not installed.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([[0, 7, 7], [2, 2, 2]], dims=("y", "x"))
+        >>> image = xr.DataArray([mask * 2, mask + 1], dims=("c", "y", "x"), coords={"c": ["DAPI", "CD3"]})
+        >>> result = image.labels.aggregate(mask, ("count", "mean", "max"))
+        >>> table = result.labels.to_anndata(centroids=mask.labels.center_of_mass())  # doctest: +SKIP
+        >>> table.to_df()  # doctest: +SKIP
+           DAPI  CD3
+        2   4.0  3.0
+        7  14.0  8.0
+        >>> table.obs  # doctest: +SKIP
+           label  count
+        2      2      3
+        7      7      2
+        >>> table.obsm["spatial"]  # doctest: +SKIP
+        array([[1. , 1. ],
+               [1.5, 0. ]])
+        """
+        from xlabelstats.tables import to_anndata
+
+        return to_anndata(self._dataset, X, centroids=centroids, instance_key=instance_key)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.accessors.types import Labels, Size
+from xlabelstats.accessors.types import Labels, Mask, Size
+from xlabelstats.multiscale import as_array
 from xlabelstats.names import describe
 from xlabelstats.objectprops import OBJECT_PROPERTIES
 
@@ -30,7 +31,7 @@ class InstancesAccessor:
 
     def windows(
         self,
-        mask: xr.DataArray | Size = None,
+        mask: Mask | Size = None,
         size: Size = None,
         *,
         labels: Labels = None,
@@ -99,7 +100,7 @@ class InstancesAccessor:
 
     def statistics(
         self,
-        mask: xr.DataArray | Callable[..., Any],
+        mask: Mask | Callable[..., Any],
         fn: Callable[..., Any] | None = None,
         *,
         dims: Mapping[str, Any],
@@ -186,7 +187,7 @@ class InstancesAccessor:
 
     def quantiles(
         self,
-        mask: xr.DataArray,
+        mask: Mask,
         q: Any = DECILES,
         *,
         method: str = "linear",
@@ -242,19 +243,21 @@ class InstancesAccessor:
         """
         from xlabelstats.features import quantiles
 
-        return quantiles(self._array, mask, q, method=method, skipna=skipna, labels=labels, background=background)
+        return quantiles(
+            self._array, as_array(mask), q, method=method, skipna=skipna, labels=labels, background=background
+        )
 
     def median(
-        self, mask: xr.DataArray, *, skipna: bool | None = None, labels: Labels = None, background: bool = False
+        self, mask: Mask, *, skipna: bool | None = None, labels: Labels = None, background: bool = False
     ) -> xr.DataArray:
         """Median of the pixels of every object, ``(label, *other)``; see `quantiles`."""
         from xlabelstats.features import median
 
-        return median(self._array, mask, skipna=skipna, labels=labels, background=background)
+        return median(self._array, as_array(mask), skipna=skipna, labels=labels, background=background)
 
     def featurize(
         self,
-        mask: xr.DataArray | Callable[..., Any],
+        mask: Mask | Callable[..., Any],
         model: Callable[..., Any] | None = None,
         *,
         size: Size,
@@ -436,6 +439,7 @@ class InstancesAccessor:
 
     def _with_mask(self, mask: Any, what: Any, name: str) -> tuple[xr.DataArray | None, xr.DataArray, Any]:
         """The image, the mask and what comes after it, told apart by whether a mask was given."""
+        mask = as_array(mask)
         if isinstance(mask, xr.DataArray):
             return self._array, mask, what
         if mask is not None and what is not None:

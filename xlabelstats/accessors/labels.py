@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.accessors.types import Labels
+from xlabelstats.accessors.types import Labels, Mask
 from xlabelstats.align import LABEL
+from xlabelstats.multiscale import as_array
 from xlabelstats.names import describe
 from xlabelstats.regionprops import PROPERTIES, regionprops
 from xlabelstats.statistics import DEFAULT, STATISTICS
 
 if TYPE_CHECKING:
+    import anndata
     import pandas as pd
 
 REGION_PROPERTIES = ("area", "bbox", "centroid")
@@ -27,9 +29,9 @@ class LabelsAccessor:
     The calls that take a mask belong to an image, those that take none to the mask itself.
 
     An *image* is a DataArray of numbers; a *mask* is a DataArray of integers, 0 for the background
-    and one id per object, whose dims are some of the image's, in any order.  Results carry the dim
-    ``label`` with the ids as coordinate, then the image's other dims.  dask arrays give lazy
-    results.
+    and one id per object, whose dims are some of the image's, in any order; or a DataTree of one, see
+    `LabelsTreeAccessor`.  Results carry the dim ``label`` with the ids as coordinate, then the image's
+    other dims.  dask arrays give lazy results.
     """
 
     def __init__(self, array: xr.DataArray) -> None:
@@ -38,7 +40,7 @@ class LabelsAccessor:
     @describe(statistics=STATISTICS)
     def aggregate(
         self,
-        mask: xr.DataArray,
+        mask: Mask,
         stats: str | Iterable[str] = DEFAULT,
         *,
         labels: Labels = None,
@@ -115,23 +117,25 @@ class LabelsAccessor:
         """
         from xlabelstats.aggregate import aggregate
 
-        return aggregate(self._array, mask, stats, labels=labels, background=background, ddof=ddof, skipna=skipna)
+        return aggregate(
+            self._array, as_array(mask), stats, labels=labels, background=background, ddof=ddof, skipna=skipna
+        )
 
     def mean(
-        self, mask: xr.DataArray, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
     ) -> xr.DataArray:
         """Mean of the pixels of every label; see `aggregate`."""
         return self.aggregate(mask, "mean", labels=labels, background=background, skipna=skipna)["mean"]
 
     def sum(
-        self, mask: xr.DataArray, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
     ) -> xr.DataArray:
         """Sum of the pixels of every label; see `aggregate`."""
         return self.aggregate(mask, "sum", labels=labels, background=background, skipna=skipna)["sum"]
 
     def var(
         self,
-        mask: xr.DataArray,
+        mask: Mask,
         *,
         labels: Labels = None,
         background: bool = False,
@@ -143,7 +147,7 @@ class LabelsAccessor:
 
     def std(
         self,
-        mask: xr.DataArray,
+        mask: Mask,
         *,
         labels: Labels = None,
         background: bool = False,
@@ -154,25 +158,25 @@ class LabelsAccessor:
         return self.aggregate(mask, "std", labels=labels, background=background, ddof=ddof, skipna=skipna)["std"]
 
     def skew(
-        self, mask: xr.DataArray, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
     ) -> xr.DataArray:
         """Skewness of the pixels of every label; see `aggregate`."""
         return self.aggregate(mask, "skew", labels=labels, background=background, skipna=skipna)["skew"]
 
     def kurtosis(
-        self, mask: xr.DataArray, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
     ) -> xr.DataArray:
         """Excess kurtosis (a normal distribution has 0) of the pixels of every label; see `aggregate`."""
         return self.aggregate(mask, "kurtosis", labels=labels, background=background, skipna=skipna)["kurtosis"]
 
     def min(
-        self, mask: xr.DataArray, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
     ) -> xr.DataArray:
         """Smallest pixel of every label; see `aggregate`."""
         return self.aggregate(mask, "min", labels=labels, background=background, skipna=skipna)["min"]
 
     def max(
-        self, mask: xr.DataArray, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
     ) -> xr.DataArray:
         """Largest pixel of every label; see `aggregate`."""
         return self.aggregate(mask, "max", labels=labels, background=background, skipna=skipna)["max"]
@@ -263,7 +267,7 @@ class LabelsAccessor:
 
     def center_of_mass(
         self,
-        weights: xr.DataArray | None = None,
+        weights: Mask | None = None,
         *,
         units: str = "coords",
         labels: Labels = None,
@@ -303,12 +307,12 @@ class LabelsAccessor:
         """
         from xlabelstats.geometry import center_of_mass
 
-        return center_of_mass(self._array, weights, units=units, labels=labels, background=background)
+        return center_of_mass(self._array, as_array(weights), units=units, labels=labels, background=background)
 
     @describe(properties=PROPERTIES)
     def regionprops(
         self,
-        mask: xr.DataArray | None = None,
+        mask: Mask | None = None,
         properties: str | Iterable[str] = REGION_PROPERTIES,
         *,
         spacing: Any = None,
@@ -372,6 +376,7 @@ class LabelsAccessor:
         bbox_max_x    4.000
         eccentricity  0.791
         """
+        mask = as_array(mask)
         if mask is not None and not isinstance(mask, xr.DataArray):
             raise TypeError(
                 f"the first argument is a mask, a DataArray, not {type(mask).__name__}; "
@@ -422,3 +427,10 @@ class LabelsAccessor:
 
         name = self._array.name if self._array.name is not None else "value"
         return to_dataframe(self._array.to_dataset(name=name), instance_key)
+
+    def to_anndata(self, *, centroids: xr.DataArray | None = None, instance_key: str = LABEL) -> anndata.AnnData:
+        """A result of one statistic as an annotated table, with that as X; see `LabelsDatasetAccessor.to_anndata`."""
+        from xlabelstats.tables import to_anndata
+
+        name = str(self._array.name) if self._array.name is not None else "value"
+        return to_anndata(self._array.to_dataset(name=name), name, centroids=centroids, instance_key=instance_key)

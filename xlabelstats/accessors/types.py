@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import xarray as xr
 
+# A tree stands for the array at its finest scale.
+Mask = xr.DataArray | xr.DataTree
 Labels = Sequence[int] | np.ndarray | None
 Size = int | Mapping[str, int] | None

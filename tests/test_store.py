@@ -168,8 +168,8 @@ class TestToZarr:
         xlabelstats.to_zarr(windows, path)
         dead = subprocess.Popen([sys.executable, "-c", ""])
         dead.wait()
-        beside = store._beside(path, "replaced").name.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
-        path.rename(tmp_path / beside)
+        name = store.beside(path, "replaced").name.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+        path.rename(tmp_path / name)
         with pytest.raises(FileExistsError):
             xlabelstats.to_zarr(windows + 1, path)
         xr.testing.assert_equal(xr.open_zarr(path, consolidated=False).compute(), windows.compute())
@@ -177,7 +177,7 @@ class TestToZarr:
 
     def test_write_in_progress_is_left_alone(self, windows, tmp_path):
         path = tmp_path / "a.zarr"
-        other = store._beside(path, "partial")
+        other = store.beside(path, "partial")
         other.mkdir()
         xlabelstats.to_zarr(windows, path)
         assert other.exists()

@@ -50,7 +50,7 @@ def featurize(
         lazy = LazyWindows(subject, window, remove_background, batch)
         ids = lazy.ids
         cells = lazy.of_mask() if image is None else lazy.of_image()
-        features = _lazy_features(cells, ids, len(subject.other), apply)
+        features = lazy_features(cells, ids, len(subject.other), apply)
     else:
         objects = in_order(subject)
         ids = objects.ids
@@ -89,7 +89,7 @@ def apply_model(
     return cast(features, dtype, "the model")
 
 
-def _lazy_features(cells: Any, ids: np.ndarray, other: int, apply: partial) -> Any:
+def lazy_features(cells: Any, ids: np.ndarray, other: int, apply: partial) -> Any:
     """The features (label, feature) of lazy windows, a batch per chunk."""
     import dask.array as da
     from dask.highlevelgraph import HighLevelGraph

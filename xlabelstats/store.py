@@ -76,17 +76,17 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
             "result.to_zarr(path), which an interruption leaves half-written"
         )
     target = Path(os.path.realpath(path))
-    _tidy(target)
-    _check_free(target, overwrite)
+    tidy(target)
+    check_free(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = _beside(target, "partial")
+    partial = beside(target, "partial")
     opener = xr.open_dataset if isinstance(result, xr.Dataset) else xr.open_dataarray
     with warnings.catch_warnings():
         # Names, such as those of channels, are strings, which zarr warns are not in its specification yet.
         warnings.filterwarnings("ignore", ".*(does not have a Zarr V3|not part in the Zarr format 3) specification")
         try:
             _with_uniform_chunks(result).to_zarr(partial, mode="w-", consolidated=False)
-            _put_in_place(partial, target, overwrite)
+            put_in_place(partial, target, overwrite)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return opener(target, engine="zarr", chunks={}, consolidated=False)
@@ -100,7 +100,8 @@ def _with_uniform_chunks(result: T) -> T:
     return result.assign({name: variable.copy(data=uniform(variable.data)) for name, variable in lazy.items()})
 
 
-def _check_free(target: Path, overwrite: bool) -> None:
+def check_free(target: Path, overwrite: bool) -> None:
+    """Complain about what is at the target already, unless it is a store that may be replaced."""
     if not target.exists():
         return
     if not overwrite:
@@ -113,14 +114,14 @@ def _check_free(target: Path, overwrite: bool) -> None:
         raise FileExistsError(errno.EEXIST, "this is no Zarr store, and is not overwritten", str(target))
 
 
-def _put_in_place(partial: Path, target: Path, overwrite: bool) -> None:
+def put_in_place(partial: Path, target: Path, overwrite: bool) -> None:
     """Rename what was written.  The store that it replaces is kept until then, under another name."""
     # Someone may have written here meanwhile.
-    _check_free(target, overwrite)
+    check_free(target, overwrite)
     if not target.exists():
         partial.rename(target)
         return
-    replaced = _beside(target, "replaced")
+    replaced = beside(target, "replaced")
     target.rename(replaced)
     try:
         partial.rename(target)
@@ -130,12 +131,12 @@ def _put_in_place(partial: Path, target: Path, overwrite: bool) -> None:
     shutil.rmtree(replaced)
 
 
-def _beside(target: Path, what: str) -> Path:
+def beside(target: Path, what: str) -> Path:
     """A name beside the target that says which process made it."""
     return target.with_name(f".{target.name}.{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.{what}")
 
 
-def _tidy(target: Path) -> None:
+def tidy(target: Path) -> None:
     """Remove what processes of this machine that are no more left beside the target, or bring it back."""
     for what in ("replaced", "partial"):
         pattern = f".{glob.escape(target.name)}.{glob.escape(platform.node())}-*-*.{what}"

@@ -1,0 +1,74 @@
+"""Bare Zarr arrays, whole or not there, as `dask.array.from_zarr` opens them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from xlabelstats.blocks import uniform
+from xlabelstats.store import beside, check_free, put_in_place, tidy
+
+
+def target_of(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
+    """The folder that a path means, or a complaint if nothing can be written there."""
+    if "://" in os.fspath(path):
+        raise ValueError(
+            f"{os.fspath(path)} is a URL, and only folders can be renamed at once; write to a local folder"
+        )
+    target = Path(os.path.realpath(path))
+    tidy(target)
+    check_free(target, overwrite)
+    return target
+
+
+def write_arrays(arrays: Sequence[Any], targets: Sequence[Path], overwrite: bool = False) -> list[Any]:
+    """Write dask arrays in one computation, and return them as they are read from their stores.
+
+    None is put in its place before all are whole.
+    """
+    import dask.array as da
+    import zarr
+
+    if len(set(targets)) < len(targets):
+        raise ValueError(f"two arrays cannot both be written to {targets[0]}; give them different names")
+    arrays = [uniform(array) for array in arrays]
+    with scratch_beside(targets) as partials:
+        stores = [
+            zarr.create_array(
+                store=str(partial),
+                shape=array.shape,
+                # The chunks of an empty array are empty, which Zarr does not want.
+                chunks=tuple(max(sizes[0], 1) for sizes in array.chunks),
+                dtype=array.dtype,
+            )
+            for array, partial in zip(arrays, partials, strict=True)
+        ]
+        # Chunks of the store are blocks of the array, so no two tasks write to the same one.
+        da.store(arrays, stores, lock=False)
+        for partial, target in zip(partials, targets, strict=True):
+            put_in_place(partial, target, overwrite)
+    return [da.from_zarr(str(target)) for target in targets]
+
+
+@contextlib.contextmanager
+def scratch_beside(targets: Sequence[Path]) -> Iterator[list[Path]]:
+    """A path beside each target, removed in any case; by the next write to the target if this process is killed.
+
+    So are the folders made for them, if nothing came of them.
+    """
+    made = [folder for target in targets for folder in target.parents if not folder.exists()]
+    partials = [beside(target, "partial") for target in targets]
+    try:
+        for target in targets:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        yield partials
+    finally:
+        for partial in partials:
+            shutil.rmtree(partial, ignore_errors=True)
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()

@@ -485,6 +485,83 @@ class TestStatisticsOfWindows:
         np.testing.assert_array_equal(result, windows)
 
 
+class TestBackground:
+    """Label 0 is an object like any other if it is asked for."""
+
+    def test_is_whole_where_no_other_object_reaches(self):
+        labels = 100 + np.arange(400).reshape(20, 20)
+        labels[2:5, 2:15], labels[0:15, 0:2] = 0, 5
+        pixels = image_of(labels.shape, 1)[0]
+        mask, image = xr.DataArray(labels, dims=("y", "x")), xr.DataArray(pixels, dims=("y", "x"))
+        result = image.chunk(10).instances.median(mask, background=True)
+        xr.testing.assert_identical(result.compute(), image.instances.median(mask, background=True))
+        assert result.sel(label=0) == np.median(pixels[labels == 0])
+
+    def test_has_pixels_in_its_window(self):
+        mask = xr.DataArray([[0, 0, 0, 3, 4]], dims=("y", "x"))
+        result = mask.instances.statistics(lambda w: [w.size], dims={"s": 1}, size={"x": 3}, background=True)
+        assert result.values.ravel().tolist() == [3, 3, 3]
+
+
+def test_chunk_sizes_of_results_without_labels():
+    mask = xr.DataArray(np.zeros((256, 256), np.uint8), dims=("y", "x")).chunk(64)
+    image = xr.DataArray(np.zeros((2, 256, 256)), dims=("c", "y", "x")).chunk(64)
+    assert image.instances.windows(mask, 128).compute()["image"].shape == (0, 2, 128, 128)
+    assert image.instances.featurize(mask, len, size=128, n_features=3).compute().shape == (0, 3)
+    assert image.instances.quantiles(mask, labels=[5]).isnull().all()
+
+
+def test_ids_that_only_uint64_holds():
+    ids = np.array([2**63 + 5, 2**63 + 5, 2**63 + 9, 0], np.uint64)
+    mask, image = xr.DataArray(ids, dims="x"), xr.DataArray([1.0, 3.0, 7.0, 9.0], dims="x")
+    for array in (image, image.chunk(x=3)):
+        assert array.instances.median(mask).values.tolist() == [2, 7]
+        assert array.instances.median(mask, labels=[2**63 + 9]).values.tolist() == [7]
+        assert array.labels.mean(mask, labels=[2**63 + 9]).values.tolist() == [7]
+
+
+def test_image_without_channels_has_no_rows():
+    image = xr.DataArray(np.zeros((0, 4)), dims=("c", "x"))
+    mask = xr.DataArray([1, 1, 2, 0], dims="x")
+    assert image.instances.statistics(mask, lambda p: p[:, :1], dims={"s": 1}).shape == (2, 0, 1)
+
+
+@pytest.mark.parametrize("size", [None, 5])
+def test_function_gets_native_numbers_with_a_window_or_without(size):
+    seen = []
+    image = xr.DataArray(np.arange(4, dtype=">u2"), dims="x")
+    image.instances.statistics(
+        xr.DataArray([1, 1, 1, 1], dims="x"), lambda p: seen.append(p.dtype) or p[:, :1], dims={"s": 1}, size=size
+    )
+    assert seen == [np.dtype("u2")]
+
+
+def test_integers_beyond_the_dtype_are_an_error_and_not_wrapped():
+    mask = xr.DataArray([1, 1, 2], dims="x")
+    with pytest.raises(TypeError, match="fn returned int64, which int8 cannot hold"):
+        mask.instances.statistics(mask, lambda p: np.array([[300]]), dims={"s": 1}, dtype="i1")
+    found = mask.instances.statistics(mask, lambda p: np.array([[25]]), dims={"s": 1}, dtype="u2")
+    assert found.values.ravel().tolist() == [25, 25]
+
+
+def test_ragged_return_names_the_label():
+    mask = xr.DataArray([5, 5, 7], dims="x")
+    with pytest.raises(ValueError, match="inhomogeneous") as caught:
+        mask.instances.statistics(mask, lambda p: [[1, 2], [3]], dims={"s": 1})
+    assert "label 5" in caught.value.__notes__[0]
+
+
+def test_mask_of_boxes_that_changed_since_its_scan(tmp_path):
+    stored = zarr.create_array(tmp_path / "mask", shape=(4, 4), chunks=(2, 2), dtype="i4")
+    stored[:] = 3
+    mask = xr.DataArray(da.from_zarr(tmp_path / "mask"), dims=("y", "x"))
+    lazy = mask.instances.statistics(lambda w: [w.sum()], dims={"s": 1}), mask.instances.regionprops("area_filled")
+    stored[0] = 0
+    for result in lazy:
+        with pytest.raises(RuntimeError, match="changed since it was scanned: label 3 had 16 pixels and has 12"):
+            result.compute()
+
+
 def test_only_the_blocks_that_objects_need_are_read():
     read = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,6 +176,76 @@ class TestToZarr:
         xr.testing.assert_equal(xr.open_zarr(path, consolidated=False).compute(), windows.compute())
         assert names(tmp_path) == ["a.zarr"]
 
+    def test_process_of_another_container_is_left_alone(self, windows, tmp_path, monkeypatch):
+        path = tmp_path / "a.zarr"
+        dead = subprocess.Popen([sys.executable, "-c", ""])
+        dead.wait()
+        name = store.beside(path, "partial").name.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+        (tmp_path / name.replace(store._here(), store._here() + "7")).mkdir()
+        (tmp_path / name).mkdir()
+        xlabelstats.to_zarr(windows, path)
+        assert len(names(tmp_path)) == 2
+        assert name not in names(tmp_path)
+
+    def test_store_is_not_replaced_by_one_that_was_removed_meanwhile(self, windows, tmp_path):
+        path = tmp_path / "a.zarr"
+        xlabelstats.to_zarr(windows, path)
+
+        def remove(block):
+            for left in tmp_path.glob("*.partial"):
+                shutil.rmtree(left)
+            return block
+
+        data = da.zeros(3, chunks=3).map_blocks(remove, meta=np.empty(0))
+        with pytest.raises(RuntimeError, match="something removed"):
+            xlabelstats.to_zarr(xr.DataArray(data, dims="label", name="w"), path, overwrite=True)
+        xr.testing.assert_equal(xr.open_zarr(path, consolidated=False).compute(), windows.compute())
+
+    def test_interrupt_between_the_renames_brings_the_old_store_back(self, windows, tmp_path, monkeypatch):
+        path = tmp_path / "a.zarr"
+        xlabelstats.to_zarr(windows, path)
+        rename = Path.rename
+
+        def interrupted(self, target):
+            if self.name.endswith(".partial"):
+                raise KeyboardInterrupt
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            xlabelstats.to_zarr(windows + 1, path, overwrite=True)
+        xr.testing.assert_equal(xr.open_zarr(path, consolidated=False).compute(), windows.compute())
+        assert names(tmp_path) == ["a.zarr"]
+
+    def test_what_was_made_of_a_stored_result_is_written(self, windows, tmp_path):
+        stored = xlabelstats.to_zarr(windows, tmp_path / "a.zarr")
+        for i, other in enumerate((stored.sortby("label"), stored.isel(c=[0, 2]), stored.chunk(label=5))):
+            again = xlabelstats.to_zarr(other, tmp_path / f"{i}.zarr")
+            xr.testing.assert_equal(again.compute(), other.compute())
+
+    def test_units_of_time_do_not_turn_numbers_into_times(self, tmp_path):
+        for units in ("nanoseconds", "days since 2000-01-01"):
+            lifetime = xr.DataArray([1.5, 2.5], dims="label", name="lifetime", attrs={"units": units}).chunk(label=1)
+            stored = xlabelstats.to_zarr(lifetime, tmp_path / units)
+            assert stored.dtype == np.float64
+            assert stored.attrs == {"units": units}
+        moments = lifetime.assign_coords(t=("label", np.array(["2020-01-01", "2020-01-02"], "M8[ns]")))
+        moments.attrs = {}
+        xr.testing.assert_equal(xlabelstats.to_zarr(moments, tmp_path / "t").compute(), moments.compute())
+
+    def test_home_folder_is_expanded(self, windows, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        xlabelstats.to_zarr(windows["mask"], "~/a.zarr")
+        assert names(tmp_path) == ["a.zarr"]
+
+    def test_late_tasks_of_a_failed_write_leave_nothing_for_long(self, windows, tmp_path):
+        path = tmp_path / "a.zarr"
+        late = store.beside(path, "partial")
+        store.remove(late)
+        late.mkdir()
+        xlabelstats.to_zarr(windows["mask"], path)
+        assert names(tmp_path) == ["a.zarr"]
+
     def test_write_in_progress_is_left_alone(self, windows, tmp_path):
         path = tmp_path / "a.zarr"
         other = store.beside(path, "partial")
@@ -202,6 +273,8 @@ class TestToZarr:
             xlabelstats.to_zarr(np.zeros(3), tmp_path / "a.zarr")  # type: ignore[type-var]
         with pytest.raises(ValueError, match=r"s3://bucket/a\.zarr is a URL"):
             xlabelstats.to_zarr(windows, "s3://bucket/a.zarr")
+        with pytest.raises(TypeError, match="path is a str or a Path, not bytes"):
+            xlabelstats.to_zarr(windows, b"a.zarr")
 
     def test_nothing_opens_before_everything_is_written(self, tmp_path):
         path = tmp_path / "a.zarr"

@@ -6,7 +6,7 @@ import math
 import operator
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,9 @@ from xlabelstats.blocks import Graph, uniform
 from xlabelstats.instances import Objects, Subject
 from xlabelstats.regions import Owned, Part, Plan, Supply, find_regions, pieces, share_out
 from xlabelstats.runs import read_only
+
+# Chunks of windows from more regions than these are put together of parts.
+FEW_REGIONS = 2
 
 
 @dataclass(frozen=True)
@@ -56,15 +59,18 @@ class Cuts:
         return self.ids.nbytes + self.starts.nbytes
 
 
-def cut_windows(mask: np.ndarray, pixels: np.ndarray, objects: Objects, window: Window, alone: bool) -> np.ndarray:
+def cut_windows(
+    mask: np.ndarray, pixels: np.ndarray, objects: Objects, window: Window, alone: bool, inside: bool = False
+) -> Any:
     """The windows (object, *other, *window) of pixels (*other, *shared), 0 beyond their border.
 
-    If ``alone``, they are 0 too where the mask (*shared) does not carry the object's label.
+    If ``alone``, they are 0 too where the mask (*shared) does not carry the object's label.  If ``inside``, a second
+    array (object, *window) says where it does.
     """
     cuts = Cuts(objects.ids, window.starts(objects))
-    out = _Windows(len(cuts.ids), pixels.shape[: pixels.ndim - mask.ndim], window, pixels.dtype)
+    out = _Windows(len(cuts.ids), pixels.shape[: pixels.ndim - mask.ndim], window, pixels.dtype, inside)
     out.cut((0,) * mask.ndim, pixels, mask if alone else None, cuts, np.arange(len(cuts.ids)))
-    return out.cells
+    return (out.cells, out.inside) if inside else out.cells
 
 
 class _Windows:
@@ -187,7 +193,10 @@ class LazyWindows:
         dtypes = native(source.dtype), native(mask.dtype)
         if not self.regions:
             other = source.shape[: source.ndim - mask.ndim]
-            return da.zeros((0, *other, *size), dtype=dtypes[0]), da.zeros((0, *size), dtype=dtypes[1])
+            return tuple(
+                da.zeros((0, *own, *size), dtype=dtype, chunks=-1)
+                for own, dtype in zip((other, ()), dtypes, strict=True)
+            )
         pixels = self.labels if image is None else Supply(image, self.plan)
         token = uuid.uuid4().hex
         cut, names = f"cut-{token}", (f"windows-{token}", f"mask-windows-{token}")
@@ -203,9 +212,20 @@ class LazyWindows:
                 else:
                     masks = []
                 inside = both and i == 0
-                call = partial(_cut_chunk, window=self.window, shares=shares, alone=self.alone, inside=inside)
                 key = (names[0], j, *index, *zeros)
-                layer[(cut, j) if inside else key] = (call, owned, read, *masks)
+                call = partial(_cut_chunk, window=self.window, alone=self.alone, inside=inside)
+                if len(shares) <= FEW_REGIONS:
+                    task: Any = (partial(call, shares=shares), owned, read, *masks)
+                else:
+                    # One region at a time, so that not all their blocks are in memory at once.
+                    parts = [(f"part-{token}", j, k, *index) for k in range(len(shares))]
+                    for k, (part, share) in enumerate(zip(parts, shares, strict=True)):
+                        alone = replace(share, rows=np.arange(share.rows.size))
+                        every: list[Any] = [owned, read, *masks]
+                        keys = [[each[k]] for each in every]
+                        layer[part] = (partial(call, shares=[alone]), *keys)
+                    task = (partial(_join, places=[share.rows for share in shares]), parts)
+                layer[(cut, j) if inside else key] = task
                 if inside:
                     layer[key] = (operator.itemgetter(0), (cut, j))
                     labelled[(names[1], j, *zeros)] = (partial(_label, dtype=dtypes[1]), (cut, j))
@@ -249,6 +269,16 @@ def _cut_chunk(
     return (out.cells, out.inside, ids) if inside else out.cells
 
 
+def _join(parts: list[Any], *, places: list[np.ndarray]) -> Any:
+    """One chunk of what was cut from one region each, for the given rows."""
+    if isinstance(parts[0], tuple):
+        return tuple(_join(list(each), places=places) for each in zip(*parts, strict=True))
+    whole = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype)
+    for part, rows in zip(parts, places, strict=True):
+        whole[rows] = part
+    return whole
+
+
 def _label(cut: tuple[np.ndarray, np.ndarray, np.ndarray], *, dtype: np.dtype) -> np.ndarray:
     """Windows of the mask from where the objects are in them."""
     _, inside, ids = cut
@@ -267,10 +297,10 @@ def native(dtype: np.dtype) -> np.dtype:
 
 
 def _flat(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The memory of an array as unsigned integers, copied only if its last axis is not contiguous; and its steps."""
+    """The memory of an array as unsigned integers, copied only if it is not in order; and the steps along its axes."""
     array = array.astype(native(array.dtype), copy=False)
     size = array.itemsize
-    if any(step < 0 or step % size for step in array.strides) or (array.shape[-1] > 1 and array.strides[-1] != size):
+    if any(step < 0 or step % size for step in array.strides):
         array = np.ascontiguousarray(array)
     steps = np.array(array.strides, np.int64) // size
     length = 1 + int(((np.array(array.shape) - 1) * steps).sum()) if array.size else 0

@@ -161,10 +161,11 @@ def objects_of_region(
     if window is None:
         bits = as_bits(image).reshape(channels, mask.size)
         pixels = _gather(bits, whole_runs(mask, objects), objects).view(native(image.dtype))
-        ends = np.cumsum(objects.count * channels).tolist()
-        found = (pixels[a:b].reshape(channels, -1) for a, b in zip([0, *ends], ends, strict=False))
+        ends = (np.cumsum(objects.count) * channels).tolist()
+        counts = objects.count.tolist()
+        found = (pixels[b - n * channels : b].reshape(channels, n) for b, n in zip(ends, counts, strict=True))
     else:
-        image = image.reshape(channels, *mask.shape)
+        image = image.astype(native(image.dtype), copy=False).reshape(channels, *mask.shape)
         boxes = _slices(*window.boxes(objects, np.add(mask.shape, low)), low)
         inside = ((box, mask[box] == label) for box, label in zip(boxes, objects.ids, strict=True))
         found = (image[(slice(None), *box)][:, keep] for box, keep in inside)
@@ -185,14 +186,28 @@ def windows_of_region(
 
     Where the object is, the window holds its label, or True if ``binary``.
     """
+    empty = None
     if window is None:
         boxes = _slices(objects.low, objects.high, low)
-        inside = ((mask[box] == label, label) for box, label in zip(boxes, objects.ids, strict=True))
+        inside = (
+            (_inside(mask[box], label, count), label)
+            for box, label, count in zip(boxes, objects.ids, objects.count, strict=True)
+        )
         found = (own if binary else np.where(own, label, label.dtype.type(0)) for own, label in inside)
     else:
         here = replace(objects, centre=objects.centre - np.array(low))
-        found = (cell for cell in cut_windows(mask, mask, here, window, True))
-    return Values(objects.ids, objects.count, each(found, objects.ids, None, cropped=window is not None))
+        cells, own = cut_windows(mask, mask, here, window, True, inside=True)
+        found = (cell for cell in cells)
+        empty = ~own.reshape(len(own), -1).any(axis=1)
+    return Values(objects.ids, objects.count, each(found, objects.ids, None, empty=empty))
+
+
+def _inside(box: np.ndarray, label: np.integer, count: int) -> np.ndarray:
+    """Where an object is in its bounding box; all of its pixels must be there."""
+    own = box == label
+    if np.count_nonzero(own) != count:
+        raise RuntimeError(changed(int(label), f"had {count} pixels and has {np.count_nonzero(own)}"))
+    return own
 
 
 def call(
@@ -200,7 +215,7 @@ def call(
     ids: np.ndarray,
     channels: int | None,
     *,
-    cropped: bool = False,
+    empty: np.ndarray | None = None,
     fn: Callable[..., Any],
     kwargs: dict[str, Any],
     shape: tuple[int, ...],
@@ -208,14 +223,15 @@ def call(
 ) -> np.ndarray:
     """Call a function with what was found of every label, and check what it returns.
 
-    What it returns is (channel, *shape); without channels it is *shape, or (1, *shape).
+    What it returns is (channel, *shape); without channels it is *shape, or (1, *shape).  It is not called for what
+    has no pixel or is ``empty``.
     """
     rows = 1 if channels is None else channels
     expected = (rows, *shape)
     out = np.empty((ids.size, *expected), dtype)
     safe = None
     for i, pixels in enumerate(found):
-        if pixels.size == 0 or (cropped and not pixels.any()):
+        if (channels and not pixels.shape[1]) or (empty is not None and empty[i]):
             if dtype.kind not in "fc":
                 raise ValueError(
                     f"label {ids[i]} has no pixel in its window, and {dtype} has no NaN to say so; "
@@ -225,11 +241,10 @@ def call(
             continue
         what = pixels.shape
         try:
-            value = fn(pixels, **kwargs)
+            value = np.asarray(fn(pixels, **kwargs))
         except Exception as error:
             error.add_note(f"raised by fn for label {ids[i]}, given an array of shape {what}")
             raise
-        value = np.asarray(value)
         if value.shape != expected and not (channels is None and value.shape == shape):
             declared = f"{shape} or {expected}" if channels is None else f"{expected}: a row per channel"
             raise ValueError(
@@ -237,15 +252,19 @@ def call(
                 f"dims declares {declared}"
             )
         if value.dtype is not safe:
-            cast(value, dtype, "fn")
-            safe = value.dtype
+            value = cast(value, dtype, "fn")
+            safe = value.dtype if dtype.kind == "f" else None
         out[i] = value
     return out
 
 
 def cast(values: np.ndarray, dtype: np.dtype, who: str) -> np.ndarray:
-    """Values in the dtype asked for, unless it is of a kind that cannot hold them."""
-    if not np.can_cast(values.dtype, dtype, "same_kind"):
+    """Values in the dtype asked for, if it can hold them."""
+    held = np.can_cast(values.dtype, dtype, "same_kind")
+    if dtype.kind in "iu" and values.dtype.kind in "iub":
+        limits = np.iinfo(dtype)
+        held = values.size == 0 or (int(values.min()) >= limits.min and int(values.max()) <= limits.max)
+    if not held:
         raise TypeError(f"{who} returned {values.dtype}, which {dtype} cannot hold; give dtype={str(values.dtype)!r}")
     return values.astype(dtype, copy=False)
 
@@ -317,7 +336,7 @@ def collect(
     if not objects.ids.size:
         import dask.array as da
 
-        return da.full((wanted.ids.size, *other, *shape), np.nan if wanted.ids.size else 0, dtype=dtype)
+        return da.full((wanted.ids.size, *other, *shape), np.nan if wanted.ids.size else 0, dtype=dtype, chunks=-1)
     tables = map_regions(function, subject.mask, subject.image, objects, low, high)
     columns = {"values": Column(dtype, shape=shape)}
     return columns_of(tables, wanted.ids, 1, _merge, settle, columns, wanted.order)["values"]

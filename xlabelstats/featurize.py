@@ -44,7 +44,7 @@ def featurize(
     subject = find_subject(image, mask, labels)
     check_present(subject)
     window = window_of(size, subject, stacklevel=3)
-    batch = batch or batch_of(subject, window)
+    batch = batch or batch_of(subject, window, subject.other_shape)
     apply = partial(apply_model, model=model, kwargs=dict(model_kwargs or {}), n=int(n_features), dtype=np.dtype(dtype))
     if subject.lazy:
         lazy = LazyWindows(subject, window, remove_background, batch)
@@ -96,13 +96,13 @@ def lazy_features(cells: Any, ids: np.ndarray, other: int, apply: partial) -> An
 
     n, dtype = apply.keywords["n"], apply.keywords["dtype"]
     if ids.size == 0:
-        return da.zeros((0, n), dtype=dtype)
+        return da.zeros((0, n), dtype=dtype, chunks=-1)
     cells = cells.rechunk(dict.fromkeys(range(1, cells.ndim), -1))
     token = uuid.uuid4().hex
     name = f"features-{token}"
     # The model is one object that all tasks refer to.
     job = (f"model-{token}", 0)
-    graph: Graph = {job: Job(apply, {"other": other})}
+    graph: Graph = {job: Job(partial(apply, other=other))}
     edges = np.cumsum((0, *cells.chunks[0]))
     for j, (a, b) in enumerate(itertools.pairwise(edges)):
         graph[(f"ids-{token}", j)] = ids[a:b]
@@ -112,4 +112,4 @@ def lazy_features(cells: Any, ids: np.ndarray, other: int, apply: partial) -> An
 
 
 def _apply(job: Job, cells: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    return job.function(cells, ids, **job.options)
+    return job.function(cells, ids)

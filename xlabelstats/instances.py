@@ -103,7 +103,7 @@ def find_objects(mask: xr.DataArray, labels: Any = None, background: bool = Fals
     wanted = choose_labels(mask, labels, background)
     table = label_table(mask, background=wanted.background)
     objects = _objects(table)
-    return wanted, objects.take(np.isin(table.ids.astype(wanted.ids.dtype), wanted.ids))
+    return wanted, objects.take(np.isin(table.ids.astype(wanted.ids.dtype), wanted.ids, kind="sort"))
 
 
 def _objects(table: LabelTable) -> Objects:

@@ -86,10 +86,9 @@ class Owned:
 
 @dataclass(frozen=True)
 class Job:
-    """A function and its options, such as a model: one object that all tasks refer to."""
+    """A function, with all that it holds, such as a model: one object that all tasks refer to."""
 
     function: Callable[..., Any]
-    options: dict[str, Any]
 
 
 def find_regions(
@@ -154,6 +153,8 @@ class Plan:
     low, high : array (object, axis)
         The box of pixels that each object needs.
     chunks : chunks of the mask
+    background : bool
+        Whether label 0 is one of the objects.  Where no object needs pixels they are left out, and read as 0.
 
     Attributes
     ----------
@@ -164,8 +165,14 @@ class Plan:
     """
 
     def __init__(
-        self, regions: Sequence[Region], low: np.ndarray, high: np.ndarray, chunks: Sequence[Sequence[int]]
+        self,
+        regions: Sequence[Region],
+        low: np.ndarray,
+        high: np.ndarray,
+        chunks: Sequence[Sequence[int]],
+        background: bool = False,
     ) -> None:
+        self._whole = background
         ends = [np.cumsum(sizes) for sizes in chunks]
         starts = [end - sizes for end, sizes in zip(ends, chunks, strict=True)]
         self.copies: dict[Block, list[Box]] = {}
@@ -196,7 +203,7 @@ class Plan:
             block, source, target = (tuple(each) for each in zip(*place, strict=True))
             begin = np.array([a + along.start for a, along in zip(region.low, target, strict=True)])
             end = np.array([a + along.stop for a, along in zip(region.low, target, strict=True)])
-            if not ((first < end) & (last > begin)).all(axis=1).any():
+            if not (self._whole or ((first < end) & (last > begin)).all(axis=1).any()):
                 # A corner of the region that none of its objects reaches into.
                 continue
             copy = None
@@ -326,13 +333,13 @@ def map_regions(
     from dask.highlevelgraph import HighLevelGraph
 
     regions = [region for found in find_regions(objects, low, high, mask.chunks) for region in found]
-    plan = Plan(regions, low, high, mask.chunks)
+    plan = Plan(regions, low, high, mask.chunks, background=bool((objects.ids == 0).any()))
     owned, labels = share_out(objects, regions), Supply(mask, plan)
     pixels = labels if image is None else Supply(image, plan)
     token = uuid.uuid4().hex
     name = f"measure-{token}"
     job = (f"job-{token}", 0)
-    graph: Graph = {job: Job(function, {})}
+    graph: Graph = {job: Job(function)}
     for i, index in enumerate(np.ndindex(*map(len, pixels.other_chunks))):
         for r, region in enumerate(regions):
             shape = tuple(b - a for a, b in zip(region.low, region.high, strict=True))
@@ -356,4 +363,4 @@ def _measure(
 ) -> Any:
     labels = join(parts, mask, shape)
     pixels = None if image is None else join(parts, image, shape)
-    return job.function(labels, pixels, owned.low, owned.objects, **job.options)
+    return job.function(labels, pixels, owned.low, owned.objects)

@@ -56,7 +56,7 @@ def find_runs(mask: np.ndarray, *, background: bool = False, only: np.ndarray | 
     rank[order] = np.arange(ids.size)
     codes, ids = rank[found], ids[order]
     if only is not None:
-        kept = np.isin(ids, only)
+        kept = np.isin(ids, only, kind="sort")
         held = kept[codes]
         codes, starts, lengths = (np.cumsum(kept) - 1).astype(index)[codes[held]], starts[held], lengths[held]
         ids = ids[kept]

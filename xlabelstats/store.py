@@ -70,12 +70,14 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     """
     if not isinstance(result, xr.DataArray | xr.Dataset):
         raise TypeError(f"to_zarr writes a Dataset or a DataArray, not {type(result).__name__}")
+    if isinstance(os.fspath(path), bytes):
+        raise TypeError(f"path is a str or a Path, not bytes: {path!r}")
     if "://" in os.fspath(path):
         raise ValueError(
             f"{os.fspath(path)} is a URL, and only folders can be renamed at once; write to a local folder, or with "
             "result.to_zarr(path), which an interruption leaves half-written"
         )
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(Path(path).expanduser()))
     tidy(target)
     check_free(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -88,16 +90,29 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
             _with_uniform_chunks(result).to_zarr(partial, mode="w-", consolidated=False)
             put_in_place(partial, target, overwrite)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        return opener(target, engine="zarr", chunks={}, consolidated=False)
+            remove(partial)
+        # Lengths and lifetimes keep their units, and do not become times.
+        parts = result.variables if isinstance(result, xr.Dataset) else {**result.coords, None: result}
+        kinds = {part.dtype.kind for part in parts.values()}
+        times, spans = not kinds.isdisjoint("mM"), "m" in kinds
+        return opener(target, engine="zarr", chunks={}, consolidated=False, decode_times=times, decode_timedelta=spans)
 
 
 def _with_uniform_chunks(result: T) -> T:
     """The result with chunks as Zarr wants them, which those of sorted windows, for one, are not."""
     if isinstance(result, xr.DataArray):
-        return result.copy(data=uniform(result.data)) if is_dask(result.data) else result
-    lazy = {name: variable for name, variable in result.variables.items() if is_dask(variable.data)}
-    return result.assign({name: variable.copy(data=uniform(variable.data)) for name, variable in lazy.items()})
+        name = "values" if result.name is None else result.name
+        return _with_uniform_chunks(result.to_dataset(name=name))[name].rename(result.name)
+    lazy = {name: variable.copy() for name, variable in result.variables.items() if is_dask(variable.data)}
+    for variable in lazy.values():
+        variable.data = uniform(variable.data)
+        # What is said of the store that it was read from is not true of the one it is written to.
+        variable.encoding = {
+            key: value
+            for key, value in variable.encoding.items()
+            if key not in ("chunks", "shards", "preferred_chunks")
+        }
+    return result.assign(lazy)
 
 
 def check_free(target: Path, overwrite: bool) -> None:
@@ -116,6 +131,8 @@ def check_free(target: Path, overwrite: bool) -> None:
 
 def put_in_place(partial: Path, target: Path, overwrite: bool) -> None:
     """Rename what was written.  The store that it replaces is kept until then, under another name."""
+    if not any((partial / mark).exists() for mark in MARKS):
+        raise RuntimeError(f"something removed {partial} while it was written")
     # Someone may have written here meanwhile.
     check_free(target, overwrite)
     if not target.exists():
@@ -125,24 +142,35 @@ def put_in_place(partial: Path, target: Path, overwrite: bool) -> None:
     target.rename(replaced)
     try:
         partial.rename(target)
-    except OSError:
-        replaced.rename(target)
+    except BaseException:
+        if not target.exists():
+            replaced.rename(target)
         raise
-    shutil.rmtree(replaced)
+    remove(replaced)
 
 
 def beside(target: Path, what: str) -> Path:
-    """A name beside the target that says which process made it."""
-    return target.with_name(f".{target.name}.{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.{what}")
+    """A name beside the target that says which process made it, and is in use until `remove` is called."""
+    path = target.with_name(f".{target.name}.{_here()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.{what}")
+    _in_use.add(path)
+    return path
+
+
+def remove(path: Path) -> None:
+    """Remove a folder of a name that `beside` gave, and let go of the name."""
+    shutil.rmtree(path, ignore_errors=True)
+    _in_use.discard(path)
 
 
 def tidy(target: Path) -> None:
-    """Remove what processes of this machine that are no more left beside the target, or bring it back."""
+    """Remove what processes that are no more left beside the target, or bring it back.
+
+    So with what failed writes of this process left, whose last tasks may have ended after it was removed.
+    """
     for what in ("replaced", "partial"):
-        pattern = f".{glob.escape(target.name)}.{glob.escape(platform.node())}-*-*.{what}"
-        for left in target.parent.glob(pattern):
+        for left in target.parent.glob(f".{glob.escape(target.name)}.{glob.escape(_here())}-*-*.{what}"):
             process = left.name.removesuffix(f".{what}").split("-")[-2]
-            if not process.isdigit() or _is_alive(int(process)):
+            if left in _in_use or not process.isdigit() or _is_alive(int(process)):
                 continue
             if what == "replaced" and not target.exists():
                 # It was to be replaced by a store that never came.
@@ -151,7 +179,20 @@ def tidy(target: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
+def _here() -> str:
+    """A name for the processes of this machine that can see each other: those of a container cannot see the host's."""
+    try:
+        return f"{platform.node()}-{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return platform.node()
+
+
 def _is_alive(process: int) -> bool:
+    """Whether another process is at work; where that cannot be asked without harm, it is taken to be."""
+    if process == os.getpid():
+        return False
+    if os.name != "posix":
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -159,3 +200,7 @@ def _is_alive(process: int) -> bool:
     except OSError:
         return True
     return True
+
+
+# Names beside targets that this process is writing to now.
+_in_use: set[Path] = set()

@@ -32,9 +32,13 @@ def windows(
     """Cut a window round every object; see `InstancesAccessor.windows`."""
     batch = check_batch(batch_size)
     subject = find_subject(image, mask, labels, taken=("image", "mask"))
+    clash = [dim for dim in ("image", "mask") if dim in subject.shared]
+    if clash:
+        raise ValueError(f"{clash[0]!r}, a dim of the mask, is a name of the result; rename it with .rename")
     check_present(subject)
     window = window_of(size, subject, stacklevel=3)
-    batch = batch or batch_of(subject, window)
+    chunks = subject.image.chunks if subject.lazy and image is not None else ()
+    batch = batch or batch_of(subject, window, tuple(max(sizes) for sizes in chunks[: len(subject.other)]))
     cells = None
     if subject.lazy:
         lazy = LazyWindows(subject, window, remove_background, batch)
@@ -109,13 +113,15 @@ def check_batch(batch_size: Any) -> int | None:
     return int(batch_size)
 
 
-def batch_of(subject: Subject, window: Window) -> int:
-    """Labels per chunk such that a chunk of the larger of the two arrays has about `CHUNK_BYTES`."""
+def batch_of(subject: Subject, window: Window, other: tuple[int, ...]) -> int:
+    """Labels per chunk such that a chunk of the larger of the two arrays has about `CHUNK_BYTES`.
+
+    ``other`` are the sizes of the image's own dims in a chunk.
+    """
     size = math.prod(window.size.tolist())
     item = subject.mask.dtype.itemsize
     if subject.image is not None:
-        chunks = subject.image.chunks[: len(subject.other)] if subject.lazy else [(n,) for n in subject.other_shape]
-        item = max(item, subject.image.dtype.itemsize * math.prod(max(sizes, default=1) for sizes in chunks))
+        item = max(item, subject.image.dtype.itemsize * math.prod(other))
     return int(np.clip(CHUNK_BYTES // max(size * item, 1), 1, LABELS_PER_CHUNK))
 
 

@@ -136,7 +136,8 @@ class InstancesAccessor:
         batch_size : int, optional
             The chunk along ``label`` of a lazy result.
         labels, background
-            As in `LabelsAccessor.aggregate`; the row of a label that does not occur is NaN.
+            As in `LabelsAccessor.aggregate`; the row of a label that does not occur is NaN.  Where a row would be
+            NaN, an integer ``dtype`` is a ValueError.
 
         Returns
         -------
@@ -446,5 +447,14 @@ class InstancesAccessor:
             raise TypeError(
                 f"the first argument is a mask, a DataArray, or without one {name}; it is {type(mask).__name__}, and "
                 f"{name} is given too"
+            )
+        if isinstance(mask, np.ndarray):
+            raise TypeError(
+                'a mask is an xarray.DataArray, not ndarray; name its dims: xr.DataArray(mask, dims=("y", "x"))'
+            )
+        if self._array.dtype.kind not in "iub":
+            raise TypeError(
+                f"this array holds {self._array.dtype}. If it is the image, the mask comes first: "
+                "image.instances.windows(mask, ...); if it is the mask, cast it: mask.astype('int32')"
             )
         return None, self._array, what if mask is None else mask

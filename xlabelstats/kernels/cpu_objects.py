@@ -27,6 +27,8 @@ def cut(image, channels, steps, mask, mask_steps, shape, starts, size, labels, a
     last = ndim - 1
     first, extent = np.empty(ndim, np.int64), np.empty(ndim, np.int64)
     zero = image.dtype.type(0)
+    along, mask_along = steps[last], mask_steps[last]
+    packed = along == 1 and mask_along == 1
     for i in range(starts.shape[0]):
         lines = 1
         for axis in range(ndim):
@@ -37,8 +39,8 @@ def cut(image, channels, steps, mask, mask_steps, shape, starts, size, labels, a
         width, label, row = extent[last], labels[i], rows[i]
         for line in range(lines):
             rest, target, step = line, first[last], size[last]
-            source = starts[i, last] + first[last]
-            mask_source = source
+            source = (starts[i, last] + first[last]) * along
+            mask_source = (starts[i, last] + first[last]) * mask_along
             for axis in range(last - 1, -1, -1):
                 position = first[axis] + rest % extent[axis]
                 rest //= extent[axis]
@@ -46,6 +48,16 @@ def cut(image, channels, steps, mask, mask_steps, shape, starts, size, labels, a
                 step *= size[axis]
                 source += (starts[i, axis] + position) * steps[axis]
                 mask_source += (starts[i, axis] + position) * mask_steps[axis]
+            if not packed:
+                for c in range(channels.size):
+                    begin = channels[c] + source
+                    for x in range(width):
+                        if not alone or mask[mask_source + x * mask_along] == label:
+                            out[row, c, target + x] = image[begin + x * along]
+                if inside.size:
+                    for x in range(width):
+                        inside[row, target + x] = mask[mask_source + x * mask_along] == label
+                continue
             for c in range(channels.size):
                 begin = channels[c] + source
                 pixels, into = image[begin : begin + width], out[row, c, target : target + width]

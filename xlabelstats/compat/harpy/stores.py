@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from xlabelstats.blocks import uniform
-from xlabelstats.store import beside, check_free, put_in_place, tidy
+from xlabelstats.store import beside, check_free, put_in_place, remove, tidy
 
 
 def target_of(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
@@ -19,7 +18,7 @@ def target_of(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
         raise ValueError(
             f"{os.fspath(path)} is a URL, and only folders can be renamed at once; write to a local folder"
         )
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(Path(path).expanduser()))
     tidy(target)
     check_free(target, overwrite)
     return target
@@ -68,7 +67,7 @@ def scratch_beside(targets: Sequence[Path]) -> Iterator[list[Path]]:
         yield partials
     finally:
         for partial in partials:
-            shutil.rmtree(partial, ignore_errors=True)
+            remove(partial)
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()

@@ -426,3 +426,15 @@ class TestStorage:
         for lazy, again in ((stored, True), (stored.T, False), (stored + 1, False), (stored.chunk(4), False)):
             supply = Supply(lazy.data, plan_of(objects, lazy.chunks)[1])
             assert (supply.reading(1).name != supply.reading(0).name) == again
+
+
+def test_blocks_that_a_region_needs_most_of_are_not_copied():
+    # A huge object round small ones: its box is the region, of which copies would be as large as the image.
+    low, high = np.array([[40, 40], [150, 150]]), np.array([[350, 350], [160, 160]])
+    objects = objects_of(low, high, np.array([[155, 155], [155, 155]]))
+    chunks = ((100,) * 4,) * 2
+    plan = Plan(regions_of(objects, chunks), low, high, chunks)
+    (parts,) = plan.parts
+    copied = {part.block for part in parts if part.copy is not None}
+    assert copied == {(0, 0), (0, 3), (3, 0), (3, 3)} | {(3, i) for i in (1, 2)} | {(i, 3) for i in (1, 2)}
+    assert len(parts) == 16

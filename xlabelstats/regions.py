@@ -201,13 +201,15 @@ class Plan:
         parts = []
         for place in itertools.product(*along):
             block, source, target = (tuple(each) for each in zip(*place, strict=True))
-            begin = np.array([a + along.start for a, along in zip(region.low, target, strict=True)])
-            end = np.array([a + along.stop for a, along in zip(region.low, target, strict=True)])
-            if not (self._whole or ((first < end) & (last > begin)).all(axis=1).any()):
+            begin = [a + along.start for a, along in zip(region.low, target, strict=True)]
+            stop = [a + along.stop for a, along in zip(region.low, target, strict=True)]
+            if not (self._whole or ((first < stop) & (last > begin)).all(axis=1).any()):
                 # A corner of the region that none of its objects reaches into.
                 continue
             copy = None
-            if block != region.home and not region.apart:
+            taken = np.prod([along.stop - along.start for along in source])
+            size = np.prod([end[i] - start[i] for start, end, i in zip(starts, ends, block, strict=True)])
+            if block != region.home and not region.apart and 2 * taken <= size:
                 boxes = self.copies.setdefault(block, [])
                 copy = len(boxes)
                 boxes.append(_within(source))

@@ -322,7 +322,7 @@ def collect(
 ) -> Any:
     """Values (label, *other, *shape) of a function of regions in which objects lie whole; lazy for dask."""
     wanted, objects, other = subject.wanted, subject.objects, subject.other_shape
-    absent = np.setdiff1d(wanted.ids, objects.ids.astype(wanted.ids.dtype))
+    absent = subject.absent
     if absent.size and dtype.kind not in "fc":
         raise ValueError(
             f"the mask has no label {absent[0]}, and {dtype} has no NaN to say so; give a dtype of floating point"

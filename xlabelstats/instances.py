@@ -64,6 +64,12 @@ class Subject:
     objects: Objects
 
     @property
+    def absent(self) -> np.ndarray:
+        """The labels of the result that the mask lacks."""
+        ids = self.wanted.ids
+        return ids[~np.isin(ids, self.objects.ids.astype(ids.dtype), kind="sort")]
+
+    @property
     def lazy(self) -> bool:
         """Whether the arrays are dask arrays."""
         return is_dask(self.mask)

@@ -127,7 +127,7 @@ def batch_of(subject: Subject, window: Window, other: tuple[int, ...]) -> int:
 
 def check_present(subject: Subject) -> None:
     """Complain about a requested label that has no window."""
-    lacking = np.setdiff1d(subject.wanted.ids, subject.objects.ids.astype(subject.wanted.ids.dtype))
+    lacking = subject.absent
     if lacking.size:
         raise ValueError(
             f"the mask has no label {', '.join(map(str, lacking[:5]))}{', ...' if lacking.size > 5 else ''}, "

@@ -1224,3 +1224,13 @@ class TestSchedulers:
         for lazy, expected in zip(lazies, one, strict=True):
             moved = cloudpickle.loads(cloudpickle.dumps(lazy))
             xr.testing.assert_identical(moved.compute(scheduler="synchronous"), expected)
+
+
+def test_a_transformer_that_cannot_be_called_is_told_how():
+    class Transformer:
+        def transform(self, rows):
+            return rows
+
+    mask = xr.DataArray([1, 1, 2], dims="x")
+    with pytest.raises(TypeError, match=r"but Transformer cannot be called; wrap its method: lambda batch: model\."):
+        mask.instances.featurize(Transformer(), size=1, n_features=1)

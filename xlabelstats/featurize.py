@@ -37,7 +37,10 @@ def featurize(
 ) -> xr.DataArray:
     """What a model makes of the window of every object; see `InstancesAccessor.featurize`."""
     if not callable(model):
-        raise TypeError(f"model is called with batches of windows, but {type(model).__name__} cannot be called")
+        hint = ""
+        if hasattr(model, "transform"):
+            hint = "; wrap its method: lambda batch: model.transform(batch.reshape(len(batch), -1))"
+        raise TypeError(f"model is called with batches of windows, but {type(model).__name__} cannot be called{hint}")
     if isinstance(n_features, bool) or not isinstance(n_features, numbers.Integral) or n_features < 0:
         raise ValueError(f"n_features is the number of columns that the model returns, not {n_features!r}")
     batch = check_batch(batch_size)

@@ -584,3 +584,9 @@ def test_only_the_blocks_that_objects_need_are_read():
         read.clear()
         call().compute(scheduler="synchronous")
         assert set(read) == {(1, 3), (2, 3)}
+
+
+def test_aggregate_says_where_the_median_is():
+    array = xr.DataArray([1, 1], dims="x")
+    with pytest.raises(ValueError, match=r"median needs all pixels .* image\.instances\.median\(mask\)"):
+        array.labels.aggregate(array, ("mean", "median"))

@@ -90,6 +90,12 @@ DEFAULT: tuple[str, ...] = tuple(name for name in STATISTICS if name not in ("st
 def check_names(stats: str | Iterable[str]) -> tuple[str, ...]:
     """Return the names asked for, each once, or say which are unknown and what exists."""
     names = as_names(stats, "statistic")
+    sorted_ = [name for name in names if name in ("median", "quantile", "quantiles", "percentile", "percentiles")]
+    if sorted_:
+        raise ValueError(
+            f"{sorted_[0]} needs all pixels of an object at once: "
+            "see image.instances.median(mask) and image.instances.quantiles(mask, q)"
+        )
     check_known(names, STATISTICS, "statistic")
     if not names:
         raise ValueError(f"no statistic was asked for; there are: {', '.join(STATISTICS)}")

@@ -54,6 +54,9 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
 
     Notes
     -----
+    ``xr.open_zarr(path, consolidated=False)`` opens the store again; of an array,
+    ``xr.open_dataarray(path, engine="zarr", consolidated=False)``.
+
     The store is written to a folder beside ``path`` whose name ends in ``.partial``, and renamed at the end.
     What a killed run left of it is removed by the next one to write to ``path``.
 

@@ -394,7 +394,8 @@ class LabelsAccessor:
             One number per label, or an array of them along further dims.
         fill_value : number, optional
             For the background and for labels without a value.  By default NaN for floats and 0 for
-            integers, whose dtype is kept; another is given room by a wider dtype where it needs one.
+            integers (so number classes from 1), whose dtype is kept; another is given room by a wider dtype
+            where it needs one.
 
         Returns
         -------

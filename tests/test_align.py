@@ -164,8 +164,8 @@ class TestKindsOfArray:
 
 class TestArguments:
     def test_unknown_statistic(self):
-        assert complaint(ValueError, image(), mask(), ["mean", "median"]) == (
-            "unknown statistic 'median', did you mean 'mean'? "
+        assert complaint(ValueError, image(), mask(), ["mean", "meen"]) == (
+            "unknown statistic 'meen', did you mean 'mean'? "
             "There are: count, sum, mean, var, skew, kurtosis, min, max, std, valid"
         )
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from xlabelstats.align import name_of
+
 
 def image(**sizes: int) -> xr.DataArray:
     sizes = sizes or {"c": 2, "y": 4, "x": 6}
@@ -196,3 +198,12 @@ class TestArguments:
             == "label -1 cannot occur in a mask of dtype uint64"
         )
         assert "cannot occur in a mask of dtype int32" in complaint(ValueError, image(), mask(), labels=[2**63])
+
+
+class TestNames:
+    def test_a_name_that_dask_made_up_is_none(self) -> None:
+        lazy = xr.DataArray(da.zeros((4, 4), dtype=np.uint8), dims=("y", "x"))
+        assert lazy.name is not None
+        assert name_of(lazy, "image") == "image"
+        assert name_of(lazy.rename("nuclei"), "image") == "nuclei"
+        assert name_of(xr.DataArray([0], dims="x"), "image") == "image"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, Pair, align, check_mask, check_taken
+from xlabelstats.align import LABEL, Pair, align, check_mask, check_taken, name_of, other_coords
 from xlabelstats.blocks import Column, columns_of, map_blocks
 from xlabelstats.records import Recipe, Table, finish, merge, reduce_block
 from xlabelstats.runs import Runs, find_runs
@@ -127,9 +127,9 @@ def _count_block(runs: Runs, *, recipe: Recipe) -> Table:
 
 def _label(arrays: dict[str, Any], ids: np.ndarray, pair: Pair, image: xr.DataArray) -> xr.Dataset:
     """Name the dims of the results, and give them the image's coordinates and units."""
-    coords = {name: coord for name, coord in image.coords.items() if set(coord.dims) <= set(pair.other)}
+    coords = other_coords(image, pair.other)
     units = image.attrs.get("units")
-    what = str(image.name) if image.name is not None else "image"
+    what = name_of(image, "image")
     variables = {}
     for stat, values in arrays.items():
         attrs = {"long_name": "pixels of the label" if stat == "count" else f"{stat} of {what}"}

@@ -76,6 +76,18 @@ def share_coords(mask: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
     )
 
 
+def other_coords(image: xr.DataArray, other: tuple[Hashable, ...]) -> dict[Hashable, Any]:
+    """The coordinates of the image that lie along its own dims alone, which results keep."""
+    return {name: coord for name, coord in image.coords.items() if set(coord.dims) <= set(other)}
+
+
+def name_of(array: xr.DataArray, what: str) -> str:
+    """The name of an image or a mask, or what it is."""
+    # xarray names a DataArray made of a nameless dask array after the array, which says nothing.
+    nameless = array.name is None or (array.chunks is not None and array.name == array.data.name)
+    return what if nameless else str(array.name)
+
+
 def check_mask(mask: Any) -> xr.DataArray:
     """A mask of integers, bool read as one label, or a complaint."""
     if not isinstance(mask, xr.DataArray):

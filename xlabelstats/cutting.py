@@ -207,25 +207,14 @@ class LazyWindows:
             owned = [(self.owned.name, share.region) for share in shares]
             for i, index in enumerate(np.ndindex(*map(len, pixels.other_chunks))):
                 read = [pixels.keys(share.region, index) for share in shares]
+                keys: list[list[Any]] = [owned, read]
                 if image is not None and self.alone:
-                    masks = [[self.labels.keys(share.region, reading=i) for share in shares]]
-                else:
-                    masks = []
+                    keys.append([self.labels.keys(share.region, reading=i) for share in shares])
                 inside = both and i == 0
                 key = (names[0], j, *index, *zeros)
                 call = partial(_cut_chunk, window=self.window, alone=self.alone, inside=inside)
-                if len(shares) <= FEW_REGIONS:
-                    task: Any = (partial(call, shares=shares), owned, read, *masks)
-                else:
-                    # One region at a time, so that not all their blocks are in memory at once.
-                    parts = [(f"part-{token}", j, k, *index) for k in range(len(shares))]
-                    for k, (part, share) in enumerate(zip(parts, shares, strict=True)):
-                        alone = replace(share, rows=np.arange(share.rows.size))
-                        every: list[Any] = [owned, read, *masks]
-                        keys = [[each[k]] for each in every]
-                        layer[part] = (partial(call, shares=[alone]), *keys)
-                    task = (partial(_join, places=[share.rows for share in shares]), parts)
-                layer[(cut, j) if inside else key] = task
+                task, parts = _chunk_task(call, shares, keys, (f"part-{token}", j, *index))
+                layer |= {(cut, j) if inside else key: task, **parts}
                 if inside:
                     layer[key] = (operator.itemgetter(0), (cut, j))
                     labelled[(names[1], j, *zeros)] = (partial(_label, dtype=dtypes[1]), (cut, j))
@@ -239,6 +228,20 @@ class LazyWindows:
         graph = HighLevelGraph(layers, graph.dependencies | {names[1]: {names[0]}})
         chunks = (self.chunks, *((n,) for n in size))
         return cells, da.Array(graph, names[1], chunks, meta=np.empty((0,) * len(chunks), dtypes[1]))
+
+
+def _chunk_task(
+    call: partial, shares: Sequence[_Share], keys: Sequence[list[Any]], name: tuple[Any, ...]
+) -> tuple[Any, Graph]:
+    """The task that cuts a chunk out of what the keys of every share hold, and the tasks of its parts, if any."""
+    if len(shares) <= FEW_REGIONS:
+        return (partial(call, shares=shares), *keys), {}
+    # One region at a time, so that not all their blocks are in memory at once.
+    parts: Graph = {}
+    for k, share in enumerate(shares):
+        own = replace(share, rows=np.arange(share.rows.size))
+        parts[(*name, k)] = (partial(call, shares=[own]), *([each[k]] for each in keys))
+    return (partial(_join, places=[share.rows for share in shares]), list(parts)), parts
 
 
 def _cut_chunk(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL
+from xlabelstats.align import LABEL, name_of
 from xlabelstats.blocks import Column, Rows, columns_of
 from xlabelstats.cutting import Window, as_bits, cut_windows, native
 from xlabelstats.instances import Objects, Subject, find_subject
@@ -58,13 +58,12 @@ def quantiles(
     subject = find_subject(image, mask, labels, background, taken=("quantile",))
     function = partial(quantiles_of_region, q=np.atleast_1d(at), method=method, skipna=skipna is None or bool(skipna))
     values = collect(function, subject, subject.objects.low, subject.objects.high, (at.size,), np.dtype(np.float64))
-    what = str(image.name) if image.name is not None else "image"
     units = {"units": image.attrs["units"]} if "units" in image.attrs else {}
     result = xr.DataArray(
         values,
         dims=(LABEL, *subject.other, "quantile"),
         coords={**subject.coords, LABEL: subject.wanted.labels, "quantile": np.atleast_1d(at)},
-        attrs={"long_name": f"quantile of {what}", **units},
+        attrs={"long_name": f"quantile of {name_of(image, 'image')}", **units},
     ).rename("quantiles")
     return result if at.ndim else result.isel(quantile=0)
 
@@ -87,7 +86,6 @@ def statistics(
     batch_size: int | None = None,
     labels: Any = None,
     background: bool = False,
-    stacklevel: int = 3,
 ) -> xr.DataArray:
     """What a function makes of every object; see `InstancesAccessor.statistics`."""
     if not callable(fn):
@@ -100,7 +98,7 @@ def statistics(
     objects = subject.objects
     low, high, window = objects.low, objects.high, None
     if size is not None:
-        window = window_of(size, subject, stacklevel)
+        window = window_of(size, subject)
         low, high = window.boxes(objects, subject.mask.shape)
     each = partial(call, fn=fn, kwargs=dict(fn_kwargs or {}), shape=tuple(shape.values()), dtype=dtype)
     function = partial(objects_of_region if image is not None else windows_of_region, window=window, each=each)
@@ -197,7 +195,7 @@ def windows_of_region(
     else:
         here = replace(objects, centre=objects.centre - np.array(low))
         cells, own = cut_windows(mask, mask, here, window, True, inside=True)
-        found = (cell for cell in cells)
+        found = iter(cells)
         empty = ~own.reshape(len(own), -1).any(axis=1)
     return Values(objects.ids, objects.count, each(found, objects.ids, None, empty=empty))
 

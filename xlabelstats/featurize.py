@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL
+from xlabelstats.align import LABEL, name_of
 from xlabelstats.blocks import Graph
 from xlabelstats.cutting import LazyWindows, cut_windows
 from xlabelstats.features import cast
 from xlabelstats.instances import find_subject
 from xlabelstats.regions import Job
-from xlabelstats.windows import batch_of, check_batch, check_present, in_order, name_of, window_of
+from xlabelstats.windows import batch_of, check_batch, check_present, in_order, window_of
 
 
 def featurize(
@@ -46,7 +46,7 @@ def featurize(
     batch = check_batch(batch_size)
     subject = find_subject(image, mask, labels)
     check_present(subject)
-    window = window_of(size, subject, stacklevel=3)
+    window = window_of(size, subject)
     batch = batch or batch_of(subject, window, subject.other_shape)
     apply = partial(apply_model, model=model, kwargs=dict(model_kwargs or {}), n=int(n_features), dtype=np.dtype(dtype))
     if subject.lazy:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, align, check_mask, check_taken, share_coords
+from xlabelstats.align import LABEL, align, check_mask, check_taken, other_coords, share_coords
 from xlabelstats.blocks import Column, Rows
 from xlabelstats.grid import Grid, check_units, coordinate, pixel_grid, regular_grid, units_of
 from xlabelstats.moments import NO_WEIGHTS
@@ -38,7 +38,7 @@ def center_of_mass(
         check_taken(weights, pair.other, ("axis",))
         mask = share_coords(mask, weights)
         pixels, image, other = pair.mask, pair.image, pair.other
-        coords = {name: coord for name, coord in weights.coords.items() if set(coord.dims) <= set(other)}
+        coords = other_coords(weights, other)
     values = _mean_positions(pixels, image, _positions(mask, units), wanted)
     result = xr.DataArray(
         values,

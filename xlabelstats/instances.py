@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import align, check_mask, check_taken, is_dask
+from xlabelstats.align import align, check_mask, check_taken, is_dask, other_coords
 from xlabelstats.blocks import Rows
 from xlabelstats.scan import LabelTable, Wanted, choose_labels, label_table
 
@@ -95,7 +95,7 @@ def find_subject(
         return Subject(pixels, None, (), mask.dims, {}, wanted, objects)
     pair = align(image, mask, mask_order=True)
     check_taken(image, pair.other, taken)
-    coords = {name: coord for name, coord in image.coords.items() if set(coord.dims) <= set(pair.other)}
+    coords = other_coords(image, pair.other)
     # The labels come from the mask as the caller holds it, for which a scan may be remembered.
     wanted, objects = find_objects(mask, labels, background)
     return Subject(pair.mask, pair.image, pair.other, pair.shared, coords, wanted, objects)

@@ -32,6 +32,13 @@ def check_known(names: Iterable[str], known: Iterable[str], kind: str) -> None:
     raise ValueError(f"unknown {kind} {', '.join(map(repr, unknown))}{hint} are: {', '.join(known)}")
 
 
+def check_here(names: Iterable[str], elsewhere: Mapping[str, str], why: str) -> None:
+    """Point to the call that has a name which this one has not, and say why."""
+    for name in names:
+        if name in elsewhere:
+            raise ValueError(f"{name} {why}: see {elsewhere[name]}")
+
+
 def describe(**tables: Mapping[str, Any]) -> Callable[[F], F]:
     """Put a list of the entries of a table, with their summaries, where the docstring has its name in braces."""
 

@@ -15,7 +15,7 @@ from xlabelstats.extras import need
 from xlabelstats.features import call, collect, windows_of_region
 from xlabelstats.grid import Grid, given_grid, regular_grid
 from xlabelstats.instances import find_subject
-from xlabelstats.names import as_names, check_known
+from xlabelstats.names import as_names, check_here, check_known
 from xlabelstats.regionprops import PROPERTIES, WHOLE_OBJECT
 
 
@@ -106,9 +106,8 @@ def _check_properties(properties: str | Iterable[str]) -> tuple[str, ...]:
             f"{', '.join(merged)} merges across blocks, which is faster: it is for .labels.regionprops; xr.merge puts "
             "the results of the two together"
         )
-    elsewhere = [name for name in names if name in WHOLE_OBJECT and name not in OBJECT_PROPERTIES]
-    if elsewhere:
-        raise ValueError(f"{elsewhere[0]} is no number per object of a mask: see {WHOLE_OBJECT[elsewhere[0]]}")
+    here = [name for name in names if name not in OBJECT_PROPERTIES]
+    check_here(here, WHOLE_OBJECT, "is no number per object of a mask")
     check_known(names, OBJECT_PROPERTIES, "property")
     if not names:
         raise ValueError(f"no property was asked for; there are: {', '.join(OBJECT_PROPERTIES)}")

@@ -14,11 +14,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, align, check_mask, check_taken, share_coords
+from xlabelstats.align import LABEL, align, check_mask, check_taken, other_coords, share_coords
 from xlabelstats.blocks import Column
 from xlabelstats.grid import Grid, given_grid, pixel_grid, regular_grid
 from xlabelstats.moments import POWERS, MomentTable, merge_moments, moments_block
-from xlabelstats.names import as_names, check_known
+from xlabelstats.names import as_names, check_here, check_known
 from xlabelstats.runs import check_found
 from xlabelstats.scan import LabelTable, Wanted, choose_labels, collect, merge_tables, scan_block
 from xlabelstats.shapes import Moments, Shape
@@ -206,7 +206,7 @@ def regionprops(
     if image is not None and pair is not None:
         own = [name for name in names if PROPERTIES[name].source in ("weighted", "statistic")]
         check_taken(image, pair.other, (*own, *(dim for name in own for dim in _dims(name, mask))))
-        coords = {name: coord for name, coord in image.coords.items() if set(coord.dims) <= set(pair.other)}
+        coords = other_coords(image, pair.other)
         arrays |= _columns(of["weighted"], pair.mask, pair.image, grid, wanted, moments_block, merge_moments)
         dims |= {name: (LABEL, *pair.other, *_dims(name, mask)) for name in of["weighted"]}
         stats = {PROPERTIES[name].formula: name for name in of["statistic"]}
@@ -241,12 +241,7 @@ def check_properties(properties: str | Iterable[str], mask: xr.DataArray, with_i
     """The names asked for, each once and without ``label``, or say what is wrong with them."""
     # The label is the coordinate of every result.
     names = tuple(name for name in as_names(properties, "property") if name != LABEL)
-    whole = [name for name in names if name in WHOLE_OBJECT]
-    if whole:
-        raise ValueError(
-            f"{whole[0]} needs all pixels of an object at once and does not merge across blocks: "
-            f"see {WHOLE_OBJECT[whole[0]]}"
-        )
+    check_here(names, WHOLE_OBJECT, "needs all pixels of an object at once and does not merge across blocks")
     check_known(names, PROPERTIES, "property")
     if not names:
         raise ValueError(f"no property was asked for; there are: {', '.join(PROPERTIES)}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xlabelstats.names import as_names, check_known
+from xlabelstats.names import as_names, check_here, check_known
 
 Fields = Mapping[str, np.ndarray]
 
@@ -87,15 +87,17 @@ STATISTICS: dict[str, Statistic] = {
 DEFAULT: tuple[str, ...] = tuple(name for name in STATISTICS if name not in ("std", "valid"))
 
 
+# What is asked for as a statistic and is none that merges.
+ELSEWHERE = dict.fromkeys(
+    ("median", "quantile", "quantiles", "percentile", "percentiles"),
+    "image.instances.median(mask) and image.instances.quantiles(mask, q)",
+)
+
+
 def check_names(stats: str | Iterable[str]) -> tuple[str, ...]:
     """Return the names asked for, each once, or say which are unknown and what exists."""
     names = as_names(stats, "statistic")
-    sorted_ = [name for name in names if name in ("median", "quantile", "quantiles", "percentile", "percentiles")]
-    if sorted_:
-        raise ValueError(
-            f"{sorted_[0]} needs all pixels of an object at once: "
-            "see image.instances.median(mask) and image.instances.quantiles(mask, q)"
-        )
+    check_here(names, ELSEWHERE, "needs all pixels of an object at once")
     check_known(names, STATISTICS, "statistic")
     if not names:
         raise ValueError(f"no statistic was asked for; there are: {', '.join(STATISTICS)}")

@@ -73,16 +73,7 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     """
     if not isinstance(result, xr.DataArray | xr.Dataset):
         raise TypeError(f"to_zarr writes a Dataset or a DataArray, not {type(result).__name__}")
-    if isinstance(os.fspath(path), bytes):
-        raise TypeError(f"path is a str or a Path, not bytes: {path!r}")
-    if "://" in os.fspath(path):
-        raise ValueError(
-            f"{os.fspath(path)} is a URL, and only folders can be renamed at once; write to a local folder, or with "
-            "result.to_zarr(path), which an interruption leaves half-written"
-        )
-    target = Path(os.path.realpath(Path(path).expanduser()))
-    tidy(target)
-    check_free(target, overwrite)
+    target = target_of(path, overwrite, ", or with result.to_zarr(path), which an interruption leaves half-written")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = beside(target, "partial")
     opener = xr.open_dataset if isinstance(result, xr.Dataset) else xr.open_dataarray
@@ -118,6 +109,20 @@ def _with_uniform_chunks(result: T) -> T:
     return result.assign(lazy)
 
 
+def target_of(path: str | os.PathLike[str], overwrite: bool, or_else: str = "") -> Path:
+    """The folder that a path means, tidied up, or a complaint if nothing can be written there."""
+    if isinstance(os.fspath(path), bytes):
+        raise TypeError(f"path is a str or a Path, not bytes: {path!r}")
+    if "://" in os.fspath(path):
+        raise ValueError(
+            f"{os.fspath(path)} is a URL, and only folders can be renamed at once; write to a local folder{or_else}"
+        )
+    target = Path(os.path.realpath(Path(path).expanduser()))
+    tidy(target)
+    check_free(target, overwrite)
+    return target
+
+
 def check_free(target: Path, overwrite: bool) -> None:
     """Complain about what is at the target already, unless it is a store that may be replaced."""
     if not target.exists():
@@ -148,6 +153,7 @@ def put_in_place(partial: Path, target: Path, overwrite: bool) -> None:
     except BaseException:
         if not target.exists():
             replaced.rename(target)
+        _in_use.discard(replaced)
         raise
     remove(replaced)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, share_coords
+from xlabelstats.align import LABEL, name_of, share_coords
 from xlabelstats.blocks import LABELS_PER_CHUNK
 from xlabelstats.cutting import LazyWindows, Window, cut_windows
 from xlabelstats.instances import Objects, Subject, find_subject
@@ -36,7 +36,7 @@ def windows(
     if clash:
         raise ValueError(f"{clash[0]!r}, a dim of the mask, is a name of the result; rename it with .rename")
     check_present(subject)
-    window = window_of(size, subject, stacklevel=3)
+    window = window_of(size, subject)
     chunks = subject.image.chunks if subject.lazy and image is not None else ()
     batch = batch or batch_of(subject, window, tuple(max(sizes) for sizes in chunks[: len(subject.other)]))
     cells = None
@@ -62,7 +62,7 @@ def windows(
     )
 
 
-def window_of(size: Any, subject: Subject, stacklevel: int) -> Window:
+def window_of(size: Any, subject: Subject) -> Window:
     """The window that a user asked for; a warning says how many objects it crops."""
     objects, dims = subject.objects, subject.shared
     shape = np.array(subject.mask.shape, np.int64)
@@ -86,7 +86,8 @@ def window_of(size: Any, subject: Subject, stacklevel: int) -> Window:
             f"{cropped.sum()} of {cropped.size} objects reach beyond their window of "
             f"{' x '.join(map(str, window.size))} pixels and are cropped; size={enough} holds all of them",
             UserWarning,
-            stacklevel=stacklevel + 1,
+            # Of the call of the accessor, beyond that of the room and of the accessor itself.
+            stacklevel=4,
         )
     return window
 
@@ -156,8 +157,3 @@ def _offsets(window: Window, mask: xr.DataArray) -> dict[Hashable, Any]:
 def _about(array: xr.DataArray, what: str) -> dict[str, Any]:
     units = {"units": array.attrs["units"]} if what == "image" and "units" in array.attrs else {}
     return {"long_name": f"windows of {name_of(array, what)}", **units}
-
-
-def name_of(array: xr.DataArray, what: str) -> str:
-    """The name of an image or a mask, or what it is."""
-    return str(array.name) if array.name is not None else what

@@ -12,6 +12,7 @@ import xarray as xr
 
 from xlabelstats.align import LABEL
 from xlabelstats.compat.harpy.inputs import InputError, check_gpu, named_arrays, need_image
+from xlabelstats.compat.harpy.tables import table_of
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -159,7 +160,7 @@ class RasterAggregator:
         """Mean position of every label in pixels: the columns 0, 1, 2 are z, y, x; NaN for an absent label."""
         labels, rows, ids = _chosen(index)
         found = self._mask.labels.center_of_mass(units="pixel", labels=labels, background=True).compute()
-        return self._table(found.values[rows], found[LABEL].values if ids is None else ids)
+        return table_of(found.values[rows], found[LABEL].values if ids is None else ids, self._instance_key)
 
     def _tables(self, names: tuple[str, ...], index: Any | None) -> list[pd.DataFrame]:
         """A table per statistic, of one pass."""
@@ -171,7 +172,8 @@ class RasterAggregator:
         values = {}
         for name in dict.fromkeys(names):
             values[name] = self._as_harpy(name, found)[rows]
-        return [self._table(values[name], found[LABEL].values if ids is None else ids) for name in names]
+        ids = found[LABEL].values if ids is None else ids
+        return [table_of(values[name], ids, self._instance_key) for name in names]
 
     def _as_harpy(self, name: str, found: xr.Dataset) -> np.ndarray:
         """One statistic (label, channel), with harpy's values where there is nothing to measure."""
@@ -194,11 +196,6 @@ class RasterAggregator:
                 )
             return np.where(undefined, 0, values)
         return values
-
-    def _table(self, values: np.ndarray, ids: np.ndarray) -> pd.DataFrame:
-        table = pd.DataFrame(values)
-        table[self._instance_key] = ids
-        return table
 
 
 def _chosen(index: Any | None) -> tuple[np.ndarray | None, Any, np.ndarray | None]:

@@ -26,7 +26,9 @@ from xlabelstats.compat.harpy.inputs import (
     window_size,
 )
 from xlabelstats.compat.harpy.models import check_model, features_by_store, random_projection
-from xlabelstats.compat.harpy.stores import target_of, write_arrays
+from xlabelstats.compat.harpy.stores import write_arrays
+from xlabelstats.compat.harpy.tables import table_of
+from xlabelstats.store import target_of
 from xlabelstats.windows import check_batch
 
 if TYPE_CHECKING:
@@ -155,7 +157,7 @@ class Featurizer:
         size = window_size(diameter, depth)
         options = dict(embedding_dimension=embedding_dimension, **model_kwargs, **split_options(kwargs, "featurize"))
         check_model(model, options)
-        target = None if zarr_output_path is None else target_of(zarr_output_path)
+        target = None if zarr_output_path is None else target_of(zarr_output_path, False)
         array, over = self._subject()
         how = {"size": size, "remove_background": remove_background, "batch_size": batch_size}
         if target is not None and store_intermediate:
@@ -371,7 +373,7 @@ class Featurizer:
         found = image.instances.quantiles(self._mask, np.atleast_1d(q), skipna=False)
         ids = found[LABEL].values
         if target is None:
-            return [_table(values, ids, instance_key) for values in np.moveaxis(found.values, -1, 0)]
+            return [table_of(values, ids, instance_key) for values in np.moveaxis(found.values, -1, 0)]
         values = found.data if batch is None else found.data.rechunk({0: batch})
         return ids, _write_by_channel(values, target, overwrite).transpose(2, 0, 1)
 
@@ -411,11 +413,11 @@ class Featurizer:
         check_batch(batch_size)
         found = self._mask.instances.radii_and_axes(units="pixel")
         if not calculate_axes:
-            return _table(found["radius"].values, found[LABEL].values, instance_key)
+            return table_of(found["radius"].values, found[LABEL].values, instance_key)
         found = found.compute()
         n = found.sizes[LABEL]
         values = np.hstack([found["radius"].values, found["axis_vector"].values.reshape(n, 9)])
-        return _table(values, found[LABEL].values, instance_key)
+        return table_of(values, found[LABEL].values, instance_key)
 
     def _subject(self, extract_image: bool = True) -> tuple[xr.DataArray, tuple[xr.DataArray, ...]]:
         """The array to look at, the image if there is one and it is wanted, and the mask over it."""
@@ -434,12 +436,6 @@ def _call(fn: Callable[..., Any], n: int, pixels: np.ndarray, /, **kwargs: Any) 
 def _write_by_channel(values: da.Array, target: Path, overwrite: bool) -> da.Array:
     """Write an array (i, c, s) as (c, i, s), and return it as it was."""
     return write_arrays([values.transpose(1, 0, 2)], [target], overwrite)[0].transpose(1, 0, 2)
-
-
-def _table(values: np.ndarray, ids: np.ndarray, instance_key: str) -> pd.DataFrame:
-    table = pd.DataFrame(values)
-    table[instance_key] = ids
-    return table
 
 
 @contextmanager

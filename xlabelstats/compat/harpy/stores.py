@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from xlabelstats.blocks import uniform
-from xlabelstats.store import beside, check_free, put_in_place, remove, tidy
-
-
-def target_of(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
-    """The folder that a path means, or a complaint if nothing can be written there."""
-    if "://" in os.fspath(path):
-        raise ValueError(
-            f"{os.fspath(path)} is a URL, and only folders can be renamed at once; write to a local folder"
-        )
-    target = Path(os.path.realpath(Path(path).expanduser()))
-    tidy(target)
-    check_free(target, overwrite)
-    return target
+from xlabelstats.store import beside, put_in_place, remove
 
 
 def write_arrays(arrays: Sequence[Any], targets: Sequence[Path], overwrite: bool = False) -> list[Any]:

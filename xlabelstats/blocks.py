@@ -157,6 +157,20 @@ def _call(
     return function(mask, offset, *image, **dict(zip(options, arrays, strict=True)))
 
 
+def gather(objects: Any) -> list[Any]:
+    """The objects of a dask array of objects, computed now, in the order of its blocks."""
+    from dask.delayed import Delayed
+    from dask.highlevelgraph import HighLevelGraph
+
+    from xlabelstats.options import compute
+
+    name = f"gather-{objects.name}"
+    layers = HighLevelGraph.from_collections(
+        name, {name: (list, block_keys(objects).ravel().tolist())}, dependencies=[objects]
+    )
+    return compute(Delayed(name, layers))
+
+
 @dataclass(frozen=True)
 class Column:
     """What a result of `columns_of` looks like: (label, *other, *shape), or (label, *shape) without ``per_other``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
@@ -30,9 +30,9 @@ class Objects(Rows):
     high: np.ndarray
     centre: np.ndarray
 
-    def take(self, rows: Any) -> Objects:
+    def take(self, rows: Any) -> Self:
         """Some of them."""
-        return Objects(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 @dataclass(frozen=True)

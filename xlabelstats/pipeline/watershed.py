@@ -1,0 +1,345 @@
+"""Touching objects of a binary image split by a watershed, each clump of them whole.
+
+A clump is a set of foreground pixels that touch, at corners too.  Between two clumps there is background, so that
+what the distance transform, its peaks and the flooding give within one does not depend on the others, nor on how the
+image is chunked.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from scipy import ndimage
+
+from xlabelstats.align import LABEL, align, check_image, is_dask
+from xlabelstats.blocks import Graph, gather
+from xlabelstats.extras import need
+from xlabelstats.grid import given_grid, regular_grid
+from xlabelstats.instances import Objects, find_objects
+from xlabelstats.paint import paint
+from xlabelstats.pipeline.components import (
+    check_binary,
+    connected_components,
+    id_dtype,
+    instances_like,
+    structure_of,
+)
+from xlabelstats.pipeline.steps import Array, like, named, step
+from xlabelstats.regions import Region, find_regions, map_regions
+
+# A clump is looked at in its bounding box, which is mostly empty if it is thin and winding.
+PIXELS_PER_BOX = 16
+
+
+@step(1)
+def watershed(
+    binary: Array,
+    image: Any = None,
+    *,
+    min_distance: int,
+    connectivity: int = 1,
+    spacing: Any = None,
+    max_component_size: int = 10_000_000,
+) -> Array:
+    """Split touching objects: flood each connected component from the peaks of its distance transform.
+
+    Parameters
+    ----------
+    binary : DataArray, numpy or dask array
+        Foreground is what is not 0; integers or bool, with dims in space only.
+    image : DataArray, numpy or dask array, optional
+        Over the same pixels.  The bright is flooded first, instead of what lies far from the background; the peaks are
+        still those of the distance transform.
+    min_distance : int
+        Peaks are further apart than this many pixels along at least one axis; about the radius of the smallest object.
+    connectivity : int, default 1
+        Along at most how many axes at once neighbouring pixels differ, for what is flooded.
+    spacing : float, sequence or mapping of dim to float, optional
+        Distance between neighbouring pixels, in which the distance transform measures; from the coordinates unless
+        given, 1 where there are none.
+    max_component_size : int, default 10_000_000
+        More pixels than this in one component are an error, since all of it has to be in memory at once.
+
+    Returns
+    -------
+    DataArray, numpy or dask array
+        Like ``binary``, lazy if it is: int32, int64 if there are more than 2**31 - 1 objects, numbered without gaps.
+        The objects of a component have neighbouring numbers.  Every foreground pixel belongs to one, and the
+        chunks have no influence on which.
+
+    Raises
+    ------
+    TypeError
+        ``binary`` does not hold integers.
+    ValueError
+        A component is too large; the coordinates are not evenly spaced; or an argument is out of its range.
+    ModuleNotFoundError
+        scikit-image, of the extra ``pipeline``, is not installed.
+
+    Notes
+    -----
+    The peaks are those that `skimage.feature.peak_local_max` finds in each component, up to the border of the image,
+    and the flooding is `skimage.segmentation.watershed` of the negated distance.  A lazy ``binary`` is
+    read now, to find and count the objects, and again when the result is computed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xlabelstats.pipeline import watershed
+    >>> binary = np.array([[1, 1, 1, 0, 1, 1, 1],
+    ...                    [1, 1, 1, 1, 1, 1, 1],
+    ...                    [1, 1, 1, 0, 1, 1, 1]], np.uint8)
+    >>> watershed(binary, min_distance=2)
+    array([[1, 1, 1, 0, 2, 2, 2],
+           [1, 1, 1, 1, 2, 2, 2],
+           [1, 1, 1, 0, 2, 2, 2]], dtype=int32)
+    """
+    need("skimage", "pipeline", "watershed")
+    mask = check_binary(named(binary, "binary"))
+    structure = structure_of(mask, connectivity)
+    check_positive(min_distance, "min_distance")
+    check_positive(max_component_size, "max_component_size")
+    grid = regular_grid(mask, "give spacing=") if spacing is None else given_grid(mask, spacing)
+    split = Split(int(min_distance), structure, tuple(grid.spacing.tolist()))
+    clumps = connected_components(mask, connectivity=mask.ndim)
+    pixels, clumps = _landscape(image, clumps)
+    objects = find_objects(clumps)[1]
+    _check_size(objects, max_component_size, mask)
+    found = (_split_blocks if is_dask(clumps.data) else _split)(split, clumps, pixels, objects)
+    return like(binary, instances_like(mask, found))
+
+
+def check_positive(value: Any, what: str) -> None:
+    """Complain about what is no whole number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{what} is a whole number of pixels, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{what} is at least 1, not {value}")
+
+
+def _landscape(image: Any, clumps: xr.DataArray) -> tuple[Any, xr.DataArray]:
+    """The pixels of the image to flood, if any, and the clumps, with matching chunks."""
+    if image is None:
+        return None, clumps
+    over = named(image, "image")
+    check_image(over)
+    if set(over.dims) != set(clumps.dims):
+        other = [dim for dim in over.dims if dim not in clumps.dims]
+        if other:
+            raise ValueError(
+                f"the image has the dim {other[0]!r}, which the binary image lacks; select one, as by .isel"
+            )
+    pair = align(over, clumps, mask_order=True)
+    return pair.image, clumps.copy(data=pair.mask)
+
+
+def _check_size(objects: Objects, limit: int, binary: xr.DataArray) -> None:
+    """Complain about the largest clump if it does not fit."""
+    if not objects.ids.size:
+        return
+    box = np.prod(objects.high - objects.low, axis=1, dtype=np.float64) / PIXELS_PER_BOX
+    worst = int(np.argmax(np.maximum(objects.count, box)))
+    count, room = int(objects.count[worst]), int(box[worst] * PIXELS_PER_BOX)
+    if count <= limit and room <= PIXELS_PER_BOX * limit:
+        return
+    where = ", ".join(
+        f"{dim} {low} to {high - 1}"
+        for dim, low, high in zip(binary.dims, objects.low[worst], objects.high[worst], strict=True)
+    )
+    size = f"{count} pixels" if count > limit else f"{count} pixels in a box of {room}"
+    bound = f"{limit}" if count > limit else f"box of {PIXELS_PER_BOX * limit}"
+    raise ValueError(
+        f"component {objects.ids[worst]} ({where}) has {size}, more than the {bound} that max_component_size allows. "
+        "Objects may have run together: try a higher threshold, or an opening of the binary image; "
+        "if it is one object, give a larger max_component_size, for which there must be memory"
+    )
+
+
+@dataclass(frozen=True)
+class Clumps(Objects):
+    """Clumps, the number of objects that each is split into, and the id of the first of these."""
+
+    pieces: np.ndarray
+    first: np.ndarray
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A clump as it is split: a box of pixels that begins at ``low``, holding ids, 0 where it is not."""
+
+    low: tuple[int, ...]
+    ids: np.ndarray
+
+
+@dataclass(frozen=True)
+class Split:
+    """How a clump is split.
+
+    Attributes
+    ----------
+    min_distance : int
+    structure : array of bool
+        The pixels connected to the one in the middle.
+    spacing : tuple of float
+    """
+
+    min_distance: int
+    structure: np.ndarray
+    spacing: tuple[float, ...]
+
+    def markers(self, clump: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The distance of a clump's pixels to those beyond it, and its peaks, numbered in the order of rows."""
+        from skimage.feature import peak_local_max
+
+        found = np.zeros(clump.shape, np.int32)
+        if clump.all():
+            # It fills the image: there is no background to be far from.
+            found.flat[0] = 1
+            return np.zeros(clump.shape), found
+        distance = ndimage.distance_transform_edt(clump, sampling=self.spacing)
+        parts, n = ndimage.label(clump, self.structure)
+        peaks = peak_local_max(distance, min_distance=self.min_distance, labels=parts, exclude_border=False)
+        found[tuple(peaks.T)] = 1
+        for part in np.setdiff1d(np.arange(1, n + 1), parts[tuple(peaks.T)]):
+            found.flat[np.argmax(np.where(parts == part, distance, -1))] = 1
+        found[found > 0] = np.arange(1, np.count_nonzero(found) + 1)
+        return distance, found
+
+    def flood(self, clump: np.ndarray, image: np.ndarray | None) -> np.ndarray:
+        """The objects of a clump, numbered from 1."""
+        from skimage.segmentation import watershed
+
+        distance, markers = self.markers(clump)
+        height = distance if image is None else np.nan_to_num(image.astype(np.float64), nan=-np.inf, posinf=np.inf)
+        return watershed(-height, markers, connectivity=self.structure, mask=clump)
+
+
+def _room(objects: Objects, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The box of every clump with the pixels next to it, which are background."""
+    return np.maximum(objects.low - 1, 0), np.minimum(objects.high + 1, shape)
+
+
+def _count(labels: np.ndarray, image: None, low: Sequence[int], objects: Objects, *, split: Split, shape: Any) -> Any:
+    """The ids of the clumps of a region, and how many objects each is."""
+    counts = [
+        int(split.markers(labels[box] == clump)[1].max())
+        for clump, box in zip(objects.ids, _boxes(objects, low, shape), strict=True)
+    ]
+    return objects.ids, np.array(counts, np.int64)
+
+
+def _flood(labels: np.ndarray, image: Any, low: Sequence[int], clumps: Clumps, *, split: Split, shape: Any) -> Any:
+    """The clumps of a region, each split into its objects."""
+    found = []
+    for i, box in enumerate(_boxes(clumps, low, shape)):
+        pieces = split.flood(labels[box] == clumps.ids[i], None if image is None else image[box])
+        if pieces.max() != clumps.pieces[i]:
+            raise RuntimeError(
+                f"component {clumps.ids[i]} has {pieces.max()} objects, and had {clumps.pieces[i]} when they were "
+                "counted: the binary image changed meanwhile; call watershed again"
+            )
+        first = tuple(start + along.start for start, along in zip(low, box, strict=True))
+        ids = np.where(pieces > 0, pieces + (clumps.first[i] - 1), 0)
+        found.append(Piece(first, ids.astype(id_dtype(int(clumps.first[i] + clumps.pieces[i])))))
+    return found
+
+
+def _boxes(objects: Objects, low: Sequence[int], shape: Sequence[int]) -> list[tuple[slice, ...]]:
+    """Where the clumps lie in a region that begins at ``low``, each with the pixels next to it."""
+    return [
+        tuple(slice(int(a) - start, int(b) - start) for a, b, start in zip(first, last, low, strict=True))
+        for first, last in zip(*_room(objects, shape), strict=True)
+    ]
+
+
+def _number(objects: Objects, counts: np.ndarray) -> Clumps:
+    """The clumps with the ids of their objects, in their own order."""
+    first = np.cumsum(counts) - counts + 1
+    return Clumps(objects.ids, objects.count, objects.low, objects.high, objects.centre, counts, first)
+
+
+def _split(split: Split, clumps: xr.DataArray, image: Any, objects: Objects) -> np.ndarray:
+    """The objects of an array in memory."""
+    labels, origin = clumps.data, (0,) * clumps.ndim
+    numbered = _number(objects, _count(labels, None, origin, objects, split=split, shape=labels.shape)[1])
+    several = numbered.take(numbered.pieces > 1)
+    pieces = _flood(labels, image, origin, several, split=split, shape=labels.shape)
+    return _overlay(_paint_first(clumps, numbered).data, [pieces], offset=origin)
+
+
+def _split_blocks(split: Split, clumps: xr.DataArray, image: Any, objects: Objects) -> Any:
+    """The objects of a dask array: how many each clump is is computed now, which pixels are theirs later."""
+    import dask.array as da
+    from dask.base import tokenize
+    from dask.graph_manipulation import clone
+    from dask.highlevelgraph import HighLevelGraph
+
+    labels, shape = clumps.data, clumps.shape
+    counts = np.ones(objects.ids.size, np.int64)
+    if objects.ids.size:
+        count = partial(_count, split=split, shape=shape)
+        for ids, found in gather(map_regions(count, labels, None, objects, *_room(objects, shape))):
+            counts[np.searchsorted(objects.ids, ids)] = found
+    numbered = _number(objects, counts)
+    # Made anew for this, a block of clumps need not be kept until the regions that reach into it are done.
+    whole = _paint_first(clumps.copy(data=clone(labels)), numbered).data
+    several = numbered.take(counts > 1)
+    if not several.ids.size:
+        return whole.rechunk(labels.chunks)
+    low, high = _room(several, shape)
+    pieces = map_regions(partial(_flood, split=split, shape=shape), labels, image, several, low, high)
+    reached = _reached(several, find_regions(several, low, high, labels.chunks), whole.chunks)
+    starts = [np.cumsum((0, *sizes)).tolist() for sizes in whole.chunks]
+    name = f"watershed-{tokenize(labels, image, split)}"
+    graph: Graph = {}
+    for index in np.ndindex(*whole.numblocks):
+        call = partial(_overlay, offset=[start[i] for start, i in zip(starts, index, strict=True)])
+        graph[(name, *index)] = (call, (whole.name, *index), [(pieces.name, r) for r in reached.get(index, [])])
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=[whole, pieces])
+    return da.Array(layers, name, whole.chunks, meta=whole._meta).rechunk(labels.chunks)
+
+
+def _reached(
+    clumps: Clumps, found: Sequence[Sequence[Region]], chunks: Sequence[Sequence[int]]
+) -> dict[tuple[int, ...], list[int]]:
+    """For every block, the regions whose clumps reach into it."""
+    ends = [np.cumsum(sizes) for sizes in chunks]
+    first = [np.searchsorted(end, low, side="right") for end, low in zip(ends, clumps.low.T, strict=True)]
+    last = [np.searchsorted(end, high - 1, side="right") for end, high in zip(ends, clumps.high.T, strict=True)]
+    blocks: dict[tuple[int, ...], list[int]] = {}
+    for r, region in enumerate(region for regions in found for region in regions):
+        spans = np.unique(np.stack([*(f[region.rows] for f in first), *(n[region.rows] for n in last)], axis=1), axis=0)
+        reach = (
+            itertools.product(*(range(a, b + 1) for a, b in zip(*np.split(span, 2), strict=True))) for span in spans
+        )
+        for block in dict.fromkeys(itertools.chain.from_iterable(reach)):
+            blocks.setdefault(block, []).append(r)
+    return blocks
+
+
+def _paint_first(clumps: xr.DataArray, numbered: Clumps) -> xr.DataArray:
+    """Every clump with the id of its first object."""
+    first = numbered.first.astype(id_dtype(int(numbered.pieces.sum())))
+    return paint(clumps, xr.DataArray(first, dims=LABEL, coords={LABEL: numbered.ids}))
+
+
+def _overlay(ids: np.ndarray, regions: Sequence[Sequence[Piece]], *, offset: Sequence[int]) -> np.ndarray:
+    """A block that begins at ``offset``, with the ids of the clumps that are split."""
+    if not regions:
+        return ids
+    ids = ids.copy()
+    for piece in itertools.chain.from_iterable(regions):
+        here, there = [], []
+        for low, size, start, extent in zip(piece.low, piece.ids.shape, offset, ids.shape, strict=True):
+            begin, end = max(low, start), max(min(low + size, start + extent), low, start)
+            here.append(slice(begin - start, end - start))
+            there.append(slice(begin - low, end - low))
+        part = piece.ids[tuple(there)]
+        np.copyto(ids[tuple(here)], part, where=part > 0)
+    return ids

@@ -1,0 +1,70 @@
+"""The axes of image stacks: one letter each, found from the names of dims."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+
+# Every letter, in the order of a stack, and the dims that it stands for, in either case, singular or plural.
+NAMES: dict[str, tuple[str, ...]] = {
+    "S": ("s", "sample", "scene", "series", "position", "field", "label"),
+    "T": ("t", "time", "timepoint", "frame"),
+    "C": ("c", "channel", "band"),
+    "Z": ("z", "depth", "plane"),
+    "Y": ("y", "row", "height", "lat", "latitude"),
+    "X": ("x", "column", "col", "width", "lon", "longitude"),
+}
+LETTERS = "".join(NAMES)
+
+_LETTER_OF = {name: letter for letter, names in NAMES.items() for name in names}
+
+
+def letters_of(dims: Sequence[Hashable], what: str = "the image") -> str:
+    """The letters of dims, found from their names."""
+    letters = ""
+    for dim in dims:
+        name = str(dim).lower()
+        letter = _LETTER_OF.get(name) or _LETTER_OF.get(name.removesuffix("s"))
+        if letter is None:
+            known = "; ".join(f"{letter}: {', '.join(names)}" for letter, names in NAMES.items())
+            raise ValueError(
+                f"{what} has the dims {tuple(dims)}, and {dim!r} stands for no axis that is known ({known}). "
+                f"Say what each dim is with axes=, a letter of {LETTERS} for every dim in order, or rename the dim"
+            )
+        letters += letter
+    return _checked(letters, f"{what} with the dims {tuple(dims)} has the axes {letters}")
+
+
+def check_axes(axes: object, ndim: int, what: str = "the image") -> str:
+    """The letters that a user gave for an array of so many dims."""
+    if not isinstance(axes, str):
+        raise TypeError(f"axes is a string with a letter of {LETTERS} for every dim, not {type(axes).__name__}")
+    letters = axes.upper()
+    unknown = [letter for letter in letters if letter not in NAMES]
+    if unknown:
+        raise ValueError(f"axes={axes!r} has the letter {unknown[0]!r}; an axis is one of {LETTERS}")
+    if len(letters) != ndim:
+        raise ValueError(f"axes={axes!r} has {len(letters)} letters, but {what} has {ndim} dims; give one for each")
+    return _checked(letters, f"axes={axes!r} are given")
+
+
+def folded(letters: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape SC(Z)YX of an array of these axes, with T folded into S."""
+    size = dict(zip(letters, shape, strict=True))
+    samples = math.prod(size.get(letter, 1) for letter in "ST")
+    return (samples, size.get("C", 1), *(size[letter] for letter in spatial(letters)))
+
+
+def spatial(letters: str) -> str:
+    """The axes in space: ZYX or YX."""
+    return "ZYX" if "Z" in letters else "YX"
+
+
+def _checked(letters: str, said: str) -> str:
+    twice = [letter for letter in letters if letters.count(letter) > 1]
+    if twice:
+        raise ValueError(f"{said}, with {twice[0]} more than once; give every dim a letter of its own with axes=")
+    lacking = [letter for letter in "YX" if letter not in letters]
+    if lacking:
+        raise ValueError(f"{said}, without {' and '.join(lacking)}; an image stack has at least Y and X")
+    return letters

@@ -1,0 +1,205 @@
+"""An image stack: patches of one array, in the order that patch-based trainers ask for."""
+
+from __future__ import annotations
+
+import operator
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import DTypeLike
+
+from xlabelstats.cutting import native
+from xlabelstats.patches.axes import LETTERS, check_axes, folded, letters_of, spatial
+from xlabelstats.patches.sources import as_source
+
+
+class XarrayImageStack:
+    """An array that serves patches to patch-based trainers, by the protocol that CAREamics calls ``ImageStack``.
+
+    Parameters
+    ----------
+    data : DataArray
+        Of numbers: numpy, dask, or opened lazily.  With ``axes`` also an array without named dims: numpy, dask,
+        `zarr.Array` or `h5py.Dataset`.
+    axes : str, optional
+        A letter of ``STCZYX`` for every dim of ``data``, in order, such as ``"TCYX"``.  By default they are found
+        from the names of the dims, in either case, singular or plural:
+
+        - S: s, sample, scene, series, position, field, label;
+        - T: t, time, timepoint, frame;
+        - C: c, channel, band;
+        - Z: z, depth, plane;
+        - Y: y, row, height, lat, latitude;
+        - X: x, column, col, width, lon, longitude.
+    source : str, optional
+        Where the image comes from, for those who name files after it.  By default a name that no other stack has.
+
+    Raises
+    ------
+    ValueError
+        A dim has a name that stands for no axis, or two stand for the same one; Y or X is missing; ``axes`` does
+        not fit, or is missing for an array without named dims.
+    TypeError
+        ``data`` holds no real numbers, or is no array.
+
+    Notes
+    -----
+    A read touches the chunks that the patch lies in, and no others.  Zarr and HDF5 are read straight, dask arrays
+    made by ``open_zarr`` or ``from_zarr`` too; of other dask arrays the blocks under a patch are computed in the
+    process that asks, for every patch anew.
+
+    A stack can be pickled, and used by workers that are forked as well as by those that are spawned; none inherits
+    an open file.  An array in memory is copied to those that are spawned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xarray as xr
+    >>> from xlabelstats.patches import XarrayImageStack
+    >>> image = xr.DataArray(np.arange(24).reshape(2, 3, 4), dims=("channel", "y", "x"))
+    >>> stack = XarrayImageStack(image, source="nuclei")
+    >>> stack
+    <XarrayImageStack nuclei: SCYX (1, 2, 3, 4), int64>
+    >>> stack.extract_patch(0, channels=[1], coords=(1, -1), patch_size=(2, 3))
+    array([[[ 0., 16., 17.],
+            [ 0., 20., 21.]]], dtype=float32)
+    """
+
+    def __init__(self, data: Any, axes: str | None = None, *, source: str | None = None) -> None:
+        array = data.variable if isinstance(data, xr.DataArray) else data
+        if not all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__")):
+            raise TypeError(f"an image stack is made of a DataArray, not {type(data).__name__}; see load_image_stacks")
+        if np.dtype(array.dtype).kind not in "biuf":
+            raise TypeError(f"an image stack holds real numbers, not {array.dtype}; cast it with .astype('float32')")
+        if axes is not None:
+            self._axes = check_axes(axes, len(array.shape))
+        elif isinstance(array, xr.Variable):
+            self._axes = letters_of(array.dims)
+        else:
+            raise ValueError(
+                f"a {type(array).__name__} does not name its dims; say what they are with axes=, "
+                f"a letter of {LETTERS} for each of the {len(array.shape)}"
+            )
+        self._array = as_source(array)
+        self._source = f"array-{uuid.uuid4().hex[:12]}" if source is None else str(source)
+        self._original_shape = tuple(map(int, array.shape))
+        self._shape = folded(self._axes, self._original_shape)
+        self._dtype = np.dtype(array.dtype)
+        self._order = [self._axes.index(letter) for letter in LETTERS if letter in self._axes]
+
+    @property
+    def source(self) -> str:
+        """Where the image comes from."""
+        return self._source
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """The shape SC(Z)YX: sample and time folded into S, sample outer and time inner; S and C may be 1."""
+        return self._shape
+
+    @property
+    def data_dtype(self) -> np.dtype:
+        """The dtype of the data, whatever that of the patches."""
+        return self._dtype
+
+    @property
+    def original_data_shape(self) -> tuple[int, ...]:
+        """The shape of the data as it was given."""
+        return self._original_shape
+
+    @property
+    def original_axes(self) -> str:
+        """A letter of ``STCZYX`` for every dim of the data as it was given."""
+        return self._axes
+
+    def extract_patch(
+        self,
+        sample_idx: int,
+        channels: Sequence[int] | None,
+        coords: Sequence[int],
+        patch_size: Sequence[int],
+        *,
+        dtype: DTypeLike | None = np.float32,
+    ) -> np.ndarray:
+        """A patch of one sample, 0 where it lies outside the image.
+
+        Parameters
+        ----------
+        sample_idx : int
+            The sample: with both S and T it is ``s * (size of T) + t``.
+        channels : sequence of int or None
+            The channels, in the order wanted; None for all.
+        coords : sequence of int
+            The first pixel, (Z)YX; it may be negative, and may lie beyond the end.
+        patch_size : sequence of int
+            The size in pixels, (Z)YX.
+        dtype : numpy.dtype, default float32
+            Of the patch; None for that of the data.
+
+        Returns
+        -------
+        numpy.ndarray
+            C(Z)YX, an array of its own.
+
+        Raises
+        ------
+        IndexError
+            There is no such sample.
+        ValueError
+            There is no such channel; ``coords`` or ``patch_size`` has not a number for each of (Z)YX; or a size is
+            not positive.
+        """
+        start, size = self._whole(coords, "coords"), self._whole(patch_size, "patch_size")
+        if min(size) < 1:
+            raise ValueError(f"patch_size is at least 1 pixel along every axis, not {size}")
+        key = self._samples(sample_idx)
+        key["C"], rows = self._channels(channels)
+        n = self._shape[1] if rows is None else len(rows)
+        patch = np.zeros((n, *size), native(self._dtype if dtype is None else np.dtype(dtype)))
+        low = [max(a, 0) for a in start]
+        high = [min(a + d, end) for a, d, end in zip(start, size, self._shape[2:], strict=True)]
+        if any(b <= a for a, b in zip(low, high, strict=True)):
+            return patch
+        key |= zip(spatial(self._axes), map(slice, low, high), strict=True)
+        pixels = np.asarray(self._array[tuple(key[letter] for letter in self._axes)]).transpose(self._order)
+        pixels = pixels.reshape(-1, *(b - a for a, b in zip(low, high, strict=True)))
+        inside = [slice(a - first, b - first) for a, b, first in zip(low, high, start, strict=True)]
+        patch[(slice(None), *inside)] = pixels if rows is None else pixels[rows]
+        return patch
+
+    def _samples(self, sample_idx: int) -> dict[str, Any]:
+        """Where along S and T a sample is."""
+        sample = operator.index(sample_idx)
+        if not 0 <= sample < self._shape[0]:
+            raise IndexError(f"there is no sample {sample}: {self} has {self._shape[0]}, counted from 0")
+        times = self._original_shape[self._axes.index("T")] if "T" in self._axes else 1
+        s, t = divmod(sample, times)
+        return {"S": slice(s, s + 1), "T": slice(t, t + 1)}
+
+    def _channels(self, channels: Sequence[int] | None) -> tuple[Any, np.ndarray | None]:
+        """What to read along C, each channel once, and which of what is read makes the channels of the patch."""
+        n = self._shape[1]
+        if channels is None:
+            return slice(0, n), None
+        wanted = [operator.index(channel) for channel in channels]
+        lacking = [channel for channel in wanted if not 0 <= channel < n]
+        if lacking:
+            raise ValueError(f"there is no channel {lacking[0]}: {self} has {n}, counted from 0")
+        if not wanted:
+            raise ValueError("channels is empty; name at least one, or give None for all")
+        read, rows = np.unique(wanted, return_inverse=True)
+        first, last = int(read[0]), int(read[-1])
+        return slice(first, last + 1) if last - first + 1 == read.size else read, rows
+
+    def _whole(self, numbers: Sequence[int], what: str) -> list[int]:
+        axes = spatial(self._axes)
+        if len(numbers) != len(axes):
+            raise ValueError(f"{what} has a number for each of {axes}, {len(axes)} in all, not {len(numbers)}")
+        return [operator.index(number) for number in numbers]
+
+    def __repr__(self) -> str:
+        axes = f"SC{spatial(self._axes)}"
+        return f"<{type(self).__name__} {self._source}: {axes} {self._shape}, {self._dtype}>"

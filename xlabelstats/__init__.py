@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from xlabelstats.accessors import (
     InstancesAccessor,
+    InstancesDatasetAccessor,
     InstancesTreeAccessor,
     LabelsAccessor,
     LabelsDatasetAccessor,
@@ -19,6 +20,7 @@ __version__ = version("xlabelstats")
 
 __all__ = [
     "InstancesAccessor",
+    "InstancesDatasetAccessor",
     "InstancesTreeAccessor",
     "LabelsAccessor",
     "LabelsDatasetAccessor",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from xlabelstats.accessors.datasets import LabelsDatasetAccessor
-from xlabelstats.accessors.instances import InstancesAccessor
+from xlabelstats.accessors.instances import InstancesAccessor, InstancesDatasetAccessor
 from xlabelstats.accessors.labels import LabelsAccessor
 from xlabelstats.accessors.trees import InstancesTreeAccessor, LabelsTreeAccessor
 
 __all__ = [
     "InstancesAccessor",
+    "InstancesDatasetAccessor",
     "InstancesTreeAccessor",
     "LabelsAccessor",
     "LabelsDatasetAccessor",

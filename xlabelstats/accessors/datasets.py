@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from xlabelstats.accessors.plots import TablePlots
 from xlabelstats.accessors.types import Labels, Mask
 from xlabelstats.align import LABEL
 from xlabelstats.multiscale import as_array
@@ -23,6 +24,11 @@ class LabelsDatasetAccessor:
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
+
+    @property
+    def plot(self) -> TablePlots:
+        """Pictures of results: ``result.labels.plot.scatter("count", "mean")``."""
+        return TablePlots(self._dataset)
 
     def aggregate(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.accessors.plots import WindowPlots
 from xlabelstats.accessors.types import Labels, Mask, Size
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import describe
@@ -28,6 +29,11 @@ class InstancesAccessor:
 
     def __init__(self, array: xr.DataArray) -> None:
         self._array = array
+
+    @property
+    def plot(self) -> WindowPlots:
+        """Pictures of windows: ``windows["image"].instances.plot.gallery()``."""
+        return WindowPlots(self._array)
 
     def windows(
         self,
@@ -458,3 +464,16 @@ class InstancesAccessor:
                 "image.instances.windows(mask, ...); if it is the mask, cast it: mask.astype('int32')"
             )
         return None, self._array, what if mask is None else mask
+
+
+@xr.register_dataset_accessor("instances")
+class InstancesDatasetAccessor:
+    """Pictures of the windows that `InstancesAccessor.windows` gives, reached as ``windows.instances``."""
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        self._dataset = dataset
+
+    @property
+    def plot(self) -> WindowPlots:
+        """Pictures of windows: ``windows.instances.plot.gallery()``."""
+        return WindowPlots(self._dataset)

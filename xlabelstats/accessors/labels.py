@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.accessors.plots import LabelsPlots
 from xlabelstats.accessors.types import Labels, Mask
 from xlabelstats.align import LABEL
 from xlabelstats.multiscale import as_array
@@ -36,6 +37,11 @@ class LabelsAccessor:
 
     def __init__(self, array: xr.DataArray) -> None:
         self._array = array
+
+    @property
+    def plot(self) -> LabelsPlots:
+        """Pictures: ``image.labels.plot.overlay(mask)``, ``mask.labels.plot.measurement(values)``."""
+        return LabelsPlots(self._array)
 
     @describe(statistics=STATISTICS)
     def aggregate(

@@ -8,6 +8,7 @@ import xarray as xr
 
 from xlabelstats.accessors.instances import InstancesAccessor
 from xlabelstats.accessors.labels import LabelsAccessor
+from xlabelstats.accessors.plots import LabelsPlots
 from xlabelstats.multiscale import finest
 
 
@@ -54,6 +55,11 @@ class LabelsTreeAccessor(TreeAccessor):
     """
 
     _accessor = LabelsAccessor
+
+    @property
+    def plot(self) -> LabelsPlots:
+        """Pictures, each drawn from the scale that is just fine enough for it."""
+        return LabelsPlots(self._tree)
 
 
 @xr.register_datatree_accessor("instances")

@@ -1,0 +1,110 @@
+"""Principal components along a dim, and colours of them, of arrays with names."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import xarray as xr
+
+from xlabelstats.embeddings.components import Components, check_components, project_each
+
+
+def pca(data: xr.DataArray, dim: Hashable, n_components: int = 3, as_rgb: bool = True) -> xr.DataArray:
+    """Project numbers along one dim on their principal components, or to colours.
+
+    Parameters
+    ----------
+    data : DataArray
+        Numbers, of which ``dim`` holds those of one sample: the embedding of every pixel ``(c, y, x)``, the
+        features of every object ``(label, feature)``, with any further dims.  Float16 and integers are
+        computed as float64.
+    dim : hashable
+        The dim along which samples are described, such as ``"c"`` or ``"feature"``.  Every position along the
+        other dims is a sample, and they are all projected together.
+    n_components : int, default 3
+        How many components to keep, at most as many as ``dim`` is long.
+    as_rgb : bool, default True
+        Scale all components jointly to colours, ``255 * (x - min) / (max - min)``, cut to uint8.
+
+    Returns
+    -------
+    DataArray
+        With ``as_rgb`` uint8, and the dim ``rgb`` of length 3, the last one as pictures have it, in place of
+        ``dim``: ``.plot.imshow()`` shows it.  Else float64, and the dim ``component`` where ``dim`` was, the
+        component of the largest variance first.  Other dims, coords, name and attrs are kept.  Attrs are added:
+        ``explained_variance`` of each component (``ddof=1``), and ``explained_variance_ratio``, its part of the
+        variance of all numbers.
+
+    Raises
+    ------
+    TypeError
+        ``data`` is no DataArray of real numbers.
+    ValueError
+        There is no such dim; ``n_components`` does not fit it, or is not 3 with ``as_rgb``; another dim or
+        coord has the name that the result needs.
+
+    Notes
+    -----
+    Dask input stays lazy in the result, but the components are computed by this call, by one pass over the
+    data, and with ``as_rgb`` their range by a second one; so any part of the result can be computed alone, in
+    the same colours.  A block is held at a time, and a covariance of ``dim`` by ``dim``.  Best is all of
+    ``dim`` in one chunk; else it is rechunked.  numpy's matrix products have threads of their own, which get in
+    the way of dask's: the environment variable ``OPENBLAS_NUM_THREADS=1`` can make this several times faster.
+
+    Deviations are taken from the mean of each block, and merged pairwise (Chan, Golub & LeVeque 1979), so a
+    large mean costs no precision.  The sign of a component is free: the entry of largest magnitude of its axis
+    is made positive.
+
+    A sample with a NaN or an infinite number is left out, and is NaN in the result, black as a colour.  If
+    nothing varies, components are 0, and colours black; components beyond the number of samples are 0 too.
+
+    Examples
+    --------
+    Colours of objects by their features, painted back:
+
+    >>> import xarray as xr
+    >>> import xlabelstats
+    >>> from xlabelstats.embeddings import pca
+    >>> features = xr.DataArray(
+    ...     [[5.0, 0, 1, 2], [4, 9, 1, 0], [0, 3, 3, 8]], dims=("label", "feature"), coords={"label": [2, 5, 7]}
+    ... )
+    >>> colours = pca(features, "feature")
+    >>> dict(colours.sizes), [round(part, 2) for part in colours.attrs["explained_variance_ratio"]]
+    ({'label': 3, 'rgb': 3}, [0.65, 0.35, 0.0])
+    >>> mask = xr.DataArray([[0, 7, 7], [2, 2, 5]], dims=("y", "x"))
+    >>> dict(mask.labels.paint(colours).sizes)
+    {'rgb': 3, 'y': 2, 'x': 3}
+    """
+    if not isinstance(data, xr.DataArray):
+        raise TypeError(f"data is an xarray.DataArray, not {type(data).__name__}; name its dims")
+    if data.dtype.kind not in "biuf":
+        raise TypeError(f"data holds numbers (integer, floating point or bool), not {data.dtype}")
+    if dim not in data.dims:
+        raise ValueError(f"data has no dim {dim!r}; it has {tuple(data.dims)}")
+    n_components = check_components(n_components, data.sizes[dim], as_rgb)
+    new = result_dim(as_rgb)
+    coords = data.drop_vars([name for name, coord in data.coords.items() if dim in coord.dims]).coords
+    if new in coords or (new in data.dims and new != dim):
+        raise ValueError(f"{new!r}, a dim or coord of the data, is a name of the result; rename it with .rename")
+    (projected,), (components,) = project_each([data.data], data.get_axis_num(dim), n_components, as_rgb)
+    result = xr.DataArray(
+        projected,
+        dims=[new if own == dim else own for own in data.dims],
+        coords=coords,
+        attrs=data.attrs | explained(components),
+    ).rename(data.name)
+    return result.transpose(..., new) if as_rgb else result
+
+
+def result_dim(as_rgb: bool) -> str:
+    """The dim of components, or of colours."""
+    return "rgb" if as_rgb else "component"
+
+
+def explained(components: Components) -> dict[str, Any]:
+    """What the components tell of the variance, as attributes that any store takes."""
+    return {
+        "explained_variance": components.variance.tolist(),
+        "explained_variance_ratio": components.ratio.tolist(),
+    }

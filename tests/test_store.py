@@ -181,7 +181,7 @@ class TestToZarr:
         dead = subprocess.Popen([sys.executable, "-c", ""])
         dead.wait()
         name = store.beside(path, "partial").name.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
-        (tmp_path / name.replace(store._here(), store._here() + "7")).mkdir()
+        (tmp_path / name.replace(store.here(), store.here() + "7")).mkdir()
         (tmp_path / name).mkdir()
         xlabelstats.to_zarr(windows, path)
         assert len(names(tmp_path)) == 2

@@ -160,7 +160,7 @@ def put_in_place(partial: Path, target: Path, overwrite: bool) -> None:
 
 def beside(target: Path, what: str) -> Path:
     """A name beside the target that says which process made it, and is in use until `remove` is called."""
-    path = target.with_name(f".{target.name}.{_here()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.{what}")
+    path = target.with_name(f".{target.name}.{here()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.{what}")
     _in_use.add(path)
     return path
 
@@ -177,9 +177,9 @@ def tidy(target: Path) -> None:
     So with what failed writes of this process left, whose last tasks may have ended after it was removed.
     """
     for what in ("replaced", "partial"):
-        for left in target.parent.glob(f".{glob.escape(target.name)}.{glob.escape(_here())}-*-*.{what}"):
+        for left in target.parent.glob(f".{glob.escape(target.name)}.{glob.escape(here())}-*-*.{what}"):
             process = left.name.removesuffix(f".{what}").split("-")[-2]
-            if left in _in_use or not process.isdigit() or _is_alive(int(process)):
+            if left in _in_use or not process.isdigit() or is_alive(int(process)):
                 continue
             if what == "replaced" and not target.exists():
                 # It was to be replaced by a store that never came.
@@ -188,7 +188,7 @@ def tidy(target: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def _here() -> str:
+def here() -> str:
     """A name for the processes of this machine that can see each other: those of a container cannot see the host's."""
     try:
         return f"{platform.node()}-{os.stat('/proc/self/ns/pid').st_ino}"
@@ -196,7 +196,7 @@ def _here() -> str:
         return platform.node()
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
     """Whether another process is at work; where that cannot be asked without harm, it is taken to be."""
     if process == os.getpid():
         return False

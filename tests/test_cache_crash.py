@@ -1,0 +1,218 @@
+"""Runs that are killed, and runs at the same time, on one cache."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import dask
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+
+from xlabelstats.pipeline.cache import Cache, entries
+
+pytest.importorskip("ome_zarr")
+pytest.importorskip("pyarrow")
+
+LOG = ""
+
+STEPS = ("smooth", "binary", "rows", "total")
+
+# Processes that have imported everything, so that they are killed while they compute.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(
+    ["xlabelstats.pipeline.cache", "ome_zarr.writer", "pandas.io.parquet", "pyarrow.parquet"]
+)
+
+
+def note(step):
+    """Write down that a step is computed."""
+    with open(LOG, "a") as file:
+        file.write(step + "\n")
+
+
+def slow(block):
+    time.sleep(0.02)
+    return block
+
+
+def smooth(image):
+    note("smooth")
+    return (image + 1).map_blocks(slow, dtype=image.dtype, meta=image._meta)
+
+
+def binary(image, above):
+    note("binary")
+    return (image > above).map_blocks(slow, dtype=bool, meta=np.empty((0, 0), bool)).astype("uint8")
+
+
+def rows(binary):
+    note("rows")
+    time.sleep(0.1)
+    return pd.DataFrame({"row": np.arange(len(binary)), "cells": binary.sum(axis=1).compute()})
+
+
+def total(table):
+    note("total")
+    time.sleep(0.1)
+    return {"cells": int(table["cells"].sum())}
+
+
+def chain(folder, log, output, ready):
+    """Steps that are slow enough to be killed in, each of which writes down that it ran."""
+    global LOG
+    LOG = log
+    ready.send("ready")
+    with dask.config.set(scheduler="threads", num_workers=2):
+        cache = Cache(folder)
+        image = da.arange(3600, chunks=900, dtype="i8").reshape(60, 60).rechunk(20)
+        mask = cache.run("binary", binary, cache.run("smooth", smooth, image, multiscale=2), above=1000)
+        table = cache.run("rows", rows, mask)
+        cells = cache.run("total", total, table)
+    Path(output).write_text(f"{table.to_csv()} {cells}")
+
+
+def start(folder: Path, log: Path, output: Path):
+    """Run the chain in a process, and wait until it has begun."""
+    receiver, sender = PROCESSES.Pipe(duplex=False)
+    run = PROCESSES.Process(target=chain, args=(str(folder), str(log), str(output), sender))
+    run.start()
+    sender.close()
+    assert receiver.recv() == "ready"
+    receiver.close()
+    return run
+
+
+def whole_steps(folder: Path) -> set[str]:
+    return {path.parent.parent.name for path in folder.glob("*/*/step.json")}
+
+
+def lines(log: Path) -> list[str]:
+    return log.read_text().split() if log.exists() else []
+
+
+def attempts(entry: Path) -> list[str]:
+    return [path.name for path in entry.iterdir() if path.is_dir()]
+
+
+def test_a_run_killed_at_any_moment_goes_on_where_it_was(tmp_path):
+    run = start(tmp_path / "undisturbed", tmp_path / "undisturbed.log", tmp_path / "expected")
+    run.join()
+    folder, log, output = (tmp_path / name for name in ("killed", "log", "output"))
+    kills = 0
+    for moment in np.random.default_rng(0).uniform(0, 0.6, 10):
+        before, done = lines(log), whole_steps(folder)
+        run = start(folder, log, output)
+        time.sleep(moment)
+        run.kill()
+        run.join()
+        kills += run.exitcode == -signal.SIGKILL
+        assert not done & set(lines(log)[len(before) :]), "a step that was whole was computed again"
+        if whole_steps(folder) == set(STEPS):
+            Cache(folder).clear("binary")
+    assert kills >= 5
+    for _ in range(2):
+        before = lines(log)
+        done = whole_steps(folder)
+        output.unlink(missing_ok=True)
+        run = start(folder, log, output)
+        run.join()
+        assert output.read_text() == (tmp_path / "expected").read_text()
+        assert set(lines(log)[len(before) :]) == set(STEPS) - done
+    assert Cache(folder).status()["state"].tolist() == ["whole"] * 4
+    assert all(len(attempts(marker.parent)) == 1 for marker in folder.glob("*/*/step.json"))
+
+
+def test_processes_at_once_give_the_same_and_keep_one_result(tmp_path):
+    folder, log = tmp_path / "both", tmp_path / "log"
+    runs = [start(folder, log, tmp_path / f"output{i}") for i in range(3)]
+    for run in runs:
+        run.join()
+    assert len({(tmp_path / f"output{i}").read_text() for i in range(3)}) == 1
+    before = lines(log)
+    start(folder, log, tmp_path / "again").join()
+    assert (tmp_path / "again").read_text() == (tmp_path / "output0").read_text()
+    assert lines(log) == before
+    assert all(len(attempts(marker.parent)) == 1 for marker in folder.glob("*/*/step.json"))
+
+
+def ones(n):
+    return da.ones((n, n), chunks=2)
+
+
+def test_what_a_dead_process_left_is_removed_by_the_next_run(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    alive = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    Cache(tmp_path).run("ones", ones, 4)
+    (marker,) = tmp_path.glob("ones/*/step.json")
+    entry = marker.parent
+    marker.unlink()
+    here = entries.here()
+    names = [f"{here}-{dead.pid}-00000000", f"{here}-{alive.pid}-00000000", f"elsewhere-1-{dead.pid}-00000000"]
+    for name in names:
+        (entry / name / "image.ome.zarr").mkdir(parents=True)
+    assert Cache(tmp_path).status()["state"].tolist() == ["unfinished"]
+    Cache(tmp_path).run("ones", ones, 4)
+    left = attempts(entry)
+    assert len(left) == 3
+    assert {names[1], names[2]} < set(left)
+    alive.communicate(b"\n")
+
+
+def store_anew(folder):
+    Cache(folder).run("ones", ones, 4, chunks=3)
+
+
+def test_a_result_that_is_read_outlives_being_stored_anew_by_a_process_that_died(tmp_path):
+    opened = Cache(tmp_path).run("ones", ones, 4)
+    run = PROCESSES.Process(target=store_anew, args=(str(tmp_path),))
+    run.start()
+    run.join()
+    assert run.exitcode == 0
+    for _ in range(2):
+        again = Cache(tmp_path).run("ones", ones, 4)
+    np.testing.assert_array_equal(opened, np.ones((4, 4)))
+    np.testing.assert_array_equal(again, np.ones((4, 4)))
+    (marker,) = tmp_path.glob("ones/*/step.json")
+    assert len(attempts(marker.parent)) == 2
+
+
+def test_threads_of_one_process_keep_one_result(tmp_path):
+    cache, found = Cache(tmp_path), []
+
+    def work():
+        found.append(cache.run("table", slow_table, 3))
+
+    def slow_table(n):
+        time.sleep(0.2)
+        return pd.DataFrame({"a": range(n)})
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(each.equals(found[0]) for each in found)
+    (marker,) = tmp_path.glob("table/*/step.json")
+    assert len(attempts(marker.parent)) == 1
+    assert cache.status()["state"].tolist() == ["whole"]
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path):
+    def interrupted(n):
+        def stop(block):
+            raise KeyboardInterrupt
+
+        return ones(n).map_blocks(stop, dtype=float, meta=np.empty((0, 0)))
+
+    with pytest.raises(KeyboardInterrupt):
+        Cache(tmp_path).run("ones", interrupted, 4)
+    assert not list(tmp_path.rglob("*.json"))

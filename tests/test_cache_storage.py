@@ -1,0 +1,363 @@
+"""Images in a cache: OME-Zarr that others read, levels, chunks, and writes that fail."""
+
+from __future__ import annotations
+
+import errno
+import warnings
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from xlabelstats.pipeline.cache import Cache
+from xlabelstats.pipeline.cache.levels import halve, mean_of_pairs
+
+pytest.importorskip("ome_zarr")
+
+CALLS: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def calls() -> None:
+    CALLS.clear()
+
+
+def same(image):
+    CALLS.append("same")
+    return image
+
+
+def volume(dtype="uint16", **coords) -> xr.DataArray:
+    values = np.random.default_rng(0).integers(0, 200, (2, 5, 12, 9)).astype(dtype)
+    image = xr.DataArray(
+        da.from_array(values, chunks=(1, 3, 5, 4)),
+        dims=("c", "z", "y", "x"),
+        coords={
+            "c": ["DAPI", "a long name"],
+            "z": ("z", 10 + np.arange(5) * 2.0, {"units": "µm"}),
+            "y": ("y", np.arange(12) * 0.5, {"units": "um", "long_name": "down"}),
+            "x": ("x", 3 + np.arange(9) * 0.25, {"units": "micron"}),
+        },
+        attrs={"stain": ("a", "b"), "scale_factor": 2},
+        name="brain",
+    )
+    return image.assign_coords(coords)
+
+
+def store_of(cache: Cache) -> str:
+    (url,) = cache.status()["url"]
+    return f"{url}/image.ome.zarr"
+
+
+def read_by_others(store: str):
+    """A pyramid as ngff-zarr reads it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ngff_zarr = pytest.importorskip("ngff_zarr")
+        return ngff_zarr.from_ngff_zarr(store, validate=False)
+
+
+class TestOmeZarr:
+    @pytest.mark.parametrize("version", ["0.5", "0.4"])
+    def test_is_read_by_others_with_its_axes_scales_and_units(self, tmp_path, version):
+        image = volume()
+        Cache(tmp_path).run("brain", same, image, multiscale=3, ome_version=version)
+        found = read_by_others(store_of(Cache(tmp_path)))
+        assert [each.dims for each in found.images] == [("c", "z", "y", "x")] * 3
+        assert found.images[0].axes_units == {"c": None, **dict.fromkeys("zyx", "micrometer")}
+        np.testing.assert_array_equal(found.images[0].data, image.values)
+        below = image
+        for each in found.images:
+            for dim in "zyx":
+                assert each.scale[dim] == pytest.approx(float(below[dim][1] - below[dim][0]))
+                assert each.translation[dim] == pytest.approx(float(below[dim][0]))
+            even = below.isel({dim: slice(below.sizes[dim] // 2 * 2) for dim in "zyx"})
+            expected = even.coarsen(z=2, y=2, x=2).mean()
+            below = xr.DataArray(da.zeros((2, *(-(-below.sizes[d] // 2) for d in "zyx"))), dims=("c", "z", "y", "x"))
+            below = below.assign_coords(
+                {d: float(expected[d][0]) + np.arange(below.sizes[d]) * 2 * each.scale[d] for d in "zyx"}
+            )
+
+    @pytest.mark.parametrize("version", ["0.5", "0.4"])
+    def test_follows_the_schema_of_its_version(self, tmp_path, version):
+        Cache(tmp_path).run("brain", same, volume(), multiscale=2, ome_version=version)
+        store = store_of(Cache(tmp_path))
+        group = zarr.open_group(store, mode="r")
+        assert group.metadata.zarr_format == {"0.5": 3, "0.4": 2}[version]
+        pytest.importorskip("jsonschema")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            validate = pytest.importorskip("ngff_zarr.validate").validate
+            validate(dict(group.attrs), version=version, model="image")
+
+    def test_mean_levels_agree_with_numpy(self, tmp_path):
+        image = volume().isel(z=slice(4), x=slice(8))
+        Cache(tmp_path).run("brain", same, image, multiscale=2)
+        level = zarr.open_array(f"{store_of(Cache(tmp_path))}/1", mode="r")
+        expected = image.values.reshape(2, 2, 2, 6, 2, 4, 2).astype(float).mean(axis=(2, 4, 6))
+        np.testing.assert_array_equal(level[:], np.rint(expected))
+
+    def test_levels_of_labels_hold_nothing_but_labels(self, tmp_path):
+        labels = volume("int32").isel(c=0)
+        Cache(tmp_path).run("labels", same, labels, multiscale=3)
+        found = read_by_others(store_of(Cache(tmp_path)))
+        for level, each in enumerate(found.images):
+            every = slice(None, None, 2**level)
+            np.testing.assert_array_equal(each.data, labels.values[every, every, every])
+            assert each.translation["z"] == 10
+            assert each.scale["z"] == 2.0 * 2**level
+
+    def test_levels_end_with_a_single_pixel(self, tmp_path):
+        cache = Cache(tmp_path)
+        cache.run("small", same, np.ones((1, 5), "uint8"), multiscale=9)
+        assert len(read_by_others(store_of(cache)).images) == 4
+
+    def test_axes_are_in_the_order_of_the_format_and_come_back_in_their_own(self, tmp_path):
+        image = volume().transpose("x", "c", "z", "y")
+        cache = Cache(tmp_path)
+        for _ in range(2):
+            found = cache.run("brain", same, image, chunks={"c": 2, "x": 7}, multiscale=2)
+            xr.testing.assert_identical(found.compute(), image.compute())
+            assert found.chunks == image.chunks
+        assert read_by_others(store_of(cache)).images[0].data.shape == (2, 5, 12, 9)
+        assert zarr.open_array(f"{store_of(cache)}/0").chunks == (2, 3, 5, 7)
+
+    @pytest.mark.parametrize(
+        "coords",
+        [
+            {"y": np.arange(12) ** 2.0},
+            {"y": np.arange(12)[::-1]},
+            {"y": [f"row {i}" for i in range(12)]},
+            {
+                "depth": (("z", "y"), np.arange(60.0).reshape(5, 12), {"units": "mm"}),
+                "when": np.datetime64("2020", "ns"),
+            },
+            {"c": [405, 561]},
+        ],
+    )
+    def test_coordinates_that_a_scale_cannot_say_come_back(self, tmp_path, coords):
+        image = volume(**coords)
+        for _ in range(2):
+            found = Cache(tmp_path).run("brain", same, image)
+            xr.testing.assert_identical(found.compute(), image.compute())
+            assert {name: each.dtype for name, each in found.coords.items()} == {
+                name: each.dtype for name, each in image.coords.items()
+            }
+
+    @pytest.mark.parametrize("image", [np.eye(4, dtype="u1"), da.eye(4, chunks=3), np.zeros((2, 2, 3, 4, 5), "f4")])
+    def test_bare_arrays_are_images_of_the_last_dims(self, tmp_path, image):
+        found = Cache(tmp_path).run("bare", same, image)
+        assert isinstance(found, da.Array)
+        assert found.dtype == image.dtype
+        np.testing.assert_array_equal(found, image)
+        assert read_by_others(store_of(Cache(tmp_path))).images[0].dims == ("t", "c", "z", "y", "x")[-image.ndim :]
+
+
+class TestLayout:
+    @pytest.mark.parametrize(
+        ("settings", "fact"),
+        [
+            ({"chunks": 4}, lambda a: a.chunks == (2, 4, 4, 4)),
+            ({"chunks": {"y": 6}}, lambda a: a.chunks == (1, 3, 6, 4)),
+            ({"chunks": (2, 5, 12, 9)}, lambda a: a.chunks == (2, 5, 12, 9)),
+            ({"compressor": "gzip"}, lambda a: type(a.compressors[0]).__name__ == "GzipCodec"),
+            ({"compressor": zarr.codecs.ZstdCodec(level=3)}, lambda a: a.compressors[0].level == 3),
+            ({"compressor": None}, lambda a: a.compressors == ()),
+            ({"compressor": "zstd", "ome_version": "0.4"}, lambda a: a.compressors[0].codec_id == "zstd"),
+            ({"ome_version": "0.4"}, lambda a: a.metadata.zarr_format == 2),
+        ],
+    )
+    def test_a_result_is_stored_as_asked_also_when_it_was_stored_otherwise(self, tmp_path, settings, fact):
+        image = volume()
+        cache = Cache(tmp_path)
+        first = cache.run("brain", same, image, multiscale=2)
+        for _ in range(2):
+            found = cache.run("brain", same, image, **settings)
+            xr.testing.assert_identical(found.compute(), image.compute())
+            assert found.chunks == image.chunks
+        stored = store_of(cache)
+        assert fact(zarr.open_array(f"{stored}/0", mode="r"))
+        assert fact(zarr.open_array(f"{stored}/1", mode="r")) or "chunks" in settings
+        cache.run("brain", same, image)
+        assert store_of(cache) == stored
+        # What was opened before can still be read.
+        xr.testing.assert_identical(first.compute(), image.compute())
+        assert CALLS == ["same"]
+
+    def test_another_layout_changes_nothing_for_steps_that_follow(self, tmp_path):
+        for chunks in (3, 5):
+            stored = Cache(tmp_path).run("brain", same, volume(), chunks=chunks)
+            Cache(tmp_path).run("next", lambda a: CALLS.append("next") or float(a.sum()), stored)
+        assert CALLS == ["same", "next"]
+        assert (Cache(tmp_path).status()["stale"] == "").all()
+
+    def test_plain_arrays_are_stored_in_chunks_as_asked(self, tmp_path):
+        array = xr.DataArray(da.arange(20, chunks=6), dims="q")
+        for chunks in (None, 7, 7):
+            found = Cache(tmp_path).run("q", same, array, chunks=chunks)
+            xr.testing.assert_identical(found.compute(), array.compute())
+        url = Cache(tmp_path).status()["url"][0]
+        assert zarr.open_array(f"{url}/array.zarr/result", mode="r").chunks == (7,)
+        assert CALLS == ["same"]
+
+    @pytest.mark.parametrize(
+        ("chunks", "error", "message"),
+        [
+            ({"q": 3}, ValueError, "unknown dim 'q'"),
+            ((3, 3), ValueError, "2 sizes for the 4 dims"),
+            (0, ValueError, "at least one pixel"),
+            (2.5, TypeError, "a number of pixels"),
+        ],
+    )
+    def test_chunks_that_do_not_fit_are_told(self, tmp_path, chunks, error, message):
+        with pytest.raises(error, match=message):
+            Cache(tmp_path).run("brain", same, volume(), chunks=chunks)
+        assert (Cache(tmp_path).status()["state"] != "whole").all()
+
+    def test_an_unknown_compressor_is_told(self, tmp_path):
+        with pytest.raises(ValueError, match="unknown compressor 'zip'"):
+            Cache(tmp_path).run("brain", same, volume(), compressor="zip")
+
+    @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(data=st.data())
+    def test_any_chunks_in_any_storage_give_the_same(self, tmp_path_factory, data):
+        shape = data.draw(st.tuples(*[st.integers(1, 9)] * 3))
+        dtype = data.draw(st.sampled_from(["u1", "i4", "f4", "f8", "i8", ">u2"]))
+        values = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+        chunks = tuple(data.draw(_split(size)) for size in shape)
+        storage = data.draw(st.one_of(st.none(), st.integers(1, 10)))
+        dims = data.draw(st.permutations(("z", "y", "x")))
+        image = xr.DataArray(da.from_array(values, chunks=chunks), dims=dims)
+        folder = tmp_path_factory.mktemp("cache")
+        found = Cache(folder).run("image", same, image, chunks=storage, multiscale=2)
+        xr.testing.assert_identical(found.compute(), image.compute())
+        assert found.chunks == image.chunks
+        assert found.dtype == image.dtype.newbyteorder("=")
+
+
+def _split(size: int) -> st.SearchStrategy[tuple[int, ...]]:
+    cuts = st.sets(st.integers(1, size - 1), max_size=3) if size > 1 else st.just(set())
+    return cuts.map(lambda c: tuple(np.diff([0, *sorted(c), size]).tolist()))
+
+
+class TestLevels:
+    @settings(max_examples=40, deadline=None)
+    @given(st.integers(1, 13), st.integers(1, 13), st.integers(1, 7), st.booleans())
+    def test_are_the_same_in_any_chunks(self, height, width, chunk, labels):
+        values = np.random.default_rng(0).random((height, width))
+        axes = tuple(axis for axis, size in enumerate(values.shape) if size > 1)
+        found = halve(da.from_array(values, chunks=chunk), axes, labels=labels)
+        even = np.pad(values, [(0, size % 2 if size > 1 else 0) for size in values.shape], mode="edge")
+        blocks = even.reshape(*(part for size in even.shape for part in ((size // 2, 2) if size > 1 else (1, 1))))
+        expected = values[:: 2 if height > 1 else 1, :: 2 if width > 1 else 1] if labels else blocks.mean(axis=(1, 3))
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected)
+
+    def test_of_integers_are_rounded_and_do_not_overflow(self):
+        assert mean_of_pairs(np.array([255, 254, 1], "u1"), axes=(0,)).tolist() == [254, 1]
+        assert mean_of_pairs(np.array([1, 4], "i2"), axes=(0,)).dtype == np.int16
+
+
+class TestWhole:
+    def test_a_chunk_that_was_removed_is_an_error_and_no_zeros(self, tmp_path):
+        stored = Cache(tmp_path).run("zeros", same, da.zeros((4, 4), chunks=2))
+        chunk = Path(store_of(Cache(tmp_path))) / "0" / "c" / "0" / "0"
+        chunk.unlink()
+        with pytest.raises(FileNotFoundError, match="clear the step in the cache"):
+            stored.compute()
+        flags = Cache(tmp_path / "b").run("flags", same, da.zeros(4, chunks=2, dtype=bool))
+        next((tmp_path / "b").rglob("c/0")).unlink()
+        with pytest.raises(FileNotFoundError, match="clear the step in the cache"):
+            flags.compute()
+
+    def test_a_full_disk_is_told_and_leaves_nothing(self, tmp_path, monkeypatch):
+        from zarr.storage import LocalStore
+
+        async def full(self, key, value):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(LocalStore, "set", full)
+            with pytest.raises(OSError, match="no room for the result of 'brain'") as told:
+                Cache(tmp_path).run("brain", same, volume())
+        assert told.value.errno == errno.ENOSPC
+        assert not list(tmp_path.rglob("*.json"))
+        Cache(tmp_path).run("brain", same, volume())
+        assert CALLS == ["same", "same"]
+
+    def test_a_step_that_fails_leaves_nothing(self, tmp_path):
+        def fail(block):
+            raise ValueError("a bad block")
+
+        with pytest.raises(ValueError, match="a bad block"):
+            Cache(tmp_path).run("brain", lambda a: a.map_blocks(fail, dtype=a.dtype, meta=a._meta), volume().data)
+        assert not list(tmp_path.rglob("*.zarr"))
+
+    @pytest.mark.parametrize("content", ["", '{"format": 1', "null", '{"format": 99}'])
+    def test_a_torn_marker_is_none(self, tmp_path, content):
+        Cache(tmp_path).run("brain", same, volume())
+        (marker,) = tmp_path.rglob("step.json")
+        marker.write_text(content)
+        assert Cache(tmp_path).status()["state"].tolist() == ["broken off"]
+        for _ in range(2):
+            xr.testing.assert_identical(Cache(tmp_path).run("brain", same, volume()).compute(), volume().compute())
+        assert CALLS == ["same", "same"]
+
+    def test_nothing_needs_the_place_where_it_was_written(self, tmp_path):
+        Cache(tmp_path / "a").run("brain", same, volume())
+        (tmp_path / "a").rename(tmp_path / "b")
+        found = Cache(tmp_path / "b").run("brain", same, volume())
+        xr.testing.assert_identical(found.compute(), volume().compute())
+        assert CALLS == ["same"]
+
+    def test_a_folder_without_links_keeps_results_too(self, tmp_path, monkeypatch):
+        import os
+
+        def no_links(source, target):
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", no_links)
+        for _ in range(2):
+            assert Cache(tmp_path).run("number", same, 3) == 3
+        assert CALLS == ["same"]
+        assert not list(tmp_path.rglob("*-*/*"))
+
+
+class TestUrls:
+    @pytest.mark.parametrize("url", ["memory://cache-{}", "file://{}/cache", "{}/cache"])
+    def test_of_any_file_system_will_do(self, tmp_path, url):
+        url = url.format(tmp_path)
+        for _ in range(2):
+            cache = Cache(url)
+            found = cache.run("brain", same, volume(), multiscale=2)
+            xr.testing.assert_identical(found.compute(), volume().compute())
+        assert CALLS == ["same"]
+        cache.clear("brain")
+        assert cache.status().empty
+
+    def test_object_storage_will_do(self):
+        moto = pytest.importorskip("moto.server")
+        pytest.importorskip("s3fs")
+        import s3fs
+
+        server = moto.ThreadedMotoServer(port=0)
+        server.start()
+        try:
+            endpoint = "http://{}:{}".format(*server.get_host_and_port())
+            options = {"key": "a", "secret": "b", "client_kwargs": {"endpoint_url": endpoint}}
+            s3fs.S3FileSystem(**options).mkdir("bucket")
+            for _ in range(2):
+                cache = Cache("s3://bucket/results", storage_options=options)
+                found = cache.run("brain", same, volume(), multiscale=2)
+                xr.testing.assert_identical(found.compute(), volume().compute())
+            assert CALLS == ["same"]
+            assert cache.status()["state"].tolist() == ["whole"]
+            cache.clear("brain")
+            assert cache.status().empty
+        finally:
+            server.stop()

@@ -1,0 +1,225 @@
+"""Results as layers, and parameters tried side by side."""
+
+from __future__ import annotations
+
+import warnings
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from scipy import ndimage
+
+from xlabelstats.pipeline.cache import Cache, Comparison
+
+pytest.importorskip("ome_zarr")
+pytest.importorskip("pyarrow")
+
+CALLS: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def calls() -> None:
+    CALLS.clear()
+
+
+@pytest.fixture
+def viewer():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("napari.components", reason="napari is not installed").ViewerModel()
+
+
+@pytest.fixture
+def image(nuclei2d) -> xr.DataArray:
+    nuclei = nuclei2d[0].isel(y=slice(128), x=slice(96)).chunk(40)
+    return nuclei.assign_coords(y=("y", 5 + np.arange(128) * 0.5, {"units": "um"}), x=("x", np.arange(96) * 0.25))
+
+
+def same(image):
+    CALLS.append("same")
+    return image
+
+
+def binary(image, above):
+    CALLS.append("binary")
+    if above > 250:
+        raise ValueError("<too high>")
+    return (image > above).astype("uint8")
+
+
+def labels(image, above):
+    CALLS.append("labels")
+    return image.copy(data=ndimage.label(np.asarray(image > above))[0].astype("int32"))
+
+
+def points(labels):
+    found = np.array(ndimage.center_of_mass(np.asarray(labels) > 0, labels, np.unique(labels)[1:]))
+    y, x = found[:, 0], found[:, 1]
+    table = pd.DataFrame({"id": np.arange(len(y)) + 1, "y": 5 + y / 2, "x": x / 4, "y_pixel": y, "x_pixel": x})
+    table.attrs = {"axes": ["y", "x"], "shape": [128, 96], "units": ["um", "um"]}
+    return table
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestLayers:
+    @pytest.mark.parametrize("url", ["folder", None])
+    def test_images_are_the_stored_pyramid_in_its_place(self, viewer, image, tmp_path, url):
+        for _ in range(2):
+            cache = Cache(tmp_path if url else None, viewer=viewer)
+            found = cache.run("nuclei", same, image, multiscale=3, layer={"colormap": "green", "opacity": 0.5})
+        (layer,) = viewer.layers
+        assert type(layer).__name__ == "Image"
+        assert layer.name == "nuclei"
+        assert layer.multiscale
+        assert [level.shape for level in layer.data] == [(128, 96), (64, 48), (32, 24)]
+        assert all(isinstance(level, da.Array) for level in layer.data)
+        np.testing.assert_array_equal(layer.data[0], found)
+        np.testing.assert_allclose(layer.scale, [0.5, 0.25])
+        np.testing.assert_allclose(layer.translate, [5, 0])
+        assert layer.colormap.name == "green"
+        assert layer.opacity == 0.5
+
+    def test_labels_points_and_channels_get_layers_of_their_own(self, viewer, image, tmp_path):
+        cache = Cache(tmp_path, viewer=viewer)
+        mask = cache.run("labels", labels, image, above=60, multiscale=2)
+        cache.run("points", points, mask, layer={"size": 3})
+        cache.run("binary", binary, image, above=60, is_label=True)
+        both = xr.concat([image, image], dim="c").assign_coords(c=["DAPI", "CD3"])
+        cache.run("both", same, both)
+        kinds = {layer.name: type(layer).__name__ for layer in viewer.layers}
+        images = {"both DAPI": "Image", "both CD3": "Image"}
+        assert kinds == {"labels": "Labels", "points": "Points", "binary": "Labels", **images}
+        np.testing.assert_array_equal(viewer.layers["labels"].data[1], mask[::2, ::2])
+        np.testing.assert_allclose(viewer.layers["points"].data, points(mask)[["y", "x"]])
+        # A point lies on the pixel of the mask that its centre is in.
+        at = viewer.layers["labels"].world_to_data(viewer.layers["points"].data[0])
+        np.testing.assert_allclose(at, points(mask)[["y_pixel", "x_pixel"]].iloc[0])
+        cache.run("both", same, both)
+        assert len(viewer.layers) == 5
+
+    def test_what_is_no_picture_and_what_is_not_to_be_seen_are_left_out(self, viewer, image, tmp_path):
+        cache = Cache(tmp_path, viewer=viewer)
+        cache.run("number", lambda a: 3, image)
+        cache.run("table", lambda a: pd.DataFrame({"a": [1]}), image)
+        cache.run("line", lambda a: a.isel(x=0), image)
+        cache.run("nuclei", same, image, layer=False)
+        assert len(viewer.layers) == 0
+
+    def test_parts_are_shown_under_their_whole(self, viewer, image, tmp_path):
+        cache = Cache(tmp_path, viewer=viewer)
+        cache.child("cells").run("binary", binary, image, above=60)
+        assert [layer.name for layer in viewer.layers] == ["cells/binary"]
+
+    def test_napari_itself_would_be_asked_for(self, monkeypatch):
+        import sys
+
+        monkeypatch.setitem(sys.modules, "napari", None)
+        with pytest.raises(ModuleNotFoundError, match=r"pip install 'xlabelstats\[viewer\]'"):
+            Cache(None, viewer=True)
+
+    def test_without_a_viewer_nothing_is_read(self, image, tmp_path, monkeypatch):
+        Cache(tmp_path).run("nuclei", same, image, multiscale=2)
+        monkeypatch.setattr(da.Array, "compute", lambda *args, **kwargs: pytest.fail("computed"))
+        Cache(tmp_path).run("nuclei", same, image, multiscale=2, is_label=False, layer={"opacity": 0.5})
+
+
+def test_what_cannot_show_layers_is_no_viewer():
+    with pytest.raises(TypeError, match="str has no add_image"):
+        Cache(None, viewer="napari")
+
+
+class TestCompare:
+    @pytest.mark.parametrize("url", ["folder", None])
+    def test_counts_agree_with_scipy_and_a_second_time_costs_nothing(self, image, tmp_path, url):
+        cache = Cache(tmp_path if url else None)
+        for _ in range(2):
+            tables = [cache.compare(step, {"above": [40, 60, 90]}, on=image) for step in (binary, labels)]
+        assert CALLS == ["binary"] * 3 + ["labels"] * 3
+        for table in tables:
+            assert isinstance(table, Comparison)
+            assert table["above"].tolist() == [40, 60, 90]
+            assert table["count"].tolist() == [ndimage.label(image.values > above)[1] for above in (40, 60, 90)]
+            assert (table["error"] == "").all()
+            assert (table["seconds"] > 0).all()
+            assert [picture.shape for picture in table["picture"]] == [(128, 96, 3)] * 3
+        assert set(cache.status()["name"]) == {"compare/binary", "compare/labels"}
+
+    def test_all_combinations_are_tried_and_others_go_on_when_one_fails(self, image, tmp_path):
+        def scaled(image, above, factor):
+            return binary(image, above) * factor
+
+        table = Cache(tmp_path).compare(scaled, {"above": [60, 255], "factor": [1, 0]}, on=image)
+        assert table[["above", "factor"]].to_numpy().tolist() == [[60, 1], [60, 0], [255, 1], [255, 0]]
+        assert table["error"].tolist() == ["", "", *["ValueError: <too high>"] * 2]
+        assert np.isnan(table["count"][2])
+        assert table["picture"][2] is None
+        assert table["count"][1] == 0
+
+    def test_pictures_show_outlines_and_points_over_the_crop(self, image):
+        table = Cache(None).compare(labels, {"above": [60]}, on=image)
+        mask = ndimage.label(image.values > 60)[0]
+        inside = ndimage.minimum_filter(mask, 3) == ndimage.maximum_filter(mask, 3)
+        picture = table["picture"][0]
+        coloured = (picture[..., 0] != picture[..., 2]) | (picture[..., 0] != picture[..., 1])
+        assert coloured.any()
+        assert not coloured[inside].any()
+        assert not coloured[mask == 0].any()
+        table = Cache(None).compare(lambda image, above: points(labels(image, above)), {"above": [60]}, on=image)
+        coloured = np.ptp(table["picture"][0].astype(int), axis=2) > 0
+        centre = np.rint(points(mask)[["y_pixel", "x_pixel"]].to_numpy()).astype(int)
+        assert coloured[tuple(centre.T)].all()
+        assert table["count"][0] == mask.max()
+
+    def test_large_volumes_give_small_pictures(self):
+        volume = np.zeros((3, 700, 1000), "uint16")
+        volume[1, 350:, :] = 9
+        table = Cache(None).compare(lambda v, k: v * k, {"k": [1]}, on=volume)
+        assert table["picture"][0].shape == (175, 250, 3)
+        assert table["picture"][0][0, 0].tolist() == [0, 0, 0]
+        assert table["picture"][0][-1, 0].tolist() == [255, 255, 255]
+        assert np.isnan(table["count"][0])
+
+    def test_cells_of_a_table_are_summed(self):
+        table = Cache(None).compare(lambda a, k: pd.DataFrame({"cells": [1.0, k]}), {"k": [2, 3]}, on=np.ones(3))
+        assert table["count"].tolist() == [3, 4]
+        assert table["picture"].tolist() == [None, None]
+
+    def test_more_inputs_than_one_and_fixed_arguments(self):
+        table = Cache(None).compare(
+            lambda a, b, k, plus: {"sum": float((a + b).sum() * k + plus)},
+            {"k": [2]},
+            on=(np.ones(3), np.ones(3)),
+            plus=1,
+        )
+        assert table["error"].tolist() == [""]
+
+    def test_a_notebook_shows_the_pictures_and_no_markup_of_messages(self, image):
+        text = Cache(None).compare(binary, {"above": [60, 255]}, on=image)._repr_html_()
+        assert text.count("data:image/png;base64,") == 1
+        assert "&lt;too high&gt;" in text
+        assert "<too high>" not in text
+
+    def test_a_figure_draws_them_side_by_side(self, image):
+        pytest.importorskip("matplotlib")
+        figure = Cache(None).compare(binary, {"above": [40, 60, 255]}, on=image).figure(columns=2)
+        assert len(figure.axes) == 4
+        assert [len(axis.images) for axis in figure.axes] == [1, 1, 0, 0]
+        assert "above=60" in figure.axes[1].get_title()
+        assert "failed" in figure.axes[2].get_title()
+
+    @pytest.mark.parametrize(
+        ("grid", "error", "message"),
+        [
+            ({"abov": [1]}, ValueError, "unknown parameter 'abov', did you mean 'above'"),
+            ({"above": 3}, TypeError, r"so 'above': \[3\]"),
+            ({"above": "ab"}, TypeError, "values to try"),
+            ({}, TypeError, "a mapping from parameters"),
+            ([1], TypeError, "a mapping from parameters"),
+        ],
+    )
+    def test_a_grid_that_is_none_is_told(self, image, grid, error, message):
+        with pytest.raises(error, match=message):
+            Cache(None).compare(binary, grid, on=image)
+        assert CALLS == []

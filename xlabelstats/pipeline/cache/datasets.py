@@ -1,0 +1,96 @@
+"""xarray objects that are no images, and the coordinates of images, as plain Zarr."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import xarray as xr
+
+from xlabelstats.align import is_dask
+from xlabelstats.options import compute
+from xlabelstats.pipeline.cache.arrays import Source, aligned, as_dask, codec, renamed, storage_chunks
+from xlabelstats.pipeline.cache.folders import Folder
+from xlabelstats.pipeline.cache.values import decode, encode
+
+
+def write_dataset(
+    dataset: xr.Dataset, folder: Folder, *, chunks: Any = None, compressor: Any = "auto"
+) -> dict[str, Any]:
+    """Write a dataset; what is given back, beside what Zarr holds, is needed to read it.
+
+    Attributes stay out of the store, where some of them would be taken for how values are to be decoded.
+    """
+    about = {
+        "attrs": {
+            name: encode(each.attrs, f"the attrs of {name!r}") for name, each in _named(dataset.variables).items()
+        },
+        "own": encode(dataset.attrs, "the attrs of the result"),
+        "dtypes": {
+            name: each.dtype.str for name, each in _named(dataset.variables).items() if each.dtype.kind in "UmM"
+        },
+        "chunks": {name: each.chunks for name, each in _named(dataset.variables).items() if is_dask(each.data)},
+    }
+    plain = dataset.drop_attrs(deep=True).drop_encoding()
+    encoding: dict[Hashable, dict[str, Any]] = {}
+    for name, variable in plain.variables.items():
+        if not is_dask(variable.data):
+            continue
+        asked = (
+            {dim: size for dim, size in chunks.items() if dim in variable.dims}
+            if isinstance(chunks, Mapping)
+            else chunks
+        )
+        sizes = storage_chunks(as_dask(variable.data), variable.dims, asked)
+        plain = plain.assign({name: variable.copy(data=aligned(variable.data, sizes))})
+        encoding[name] = {"chunks": sizes}
+        if compressor != "auto":
+            encoding[name]["compressors"] = codec(compressor, 3)
+    with warnings.catch_warnings():
+        # Names, such as those of channels, are strings, which zarr warns are not in its specification yet.
+        warnings.filterwarnings("ignore", ".*(does not have a Zarr V3|not part in the Zarr format 3) specification")
+        compute(
+            plain.to_zarr(
+                folder.zarr(read_only=False),
+                mode="w-",
+                consolidated=False,
+                zarr_format=3,
+                write_empty_chunks=True,
+                encoding=encoding,
+                compute=False,
+            )
+        )
+    return about
+
+
+def read_dataset(folder: Folder, about: Mapping[str, Any], source: Source) -> xr.Dataset:
+    """Read a dataset: lazy are those variables that were."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*(does not have a Zarr V3|not part in the Zarr format 3) specification")
+        found = xr.open_dataset(
+            folder.zarr(read_only=True), engine="zarr", chunks={}, consolidated=False, decode_timedelta=True
+        )
+        found = found.drop_encoding()
+        variables = {name: _read(name, each, about, source) for name, each in found.variables.items()}
+    coords = {name: variables.pop(name) for name in list(found.coords)}
+    return xr.Dataset(variables, coords=coords, attrs=decode(about["own"]))
+
+
+def _read(name: Hashable, variable: xr.Variable, about: Mapping[str, Any], source: Source) -> xr.Variable:
+    known = str(name)
+    variable = variable.copy(deep=False)
+    variable.attrs = decode(about["attrs"].get(known, {}))
+    chunks = about["chunks"].get(known)
+    if chunks is None:
+        variable = variable.load()
+    if known in about["dtypes"] and variable.dtype.str != about["dtypes"][known]:
+        variable = variable.astype(about["dtypes"][known])
+    if chunks is not None:
+        data = variable.data.rechunk(tuple(map(tuple, chunks)))
+        variable.data = renamed(data, source.array_name(known))
+    return variable
+
+
+def _named(variables: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name): variable for name, variable in variables.items()}

@@ -1,0 +1,206 @@
+"""Entries of a cache: what is kept of every step, whole or not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from xlabelstats.pipeline.cache.arrays import Source
+from xlabelstats.pipeline.cache.folders import Folder, as_json, read_json
+from xlabelstats.pipeline.cache.images import Layout
+from xlabelstats.pipeline.cache.keys import DIGITS
+from xlabelstats.pipeline.cache.results import (
+    differs,
+    read_pyramid,
+    read_result,
+    write_result,
+)
+from xlabelstats.store import here, is_alive
+
+MARKER, LAST = "step.json", ".last.json"
+FORMAT = 1
+
+KEY = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+
+Marker = dict[str, Any]
+
+# Attempts that this process is at work on.
+_in_use: set[str] = set()
+
+
+@dataclass
+class Entry:
+    """What is kept under a key: a whole result with its marker, or attempts at one."""
+
+    source: Source
+    marker: Marker | None
+    state: str
+    url: str
+    size: int
+
+
+class Shelf(Protocol):
+    """A place that keeps entries."""
+
+    def find(self, source: Source) -> Marker | None:
+        """The marker of an entry that is whole."""
+
+    def save(self, source: Source, result: Any, layout: Layout, record: Marker, former: Marker | None = None) -> Marker:
+        """Keep a prepared result; ``former`` is the marker of the same one that it replaces."""
+
+    def load(self, source: Source, marker: Marker) -> Any:
+        """The result of an entry."""
+
+    def differs(self, marker: Marker, layout: Layout, result: Any) -> bool:
+        """Whether an entry is kept in another layout than asked for."""
+
+    def pyramid(self, marker: Marker, source: Source, result: Any) -> list[Any]:
+        """The levels of an image."""
+
+    def tidy(self, source: Source) -> None:
+        """Remove what processes that are no more left of an entry."""
+
+    def entries(self, path: str = "") -> Iterator[Entry]:
+        """All entries under a name, and those of its children."""
+
+    def last(self, path: str) -> dict[str, str]:
+        """The key last asked for under a name, and so for every step with its parameters."""
+
+    def set_last(self, path: str, last: dict[str, str]) -> None:
+        """Take note of it."""
+
+    def clear(self, path: str) -> None:
+        """Remove all entries under a name, and those of its children."""
+
+
+@dataclass
+class FolderShelf:
+    """Entries in folders ``<root>/<name>/<key>``.
+
+    Every attempt at a result writes to a folder of its own in that of the entry.  The marker, written last,
+    names the one that counts.
+    """
+
+    root: Folder
+
+    def folder(self, source: Source) -> Folder:
+        """The folder of an entry."""
+        return self.root / source.path / source.key
+
+    def find(self, source: Source) -> Marker | None:
+        """The marker of an entry that is whole."""
+        marker = read_json(self.folder(source), MARKER)
+        return marker if isinstance(marker, dict) and marker.get("format") == FORMAT else None
+
+    def save(self, source: Source, result: Any, layout: Layout, record: Marker, former: Marker | None = None) -> Marker:
+        """Write a result, then its marker.  Of two writers the first wins, and its marker is given back."""
+        entry = self.folder(source)
+        attempt = entry / f"{here()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        _in_use.add(attempt.name)
+        try:
+            if former and former["about"]["kind"] == "image":
+                layout = layout.over(former["about"]["image"])
+            about = write_result(result, attempt, layout, source.path)
+            # Opened results of other processes may still read what this replaces.
+            kept = [former["attempt"], *former["former"]] if former else []
+            marker = {"format": FORMAT, **finished(record), "about": about, "attempt": attempt.name, "former": kept}
+            marker["size"] = attempt.size() if about["kind"] != "value" else len(as_json(marker))
+            attempt.write(MARKER, as_json(marker))
+            torn = entry.exists(MARKER) and self.find(source) is None
+            first = entry.publish(attempt, MARKER, replace=former is not None or torn)
+        except BaseException as error:
+            _remove(attempt)
+            raise _explained(error, source, self.root) from error
+        finally:
+            _in_use.discard(attempt.name)
+        if not first:
+            _remove(attempt)
+        return self.find(source) or marker
+
+    def load(self, source: Source, marker: Marker) -> Any:
+        """The result of an entry."""
+        return read_result(self.folder(source) / marker["attempt"], marker["about"], source)
+
+    def differs(self, marker: Marker, layout: Layout, result: Any) -> bool:
+        """Whether an entry is stored in another layout than asked for."""
+        return differs(marker["about"], layout, result)
+
+    def pyramid(self, marker: Marker, source: Source, result: Any) -> list[Any]:
+        """The levels of a stored image."""
+        return read_pyramid(self.folder(source) / marker["attempt"], marker["about"], result)
+
+    def tidy(self, source: Source) -> None:
+        """Remove what processes of this machine that are no more left of an entry."""
+        entry = self.folder(source)
+        attempts = entry.folders()
+        marker = self.find(source) or {"attempt": None, "former": []}
+        for attempt in attempts:
+            if attempt.name not in (marker["attempt"], *marker["former"]) and _is_dead(attempt.name):
+                _remove(attempt)
+
+    def entries(self, path: str = "") -> Iterator[Entry]:
+        """All entries under a name, and those of its children."""
+        for folder in (self.root / path if path else self.root).folders():
+            if KEY.fullmatch(folder.name):
+                yield self._entry(Source(path, folder.name))
+            elif NAME.fullmatch(folder.name):
+                yield from self.entries(f"{path}/{folder.name}" if path else folder.name)
+
+    def _entry(self, source: Source) -> Entry:
+        marker = self.find(source)
+        folder = self.folder(source)
+        if marker is not None:
+            return Entry(source, marker, "whole", (folder / marker["attempt"]).url, marker["size"])
+        dead = all(_is_dead(attempt.name) for attempt in folder.folders())
+        return Entry(source, None, "broken off" if dead else "unfinished", folder.url, folder.size())
+
+    def last(self, path: str) -> dict[str, str]:
+        """The key last asked for under a name, and so for every step with its parameters."""
+        found = read_json(self.root / path, LAST)
+        return found if isinstance(found, dict) else {}
+
+    def set_last(self, path: str, last: dict[str, str]) -> None:
+        """Take note of it."""
+        (self.root / path).replace(LAST, as_json(last))
+
+    def clear(self, path: str) -> None:
+        """Remove all entries under a name, their markers first."""
+        for entry in list(self.entries(path)):
+            self.folder(entry.source).remove(MARKER)
+        self.root.remove(path)
+
+
+def finished(record: Marker) -> Marker:
+    """A record with the seconds since ``started`` in its place."""
+    record = dict(record)
+    started = record.pop("started", None)
+    return record if started is None else {**record, "seconds": time.perf_counter() - started}
+
+
+def _is_dead(attempt: str) -> bool:
+    """Whether an attempt is known to be of a process that is no more, or to have failed in this one."""
+    machine, _, rest = attempt.rpartition("-")[0].rpartition("-")
+    return attempt not in _in_use and machine == here() and rest.isdigit() and not is_alive(int(rest))
+
+
+def _remove(attempt: Folder) -> None:
+    parent = Folder(attempt.fs, attempt.path.rstrip("/").rsplit("/", 1)[0], attempt.options)
+    # A task may still be writing to it; the next run of the entry removes the rest.
+    with suppress(OSError):
+        parent.remove(attempt.name)
+
+
+def _explained(error: BaseException, source: Source, root: Folder) -> BaseException:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OSError(
+            error.errno, f"there is no room for the result of {source.path!r}, of which nothing is kept", root.url
+        )
+    return error

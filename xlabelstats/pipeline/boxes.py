@@ -1,0 +1,233 @@
+"""Cells per box of a volume: of objects by where they lie, of an image by its intensity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xlabelstats.align import check_image, is_dask
+from xlabelstats.options import compute
+from xlabelstats.pipeline.centroids import as_table, check_number
+from xlabelstats.pipeline.counts import cells_of
+from xlabelstats.pipeline.points import at_pixels, axes_of, positions, shape_of, units_along
+from xlabelstats.pipeline.steps import named, per_dim, space_of, step
+
+Box = float | Mapping[Hashable, float]
+
+
+@step(1)
+def count_map(objects: Any, box: Box) -> xr.DataArray:
+    """Count the cells in every box of a volume.
+
+    Parameters
+    ----------
+    objects : pandas.DataFrame, or DataArray, numpy or dask array of integers
+        A table of counts or centroids, or the instance mask itself.  Each object counts for its ``cells``, or for one
+        if the table has no such column.
+    box : int or mapping of dim to int
+        Size of a box in pixels.  Along a dim that a mapping leaves out, a box reaches through the volume.
+
+    Returns
+    -------
+    DataArray of float64
+        Dims as the volume, one pixel per box, the last along a dim may be cut short.  The coordinates are those of the
+        boxes' centres, pixel positions in ``units`` "pixel" where the volume has none.  The attrs
+        ``box`` and ``shape`` are the sizes in pixels of a box and of the volume.
+
+    Raises
+    ------
+    TypeError
+        The box is no number, or an instance mask does not hold integers.
+    ValueError
+        A box is not whole pixels, the coordinates are not evenly spaced, or the table does not say how large the volume
+        is and where its pixels lie, or has points beyond it.
+
+    Notes
+    -----
+    An object belongs to the box in which its centroid lies; if it lies on the face between two, to the later one.  The
+    result is in memory, with 8 bytes per box.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xlabelstats.pipeline.boxes import count_map
+    >>> count_map(np.array([[1, 1, 0, 0, 2], [0, 3, 0, 0, 0]]), {"x": 2})
+    <xarray.DataArray 'cells' (y: 1, x: 3)> Size: 24B
+    array([[2., 0., 1.]])
+    Coordinates:
+      * y        (y) float64 8B 0.5
+      * x        (x) float64 24B 0.5 2.5 4.0
+    Attributes:
+        long_name:  cells per box
+        box:        [2, 2]
+        shape:      [2, 5]
+    """
+    table = as_table(objects)
+    axes, shape = tuple(axes_of(table)), shape_of(table)
+    boxes = _box_of(box, axes, shape)
+    grid = _boxes_along(shape, boxes)
+    index = _pixels_of(table, shape) // np.array(boxes)
+    flat = np.ravel_multi_index(tuple(index.T), grid)
+    cells = np.bincount(flat, cells_of(table), math.prod(grid)).reshape(grid)
+    coords = _coords_of(table, _centres(shape, boxes))
+    return xr.DataArray(cells, dims=axes, coords=coords, name="cells", attrs=_about(boxes, shape))
+
+
+@step(1)
+def scaled_intensity(image: Any, minimum: float = 0.0, scale: float = 1.0, box: Box | None = None) -> xr.DataArray:
+    """Estimate cells from brightness: the sum of the pixels above a minimum, times a scale.
+
+    Parameters
+    ----------
+    image : DataArray, numpy or dask array
+        Any numbers.  Dims that are not in space, such as channels, are kept.
+    minimum : float, default 0.0
+        Pixels strictly above it are summed.  NaN is not.
+    scale : float, default 1.0
+        Cells per unit of the sum.
+    box : int or mapping of dim to int, optional
+        Size of a box in pixels, as in `count_map`; by default the whole volume is one, and its dims go.
+
+    Returns
+    -------
+    DataArray of float64
+        One pixel per box, as `count_map` gives them; lazy for a dask image.
+
+    Raises
+    ------
+    TypeError
+        The image holds no numbers, or a parameter is none.
+    ValueError
+        A parameter is not finite, or a box is not whole pixels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xlabelstats.pipeline.boxes import scaled_intensity
+    >>> image = np.array([[1, 5, 0, 3], [9, 0, 2, 2]])
+    >>> scaled_intensity(image, minimum=1, scale=0.5, box=2).values
+    array([[7. , 3.5]])
+    >>> scaled_intensity(image, minimum=1, scale=0.5).item()
+    10.5
+    """
+    import dask.array as da
+
+    check_number(minimum, "minimum")
+    check_number(scale, "scale")
+    whole = named(image)
+    check_image(whole)
+    space = space_of(whole)
+    shape = tuple(whole.sizes[dim] for dim in space)
+    boxes = _box_of({} if box is None else box, space, shape)
+    # Blocks bound the memory that is needed beside the image.
+    blocks = whole if is_dask(whole.data) else whole.copy(data=da.from_array(np.asarray(whole.data), name=False))
+    along = dict(zip(space, boxes, strict=True))
+    found = _sum_boxes(blocks.where(blocks > minimum, 0).data, [along.get(dim, 1) for dim in whole.dims]) * float(scale)
+    kept = {name: coord for name, coord in whole.coords.items() if not set(coord.dims) & set(space)}
+    sums = xr.DataArray(found if is_dask(whole.data) else compute(found), dims=whole.dims, coords=kept)
+    if box is None:
+        return sums.sum(space, skipna=False).rename("cells")
+    centres = zip(space, _centres(shape, boxes), strict=True)
+    coords = {dim: (dim, at_pixels(whole, dim, at), _units(units_along(whole, dim))) for dim, at in centres}
+    return sums.assign_coords(coords).assign_attrs(_about(boxes, shape)).rename("cells")
+
+
+def _sum_boxes(image: Any, boxes: Sequence[int]) -> Any:
+    """The sums of a dask array's boxes, about as many of them in a chunk as one of the array holds."""
+    starts = [np.arange(0, extent, size) for extent, size in zip(image.shape, boxes, strict=True)]
+    # A box that chunks cut is summed in pieces first: so no task holds more than a chunk, whatever its size.
+    chunked = [np.cumsum((0, *sizes[:-1])) for sizes in image.chunks]
+    cuts = [np.union1d(at, ends[ends < n]) for at, ends, n in zip(starts, chunked, image.shape, strict=True)]
+    pieces = _add_up(image, cuts)
+    first = [np.searchsorted(cut, at) for cut, at in zip(cuts, starts, strict=True)]
+    together = []
+    for piece, n, sizes, size in zip(first, pieces.shape, image.chunks, boxes, strict=True):
+        every = max(1, max(sizes) // size)
+        together.append(tuple(np.diff([0, *piece[every::every], n]).tolist()))
+    return _add_up(pieces.rechunk(tuple(together)), first)
+
+
+def _add_up(array: Any, starts: Sequence[np.ndarray]) -> Any:
+    """The sums of a dask array's parts, of which none reaches into another chunk, by where they start."""
+    edges = [np.cumsum((0, *sizes)) for sizes in array.chunks]
+    chunks = [np.diff(np.searchsorted(at, edge)).tolist() for at, edge in zip(starts, edges, strict=True)]
+    meta = np.empty((0,) * array.ndim)
+    return array.map_blocks(_add_block, starts=starts, chunks=tuple(map(tuple, chunks)), dtype=meta.dtype, meta=meta)
+
+
+def _add_block(block: np.ndarray, starts: Sequence[np.ndarray], block_info: Any = None) -> np.ndarray:
+    for axis, (at, (low, high)) in enumerate(zip(starts, block_info[0]["array-location"], strict=True)):
+        here = at[(at >= low) & (at < high)] - low
+        if here.size < high - low:
+            block = np.add.reduceat(block, here, axis=axis, dtype=np.float64)
+    return block.astype(np.float64, copy=False)
+
+
+def _box_of(box: Any, dims: tuple[Hashable, ...], shape: Sequence[int]) -> tuple[int, ...]:
+    """The size of a box along every dim, no larger than the volume."""
+    sizes = per_dim(box, dims, "box")
+    given = [dim not in box if isinstance(box, Mapping) else False for dim in dims]
+    for size, whole in zip(sizes, given, strict=True):
+        if not whole and (size < 1 or size != int(size)):
+            raise ValueError(f"a box is a whole number of pixels, at least 1 along every dim, not {box!r}")
+    return tuple(
+        max(1, extent if whole else min(int(size), extent))
+        for size, whole, extent in zip(sizes, given, shape, strict=True)
+    )
+
+
+def _boxes_along(shape: Sequence[int], boxes: Sequence[int]) -> tuple[int, ...]:
+    return tuple(math.ceil(extent / size) for extent, size in zip(shape, boxes, strict=True))
+
+
+def _centres(shape: Sequence[int], boxes: Sequence[int]) -> list[np.ndarray]:
+    """The middle of every box along each axis, in pixels."""
+    found = []
+    for extent, size in zip(shape, boxes, strict=True):
+        first = np.arange(0, extent, size)
+        found.append((first + np.minimum(first + size, extent) - 1) / 2)
+    return found
+
+
+def _coords_of(table: pd.DataFrame, centres: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Coordinates of positions in the volume of a table."""
+    axes = axes_of(table)
+    if not {"origin", "step", "units"} <= set(table.attrs):
+        raise ValueError(
+            "the table does not say where the pixels of the volume lie; its attrs, which a merge or a file other than "
+            "Parquet loses, hold it: table.attrs = centroids(instances).attrs"
+        )
+    uneven = [axis for axis, by in zip(axes, table.attrs["step"], strict=True) if by is None]
+    if uneven:
+        raise ValueError(
+            f"the coordinates along {uneven[0]!r} are not evenly spaced, so that boxes of as many pixels differ in "
+            f"size; for a map in pixels drop them from the instances: .drop_vars({uneven[0]!r})"
+        )
+    along = zip(axes, centres, *(table.attrs[name] for name in ("origin", "step", "units")), strict=True)
+    return {axis: (axis, origin + by * centre, _units(units)) for axis, centre, origin, by, units in along}
+
+
+def _pixels_of(table: pd.DataFrame, shape: Sequence[int]) -> np.ndarray:
+    """The pixels (point, axis) in which the points of a table lie, or a complaint about one beyond the volume."""
+    at = np.floor(positions(table, "pixel") + 0.5)
+    beyond = ~((at >= 0) & (at < np.array(shape))).all(axis=1)
+    if beyond.any():
+        row = int(np.argmax(beyond))
+        raise ValueError(
+            f"the table has a point at pixel {positions(table, 'pixel')[row].tolist()}, beyond the volume of shape "
+            f"{tuple(shape)}; its positions or the attrs 'shape' are of another image"
+        )
+    return at.astype(np.int64)
+
+
+def _units(units: str) -> dict[str, str]:
+    return {"units": units} if units else {}
+
+
+def _about(boxes: Sequence[int], shape: Sequence[int]) -> dict[str, Any]:
+    return {"long_name": "cells per box", "box": list(boxes), "shape": list(shape)}

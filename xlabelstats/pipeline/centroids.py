@@ -1,0 +1,92 @@
+"""Objects as a table: where each one lies, its size, and whether the border of the volume cuts it."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xlabelstats.align import check_mask
+from xlabelstats.pipeline.points import axes_of, points_table
+from xlabelstats.pipeline.steps import check_space, named, step
+
+
+@step(1)
+def centroids(instances: Any, min_size: float = 0) -> pd.DataFrame:
+    """Say where the objects of an instance mask lie.
+
+    Parameters
+    ----------
+    instances : DataArray, numpy or dask array of integers
+        0 for the background and one id per object, with dims in space only.
+    min_size : float, default 0
+        Objects of at most this many pixels are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per object, sorted by ``id``.  For every dim the mean position of its pixels: in coordinate units in the
+        column named as the dim, in pixels in ``{dim}_pixel``; the two are the same without coordinates.  ``count``
+        is the number of its pixels, ``touches_border`` whether one of them is the first or the last along a dim.
+        The attrs say how positions are to be read: ``axes``, and per axis ``shape``, ``units``, ``origin`` and
+        ``step``.
+
+    Raises
+    ------
+    TypeError
+        The mask does not hold integers.
+    ValueError
+        It has dims that are not in space, or ``min_size`` is negative.
+
+    Notes
+    -----
+    A dask mask is read now, in one pass.  Between two pixels the coordinates are interpolated.  Along a dim of one
+    pixel every object touches the border: drop it with ``.squeeze`` if what is given is a plane.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> from xlabelstats.pipeline.centroids import centroids
+    >>> pixels = [[0, 0, 0, 0], [0, 7, 7, 0], [0, 0, 0, 2]]
+    >>> instances = xr.DataArray(pixels, dims=("y", "x"), coords={"x": [0, 2, 4, 6]})
+    >>> centroids(instances)
+       id    y    x  y_pixel  x_pixel  count  touches_border
+    0   2  2.0  6.0      2.0      3.0      1            True
+    1   7  1.0  3.0      1.0      1.5      2           False
+    """
+    check_size(min_size, "min_size")
+    mask = check_mask(named(instances, "instances"))
+    check_space(mask, "instance mask")
+    found = mask.labels.scan()
+    found = found.isel(label=found["count"].values > min_size)
+    count = found["count"].values
+    # A sum of positions is a whole number.  Rounding it makes the mean the same for any chunks.
+    total = np.rint(found["centroid"].values * count[:, None])
+    touches = (found["bbox_min"].values == 0) | (found["bbox_max"].values == mask.shape)
+    columns = {"count": count, "touches_border": touches.any(axis=1)}
+    return points_table(found["label"].values, total / count[:, None], mask, columns)
+
+
+def as_table(objects: Any) -> pd.DataFrame:
+    """Objects as a table of points, from such a table or from an instance mask."""
+    if not isinstance(objects, pd.DataFrame):
+        return centroids(objects)
+    axes_of(objects)
+    return objects
+
+
+def check_size(value: Any, what: str) -> None:
+    """Complain about what is no number of pixels."""
+    check_number(value, what)
+    if value < 0:
+        raise ValueError(f"{what} is not negative, not {value!r}")
+
+
+def check_number(value: Any, what: str) -> None:
+    """Complain about what is no finite number."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{what} is a number, not {value!r}")
+    if not np.isfinite(float(value)):
+        raise ValueError(f"{what} is finite, not {value!r}")

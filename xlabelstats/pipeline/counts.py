@@ -1,0 +1,142 @@
+"""How many cells each object counts for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xlabelstats.pipeline.centroids import as_table, check_number, check_size
+from xlabelstats.pipeline.points import positions, shape_of
+from xlabelstats.pipeline.steps import step
+
+# A lone object at the border of the volume, by how much of it may lie beyond; see `count_by_size`.
+BORDER = (3.0, -0.5, 2.0)
+
+
+@step(1)
+def count(objects: Any) -> pd.DataFrame:
+    """Count every object as one cell.
+
+    Parameters
+    ----------
+    objects : pandas.DataFrame, or DataArray, numpy or dask array of integers
+        A table as `centroids` makes it, or the instance mask itself.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table with the column ``cells``, 1.0 for each; one that was there is replaced.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `centroids`, or the table has no positions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xlabelstats.pipeline.counts import count
+    >>> count(np.array([[0, 1, 1], [2, 0, 0]]))["cells"].tolist()
+    [1.0, 1.0]
+    """
+    return as_table(objects).assign(cells=1.0)
+
+
+@step(1)
+def count_by_size(
+    objects: Any,
+    *,
+    size_threshold: float,
+    volume_weight: float,
+    min_size: float = 0,
+    border: tuple[float, float, float] = BORDER,
+) -> pd.DataFrame:
+    """Count cells by the size of the objects: a large one is a clump of several, a small one is dirt.
+
+    Parameters
+    ----------
+    objects : pandas.DataFrame, or DataArray, numpy or dask array of integers
+        A table as `centroids` makes it, or the instance mask itself.
+    size_threshold : float
+        An object of up to this many pixels is one cell.
+    volume_weight : float
+        Cells per pixel beyond the threshold, which a larger object counts in addition.
+    min_size : float, default 0
+        Objects of at most this many pixels are dropped.
+    border : (a, b, d), default (3.0, -0.5, 2.0)
+        An object that touches the border of the volume, and may be cut by it, counts instead of one the product over
+        the axes of ``1 / clip(a + b * distance, 1, d)``.  The distance is that of its centroid to the nearer outer
+        face of the volume, in pixels, so that a centroid in the middle of the first pixel is 0.5 from it.
+        ``(1, 0, 1)`` counts it as one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table, less what is dropped, with the column ``cells``; one that was there is replaced.
+
+    Raises
+    ------
+    TypeError
+        A parameter is no number, or an instance mask does not hold integers.
+    ValueError
+        A parameter is out of its range, or the table lacks what is needed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xlabelstats.pipeline.counts import count_by_size
+    >>> instances = np.zeros((20, 20), int)
+    >>> instances[5:7, 5:7] = 1
+    >>> instances[8:14, 8:14] = 2
+    >>> instances[0:2, 8:10] = 3
+    >>> instances[15, 15] = 4
+    >>> count_by_size(instances, size_threshold=16, volume_weight=0.1, min_size=1)[["id", "count", "cells"]]
+       id  count  cells
+    0   1      4    1.0
+    1   2     36    3.0
+    2   3      4    0.5
+    """
+    for name, value in {"size_threshold": size_threshold, "volume_weight": volume_weight, "min_size": min_size}.items():
+        check_size(value, name)
+    border = _check_border(border)
+    table = as_table(objects)
+    lacking = [name for name in ("count", "touches_border") if name not in table]
+    if lacking:
+        raise ValueError(
+            f"the table has no column {lacking[0]!r}, by which cells are counted; centroids(instances) makes one that "
+            "has it, and count(table) counts every row as one cell"
+        )
+    table = table[table["count"] > min_size]
+    single = np.where(table["touches_border"], _at_border(table, *border), 1.0)
+    beyond = np.maximum(table["count"] - size_threshold, 0)
+    return table.assign(cells=single + beyond * volume_weight)
+
+
+def cells_of(table: pd.DataFrame) -> np.ndarray:
+    """How many cells each row of a table counts for: one where it does not say."""
+    if "cells" not in table:
+        return np.ones(len(table))
+    if table["cells"].dtype.kind not in "iuf" or not np.isfinite(table["cells"]).all():
+        raise ValueError(f"the column 'cells' holds finite numbers, not {table['cells'].tolist()[:3]} ...")
+    return table["cells"].to_numpy(np.float64)
+
+
+def _at_border(table: pd.DataFrame, a: float, b: float, d: float) -> np.ndarray:
+    """What an object at the border counts for by itself."""
+    low = positions(table, "pixel") + 0.5
+    distance = np.minimum(low, np.array(shape_of(table)) - low)
+    return np.prod(1 / np.clip(a + b * distance, 1, d), axis=1)
+
+
+def _check_border(border: Any) -> tuple[float, float, float]:
+    try:
+        a, b, d = border
+    except (TypeError, ValueError):
+        raise ValueError(f"border is three numbers (a, b, d), not {border!r}") from None
+    for name, value in {"a": a, "b": b, "d": d}.items():
+        check_number(value, f"{name} of border=(a, b, d)")
+    if d < 1:
+        raise ValueError(f"d of border=(a, b, d) is at least 1, not {d!r}: an object counts for one at most")
+    return float(a), float(b), float(d)

@@ -163,9 +163,17 @@ def _check_size(objects: Objects, limit: int, binary: xr.DataArray) -> None:
 
 @dataclass(frozen=True)
 class Clumps(Objects):
-    """Clumps, the number of objects that each is split into, and the id of the first of these."""
+    """Clumps and the objects that each is split into.
 
-    pieces: np.ndarray
+    Attributes
+    ----------
+    peaks : array (clump,) of arrays
+        Where the objects are flooded from, in the flattened box of the clump with the pixels next to it.
+    first : array (clump,) of int64
+        The id of the first of these objects; the others follow.
+    """
+
+    peaks: np.ndarray
     first: np.ndarray
 
 
@@ -193,30 +201,32 @@ class Split:
     structure: np.ndarray
     spacing: tuple[float, ...]
 
-    def markers(self, clump: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The distance of a clump's pixels to those beyond it, and its peaks, numbered in the order of rows."""
+    def distance(self, clump: np.ndarray) -> np.ndarray:
+        """The distance of a clump's pixels to those beyond it."""
+        # What fills the image has no background to be far from.
+        return np.zeros(clump.shape) if clump.all() else ndimage.distance_transform_edt(clump, sampling=self.spacing)
+
+    def peaks(self, clump: np.ndarray) -> np.ndarray:
+        """The peaks of a clump, as indices of its flattened box, in the order of rows."""
         from skimage.feature import peak_local_max
 
-        found = np.zeros(clump.shape, np.int32)
         if clump.all():
-            # It fills the image: there is no background to be far from.
-            found.flat[0] = 1
-            return np.zeros(clump.shape), found
-        distance = ndimage.distance_transform_edt(clump, sampling=self.spacing)
-        parts, n = ndimage.label(clump, self.structure)
-        peaks = peak_local_max(distance, min_distance=self.min_distance, labels=parts, exclude_border=False)
-        found[tuple(peaks.T)] = 1
-        for part in np.setdiff1d(np.arange(1, n + 1), parts[tuple(peaks.T)]):
-            found.flat[np.argmax(np.where(parts == part, distance, -1))] = 1
-        found[found > 0] = np.arange(1, np.count_nonzero(found) + 1)
-        return distance, found
+            return np.zeros(1, np.int64)
+        distance = self.distance(clump)
+        parts, n = (clump.astype(np.int32), 1) if self.structure.all() else ndimage.label(clump, self.structure)
+        found = peak_local_max(distance, min_distance=self.min_distance, labels=parts, exclude_border=False)
+        peaks = np.ravel_multi_index(tuple(found.T), clump.shape)
+        bare = np.setdiff1d(np.arange(1, n + 1), parts.flat[peaks])
+        highest = [np.argmax(np.where(parts == part, distance, -1)) for part in bare]
+        return np.sort(np.concatenate([peaks, np.array(highest, np.int64)]))
 
-    def flood(self, clump: np.ndarray, image: np.ndarray | None) -> np.ndarray:
+    def flood(self, clump: np.ndarray, peaks: np.ndarray, image: np.ndarray | None) -> np.ndarray:
         """The objects of a clump, numbered from 1."""
         from skimage.segmentation import watershed
 
-        distance, markers = self.markers(clump)
-        height = distance if image is None else np.nan_to_num(image.astype(np.float64), nan=-np.inf, posinf=np.inf)
+        markers = np.zeros(clump.shape, np.int32)
+        markers.flat[peaks] = np.arange(1, peaks.size + 1)
+        height = self.distance(clump) if image is None else np.nan_to_num(image.astype(np.float64), nan=-np.inf)
         return watershed(-height, markers, connectivity=self.structure, mask=clump)
 
 
@@ -225,28 +235,26 @@ def _room(objects: Objects, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarra
     return np.maximum(objects.low - 1, 0), np.minimum(objects.high + 1, shape)
 
 
-def _count(labels: np.ndarray, image: None, low: Sequence[int], objects: Objects, *, split: Split, shape: Any) -> Any:
-    """The ids of the clumps of a region, and how many objects each is."""
-    counts = [
-        int(split.markers(labels[box] == clump)[1].max())
-        for clump, box in zip(objects.ids, _boxes(objects, low, shape), strict=True)
-    ]
-    return objects.ids, np.array(counts, np.int64)
+def _peaks(labels: np.ndarray, image: None, low: Sequence[int], objects: Objects, *, split: Split, shape: Any) -> Any:
+    """The ids of the clumps of a region, and the peaks of each."""
+    boxes = _boxes(objects, low, shape)
+    return objects.ids, [split.peaks(labels[box] == clump) for clump, box in zip(objects.ids, boxes, strict=True)]
 
 
 def _flood(labels: np.ndarray, image: Any, low: Sequence[int], clumps: Clumps, *, split: Split, shape: Any) -> Any:
     """The clumps of a region, each split into its objects."""
     found = []
     for i, box in enumerate(_boxes(clumps, low, shape)):
-        pieces = split.flood(labels[box] == clumps.ids[i], None if image is None else image[box])
-        if pieces.max() != clumps.pieces[i]:
+        clump = labels[box] == clumps.ids[i]
+        if np.count_nonzero(clump) != clumps.count[i]:
             raise RuntimeError(
-                f"component {clumps.ids[i]} has {pieces.max()} objects, and had {clumps.pieces[i]} when they were "
-                "counted: the binary image changed meanwhile; call watershed again"
+                f"component {clumps.ids[i]} has {np.count_nonzero(clump)} pixels, and had {clumps.count[i]} when its "
+                "objects were counted: the binary image changed meanwhile; call watershed again"
             )
+        pieces = split.flood(clump, clumps.peaks[i], None if image is None else image[box])
         first = tuple(start + along.start for start, along in zip(low, box, strict=True))
         ids = np.where(pieces > 0, pieces + (clumps.first[i] - 1), 0)
-        found.append(Piece(first, ids.astype(id_dtype(int(clumps.first[i] + clumps.pieces[i])))))
+        found.append(Piece(first, ids.astype(id_dtype(int(clumps.first[i] + clumps.peaks[i].size)))))
     return found
 
 
@@ -258,35 +266,38 @@ def _boxes(objects: Objects, low: Sequence[int], shape: Sequence[int]) -> list[t
     ]
 
 
-def _number(objects: Objects, counts: np.ndarray) -> Clumps:
-    """The clumps with the ids of their objects, in their own order."""
+def _number(objects: Objects, found: Sequence[tuple[np.ndarray, list[np.ndarray]]]) -> tuple[Clumps, np.ndarray]:
+    """The clumps with their peaks and the ids of their objects, in their own order; and how many objects each is."""
+    peaks = np.full(objects.ids.size, None)
+    for ids, of_region in found:
+        for row, own in zip(np.searchsorted(objects.ids, ids), of_region, strict=True):
+            peaks[row] = own
+    counts = np.fromiter((own.size for own in peaks), np.int64, peaks.size)
     first = np.cumsum(counts) - counts + 1
-    return Clumps(objects.ids, objects.count, objects.low, objects.high, objects.centre, counts, first)
+    return Clumps(objects.ids, objects.count, objects.low, objects.high, objects.centre, peaks, first), counts
 
 
 def _split(split: Split, clumps: xr.DataArray, image: Any, objects: Objects) -> np.ndarray:
     """The objects of an array in memory."""
     labels, origin = clumps.data, (0,) * clumps.ndim
-    numbered = _number(objects, _count(labels, None, origin, objects, split=split, shape=labels.shape)[1])
-    several = numbered.take(numbered.pieces > 1)
-    pieces = _flood(labels, image, origin, several, split=split, shape=labels.shape)
+    numbered, counts = _number(objects, [_peaks(labels, None, origin, objects, split=split, shape=labels.shape)])
+    pieces = _flood(labels, image, origin, numbered.take(counts > 1), split=split, shape=labels.shape)
     return _overlay(_paint_first(clumps, numbered).data, [pieces], offset=origin)
 
 
 def _split_blocks(split: Split, clumps: xr.DataArray, image: Any, objects: Objects) -> Any:
-    """The objects of a dask array: how many each clump is is computed now, which pixels are theirs later."""
+    """The objects of a dask array: their peaks are found now, which pixels are theirs later."""
     import dask.array as da
     from dask.base import tokenize
     from dask.graph_manipulation import clone
     from dask.highlevelgraph import HighLevelGraph
 
     labels, shape = clumps.data, clumps.shape
-    counts = np.ones(objects.ids.size, np.int64)
+    found = []
     if objects.ids.size:
-        count = partial(_count, split=split, shape=shape)
-        for ids, found in gather(map_regions(count, labels, None, objects, *_room(objects, shape))):
-            counts[np.searchsorted(objects.ids, ids)] = found
-    numbered = _number(objects, counts)
+        peaks = partial(_peaks, split=split, shape=shape)
+        found = gather(map_regions(peaks, labels, None, objects, *_room(objects, shape)))
+    numbered, counts = _number(objects, found)
     # Made anew for this, a block of clumps need not be kept until the regions that reach into it are done.
     whole = _paint_first(clumps.copy(data=clone(labels)), numbered).data
     several = numbered.take(counts > 1)
@@ -325,7 +336,8 @@ def _reached(
 
 def _paint_first(clumps: xr.DataArray, numbered: Clumps) -> xr.DataArray:
     """Every clump with the id of its first object."""
-    first = numbered.first.astype(id_dtype(int(numbered.pieces.sum())))
+    last = int(numbered.first[-1] + numbered.peaks[-1].size - 1) if numbered.ids.size else 0
+    first = numbered.first.astype(id_dtype(last))
     return paint(clumps, xr.DataArray(first, dims=LABEL, coords={LABEL: numbered.ids}))
 
 

@@ -149,3 +149,9 @@ def test_complaints():
         centroids(np.zeros((3, 3), int), min_size=-1)
     with pytest.raises(TypeError, match="min_size is a number, not '5'"):
         centroids(np.zeros((3, 3), int), min_size="5")
+
+
+def test_a_dim_named_as_a_column_is_refused():
+    mask = xr.DataArray([[1, 0], [0, 2]], dims=("id", "x"))
+    with pytest.raises(ValueError, match="'id', a dim, is the name of a column"):
+        centroids(mask.rename(x="count"))

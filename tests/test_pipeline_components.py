@@ -126,3 +126,9 @@ class TestComplaints:
         lazy = da.ones(6, dtype=np.uint8, chunks=3)
         with pytest.raises(ValueError, match="unknown sizes; compute them first"):
             connected_components(lazy[lazy > 0])
+
+    @pytest.mark.parametrize("dtype", ["?", "i1", "u2", ">i2", ">u8", "<i8"])
+    def test_integers_of_every_kind_and_byte_order(self, dtype) -> None:
+        binary = (np.random.default_rng(0).random((9, 9)) > 0.5).astype(dtype)
+        for image in (binary, da.from_array(binary, chunks=4)):
+            np.testing.assert_array_equal(connected_components(image), by_scipy(binary != 0, 1))

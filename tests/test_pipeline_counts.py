@@ -154,7 +154,10 @@ class TestCountMap:
         np.testing.assert_allclose(found["y"], [y[:3].mean(), y[3:6].mean(), y[6]])
         np.testing.assert_allclose(found["x"], [x.mean()])
         assert (found["y"].attrs, found["x"].attrs) == ({}, {"units": "um"})
-        assert {name: found.attrs[name] for name in ("box", "shape")} == {"box": [3, 8], "shape": [7, 8]}
+        assert {name: found.attrs[name] for name in ("box", "shape")} == {
+            "box": {"y": 3, "x": 8},
+            "shape": {"y": 7, "x": 8},
+        }
         json.dumps(found.attrs)
 
     def test_without_coordinates_they_are_pixels(self):

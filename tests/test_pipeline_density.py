@@ -246,3 +246,21 @@ class TestComplaints:
         table = centroids(self.mask)
         table.attrs = {}
         self.complain(table, self.mask, r"which units its positions have.*table\.attrs = centroids")
+
+
+class TestPixelCoordinates:
+    def test_a_crop_that_kept_its_pixel_coordinates_needs_those_of_the_atlas(self):
+        where = {"x": ("x", [100.0, 101.0, 102.0, 103.0], {"units": "pixel"})}
+        crop = xr.DataArray(np.eye(4, dtype=int), dims=("y", "x"), coords=where)
+        atlas = xr.DataArray(np.ones((4, 4), int), dims=("y", "x"))
+        with pytest.raises(ValueError, match="has coordinates along 'x' and the atlas has none"):
+            density_by_region(crop, atlas)
+        assert density_by_region(crop, atlas.assign_coords(where))["cells"].tolist() == [1]
+
+    def test_a_map_that_was_turned_or_cut_is_still_one(self):
+        mask, atlas = np.zeros((6, 4), int), np.ones((6, 4), int)
+        mask[1, 1], mask[5, 2] = 1, 2
+        turned = count_map(mask, 2).T
+        assert density_by_region(turned, xr.DataArray(atlas, dims=("y", "x")))["cells"].tolist() == [2]
+        volume = count_map(mask[None], 2).isel(z=0, drop=True)
+        assert density_by_region(volume, xr.DataArray(atlas, dims=("y", "x")))["cells"].tolist() == [2]

@@ -150,7 +150,8 @@ class TestMapBlocks:
 
     def test_the_graph_holds_the_function_once(self) -> None:
         lazy = map_blocks(da.ones(40, chunks=1), Counted(), 1)
-        assert Counted.stored == 0
+        # The name of the result was made from the function.
+        Counted.stored = 0
         for task in dict(lazy.__dask_graph__()).values():
             pickle.dumps(task)
         assert Counted.stored == 1
@@ -194,3 +195,25 @@ class TestMapBlocks:
             expected = lazy.compute()
         np.testing.assert_array_equal(lazy.compute(scheduler="threads"), expected)
         np.testing.assert_array_equal(pickle.loads(pickle.dumps(lazy)).compute(), expected)
+
+
+class TestNamesAndValues:
+    def test_two_calls_have_the_same_name(self) -> None:
+        """So that what is computed from it can be known again."""
+        lazy = da.ones((4, 4), chunks=2)
+        assert map_blocks(lazy, np.negative).name == map_blocks(lazy, np.negative).name
+        assert map_blocks(lazy, np.negative).name != map_blocks(lazy, np.abs).name
+
+    def test_integers_that_would_wrap_round_are_refused(self) -> None:
+        bright = np.full((2, 2), 200, np.uint8)
+        with pytest.raises(
+            TypeError, match="returned uint16, which the result of uint8 does not hold; give dtype='uint16'"
+        ):
+            map_blocks(bright, lambda block: block.astype(np.uint16) * 2)
+        assert map_blocks(bright, lambda block: block.astype(np.uint16) * 2, dtype="uint16").max() == 400
+
+    def test_a_function_that_gives_what_it_got_does_not_give_away_the_image(self) -> None:
+        image = np.ones((3, 3))
+        result = map_blocks(image, lambda block: block)
+        result[:] = 0
+        assert image.all()

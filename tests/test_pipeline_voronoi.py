@@ -136,3 +136,14 @@ def test_what_is_wrong_is_said() -> None:
     ):
         with pytest.raises(error, match=message):
             voronoi(given_, seeds)
+
+
+def test_seeds_of_another_grid_are_refused() -> None:
+    table = centroids(np.eye(4, dtype=np.int32) * np.arange(1, 5))
+    with pytest.raises(ValueError, match="has 2 pixels and no coordinates, and the table is of an image of 4 pixels"):
+        voronoi(np.ones((2, 2), np.uint8), table)
+    crop = xr.DataArray(
+        np.eye(4, dtype=np.int32), dims=("y", "x"), coords={"x": ("x", [100, 101, 102, 103], {"units": "pixel"})}
+    )
+    with pytest.raises(ValueError, match="or has coordinates"):
+        voronoi(np.ones((4, 4), np.uint8), centroids(crop))

@@ -210,3 +210,16 @@ class TestComplaints:
         source[:] = np.roll(source, 7)
         with pytest.raises(RuntimeError, match="changed"):
             found.compute(scheduler="synchronous")
+
+
+class TestWhatComesBack:
+    def test_numpy_stays_numpy_and_chunks_stay_whatever_the_image_is(self) -> None:
+        binary = clumps((30, 20))
+        image = np.random.default_rng(0).random((30, 20))
+        whole = watershed(binary, image, min_distance=2)
+        from_lazy = watershed(binary, da.from_array(image, chunks=7), min_distance=2)
+        assert isinstance(from_lazy, np.ndarray)
+        np.testing.assert_array_equal(from_lazy, whole)
+        lazy = watershed(da.from_array(binary, chunks=11), da.from_array(image, chunks=7), min_distance=2)
+        assert lazy.chunks == ((11, 11, 8), (11, 9))
+        np.testing.assert_array_equal(lazy, whole)

@@ -12,10 +12,10 @@ import xarray as xr
 from xlabelstats.align import check_image, is_dask
 from xlabelstats.names import check_known, describe
 from xlabelstats.options import compute
-from xlabelstats.pipeline.centroids import check_number
-from xlabelstats.pipeline.filters import Place, check_callable, mirror, over_blocks, overlap_of
+from xlabelstats.pipeline.filters import check_callable, overlap_of
+from xlabelstats.pipeline.halos import Place, mirror, over_blocks
 from xlabelstats.pipeline.histograms import METHODS, method_levels
-from xlabelstats.pipeline.steps import Array, like, named, space_of, step
+from xlabelstats.pipeline.steps import Array, check_number, like, named, space_of, step
 
 
 @step(1)
@@ -156,7 +156,7 @@ def _levels_of(image: xr.DataArray, value: Any) -> Any:
         if np.ndim(value):
             raise TypeError("several thresholds are a DataArray that names their dim: xr.DataArray(values, dims='c')")
         check_number(value, "a threshold, unless the name of a method,")
-        return value
+        return int(value) if isinstance(value, int | np.integer) else float(value)
     other = [dim for dim in image.dims if dim not in space]
     unknown = [dim for dim in value.dims if dim not in other]
     if unknown:
@@ -182,6 +182,9 @@ def _along(levels: Any, image: xr.DataArray) -> Any:
         return least.type(levels) if least.kind in "iu" else float(levels)
     if not isinstance(levels, xr.DataArray):
         return levels
+    if image.dtype.kind == "f":
+        # As numpy compares pixels with a Python float: a pixel of 0.1 is not above 0.1, whatever its precision.
+        levels = levels.astype(image.dtype)
     return levels.values.reshape([levels.sizes.get(dim, 1) for dim in image.dims])
 
 

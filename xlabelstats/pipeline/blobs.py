@@ -15,10 +15,10 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from xlabelstats.align import check_image
-from xlabelstats.pipeline.centroids import check_number
-from xlabelstats.pipeline.filters import Place, check_positive, float_of, objects_of_blocks, reach_of
+from xlabelstats.pipeline.filters import check_positive, float_of, reach_of
+from xlabelstats.pipeline.halos import Place, objects_of_blocks
 from xlabelstats.pipeline.points import points_table
-from xlabelstats.pipeline.steps import check_space, named, step
+from xlabelstats.pipeline.steps import check_number, check_space, named, step
 
 
 @step(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,10 @@ import xarray as xr
 
 from xlabelstats.align import check_image, is_dask
 from xlabelstats.options import compute
-from xlabelstats.pipeline.centroids import as_table, check_number
+from xlabelstats.pipeline.centroids import as_table
 from xlabelstats.pipeline.counts import cells_of
 from xlabelstats.pipeline.points import at_pixels, axes_of, positions, shape_of, units_along
-from xlabelstats.pipeline.steps import named, per_dim, space_of, step
+from xlabelstats.pipeline.steps import check_number, named, per_dim, space_of, step
 
 Box = float | Mapping[Hashable, float]
 
@@ -37,7 +37,7 @@ def count_map(objects: Any, box: Box) -> xr.DataArray:
     DataArray of float64
         Dims as the volume, one pixel per box, the last along a dim may be cut short.  The coordinates are those of the
         boxes' centres, pixel positions in ``units`` "pixel" where the volume has none.  The attrs
-        ``box`` and ``shape`` are the sizes in pixels of a box and of the volume.
+        ``box`` and ``shape`` are the sizes in pixels, by dim, of a box and of the volume.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def count_map(objects: Any, box: Box) -> xr.DataArray:
     Examples
     --------
     >>> import numpy as np
-    >>> from xlabelstats.pipeline.boxes import count_map
+    >>> from xlabelstats.pipeline import count_map
     >>> count_map(np.array([[1, 1, 0, 0, 2], [0, 3, 0, 0, 0]]), {"x": 2})
     <xarray.DataArray 'cells' (y: 1, x: 3)> Size: 24B
     array([[2., 0., 1.]])
@@ -64,8 +64,8 @@ def count_map(objects: Any, box: Box) -> xr.DataArray:
       * x        (x) float64 24B 0.5 2.5 4.0
     Attributes:
         long_name:  cells per box
-        box:        [2, 2]
-        shape:      [2, 5]
+        box:        {'y': 2, 'x': 2}
+        shape:      {'y': 2, 'x': 5}
     """
     table = as_table(objects)
     axes, shape = tuple(axes_of(table)), shape_of(table)
@@ -75,7 +75,7 @@ def count_map(objects: Any, box: Box) -> xr.DataArray:
     flat = np.ravel_multi_index(tuple(index.T), grid)
     cells = np.bincount(flat, cells_of(table), math.prod(grid)).reshape(grid)
     coords = _coords_of(table, _centres(shape, boxes))
-    return xr.DataArray(cells, dims=axes, coords=coords, name="cells", attrs=_about(boxes, shape))
+    return xr.DataArray(cells, dims=axes, coords=coords, name="cells", attrs=_about(axes, boxes, shape))
 
 
 @step(1)
@@ -108,7 +108,7 @@ def scaled_intensity(image: Any, minimum: float = 0.0, scale: float = 1.0, box: 
     Examples
     --------
     >>> import numpy as np
-    >>> from xlabelstats.pipeline.boxes import scaled_intensity
+    >>> from xlabelstats.pipeline import scaled_intensity
     >>> image = np.array([[1, 5, 0, 3], [9, 0, 2, 2]])
     >>> scaled_intensity(image, minimum=1, scale=0.5, box=2).values
     array([[7. , 3.5]])
@@ -134,7 +134,7 @@ def scaled_intensity(image: Any, minimum: float = 0.0, scale: float = 1.0, box: 
         return sums.sum(space, skipna=False).rename("cells")
     centres = zip(space, _centres(shape, boxes), strict=True)
     coords = {dim: (dim, at_pixels(whole, dim, at), _units(units_along(whole, dim))) for dim, at in centres}
-    return sums.assign_coords(coords).assign_attrs(_about(boxes, shape)).rename("cells")
+    return sums.assign_coords(coords).assign_attrs(_about(map(str, space), boxes, shape)).rename("cells")
 
 
 def _sum_boxes(image: Any, boxes: Sequence[int]) -> Any:
@@ -229,5 +229,10 @@ def _units(units: str) -> dict[str, str]:
     return {"units": units} if units else {}
 
 
-def _about(boxes: Sequence[int], shape: Sequence[int]) -> dict[str, Any]:
-    return {"long_name": "cells per box", "box": list(boxes), "shape": list(shape)}
+def _about(dims: Iterable[str], boxes: Sequence[int], shape: Sequence[int]) -> dict[str, Any]:
+    dims = tuple(dims)
+    return {
+        "long_name": "cells per box",
+        "box": dict(zip(dims, boxes, strict=True)),
+        "shape": dict(zip(dims, shape, strict=True)),
+    }

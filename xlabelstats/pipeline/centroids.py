@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 
 from xlabelstats.align import check_mask
 from xlabelstats.pipeline.points import axes_of, points_table
-from xlabelstats.pipeline.steps import check_space, named, step
+from xlabelstats.pipeline.steps import check_size, check_space, named, step
 
 
 @step(1)
@@ -48,7 +47,7 @@ def centroids(instances: Any, min_size: float = 0) -> pd.DataFrame:
     Examples
     --------
     >>> import xarray as xr
-    >>> from xlabelstats.pipeline.centroids import centroids
+    >>> from xlabelstats.pipeline import centroids
     >>> pixels = [[0, 0, 0, 0], [0, 7, 7, 0], [0, 0, 0, 2]]
     >>> instances = xr.DataArray(pixels, dims=("y", "x"), coords={"x": [0, 2, 4, 6]})
     >>> centroids(instances)
@@ -75,18 +74,3 @@ def as_table(objects: Any) -> pd.DataFrame:
         return centroids(objects)
     axes_of(objects)
     return objects
-
-
-def check_size(value: Any, what: str) -> None:
-    """Complain about what is no number of pixels."""
-    check_number(value, what)
-    if value < 0:
-        raise ValueError(f"{what} is not negative, not {value!r}")
-
-
-def check_number(value: Any, what: str) -> None:
-    """Complain about what is no finite number."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{what} is a number, not {value!r}")
-    if not np.isfinite(float(value)):
-        raise ValueError(f"{what} is finite, not {value!r}")

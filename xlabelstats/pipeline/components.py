@@ -115,8 +115,14 @@ def id_dtype(n: int) -> np.dtype:
 
 
 def _number(binary: np.ndarray, structure: np.ndarray) -> np.ndarray:
-    labels, n = ndimage.label(np.asarray(binary), structure)
+    labels, n = _labelled(binary, structure)
     return labels.astype(id_dtype(n), copy=False)
+
+
+def _labelled(binary: np.ndarray, structure: np.ndarray) -> tuple[np.ndarray, int]:
+    """The components of a block by itself, and how many there are."""
+    # Compared, since scipy reads only numbers of the machine's own byte order.
+    return ndimage.label(np.asarray(binary) != 0, structure)
 
 
 @dataclass(frozen=True)
@@ -180,7 +186,7 @@ def _final_numbers(binary: Any, structure: np.ndarray) -> list[np.ndarray]:
 
 
 def _joints(binary: np.ndarray, offset: Sequence[int], *, structure: np.ndarray, shape: Offset) -> Joints:
-    labels, n = ndimage.label(np.asarray(binary), structure)
+    labels, n = _labelled(binary, structure)
     runs = find_runs(labels)
     first = np.empty(n, np.int64)
     # Of several values for one element the last is kept.
@@ -252,7 +258,7 @@ def _settle(found: Sequence[tuple[np.ndarray, list[tuple[int, np.ndarray]]]]) ->
 
 
 def _renumber(binary: np.ndarray, numbers: np.ndarray, *, structure: np.ndarray) -> np.ndarray:
-    labels, n = ndimage.label(np.asarray(binary), structure)
+    labels, n = _labelled(binary, structure)
     if n != numbers.size:
         raise RuntimeError(
             f"a block of the binary image has {n} components, and had {numbers.size} when they were numbered: "

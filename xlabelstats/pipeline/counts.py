@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xlabelstats.pipeline.centroids import as_table, check_number, check_size
+from xlabelstats.pipeline.centroids import as_table
 from xlabelstats.pipeline.points import positions, shape_of
-from xlabelstats.pipeline.steps import step
+from xlabelstats.pipeline.steps import check_number, check_size, step
 
 # A lone object at the border of the volume, by how much of it may lie beyond; see `count_by_size`.
 BORDER = (3.0, -0.5, 2.0)
@@ -37,7 +37,7 @@ def count(objects: Any) -> pd.DataFrame:
     Examples
     --------
     >>> import numpy as np
-    >>> from xlabelstats.pipeline.counts import count
+    >>> from xlabelstats.pipeline import count
     >>> count(np.array([[0, 1, 1], [2, 0, 0]]))["cells"].tolist()
     [1.0, 1.0]
     """
@@ -86,7 +86,7 @@ def count_by_size(
     Examples
     --------
     >>> import numpy as np
-    >>> from xlabelstats.pipeline.counts import count_by_size
+    >>> from xlabelstats.pipeline import count_by_size
     >>> instances = np.zeros((20, 20), int)
     >>> instances[5:7, 5:7] = 1
     >>> instances[8:14, 8:14] = 2

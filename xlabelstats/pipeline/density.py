@@ -18,7 +18,7 @@ from xlabelstats.grid import Grid, coordinate, regular_grid
 from xlabelstats.options import compute
 from xlabelstats.pipeline.centroids import as_table
 from xlabelstats.pipeline.counts import cells_of
-from xlabelstats.pipeline.points import axes_of, positions, shape_of, units_along
+from xlabelstats.pipeline.points import axes_of, in_coords, positions, shape_of, units_along
 from xlabelstats.pipeline.steps import check_space, named, step
 
 
@@ -63,7 +63,7 @@ def density_by_region(counted: Any, atlas: Any, names: Mapping[int, str] | pd.Se
     Examples
     --------
     >>> import xarray as xr
-    >>> from xlabelstats.pipeline.density import density_by_region
+    >>> from xlabelstats.pipeline import density_by_region
     >>> instances = xr.DataArray([[1, 0, 2, 0, 3, 3]], dims=("y", "x"), coords={"y": [0.0], "x": range(6)})
     >>> atlas = xr.DataArray([[10, 10, 20]], dims=("y", "x"), coords={"y": [0.0], "x": [0.5, 2.5, 4.5]})
     >>> density_by_region(instances, atlas, names={10: "cortex", 20: "striatum"})
@@ -126,7 +126,7 @@ def _sums_of_points(table: pd.DataFrame, atlas: xr.DataArray, grid: Grid) -> Sum
             "Parquet loses, hold it: table.attrs = centroids(instances).attrs"
         )
     for axis, units, extent in zip(axes, table.attrs["units"], shape_of(table), strict=True):
-        _check_axis(axis, units, extent, atlas)
+        _check_axis(axis, in_coords(table, axis), units, extent, atlas)
     order = [axes.index(str(dim)) for dim in atlas.dims]
     pixels = _nearest(positions(table)[:, order], grid.origin, grid.step)
     here = ((pixels >= 0) & (pixels < atlas.shape)).all(axis=1)
@@ -142,11 +142,17 @@ def _sums_of_points(table: pd.DataFrame, atlas: xr.DataArray, grid: Grid) -> Sum
 def _sums_of_image(image: xr.DataArray, atlas: xr.DataArray, grid: Grid) -> Sums:
     """The atlas brought to the grid of an image of counts: one region for each pixel."""
     _check_dims([str(dim) for dim in image.dims], atlas)
-    extents = dict(zip(image.dims, image.attrs.get("shape", image.shape), strict=True))
+    extents = image.attrs.get("shape")
+    extents = extents if isinstance(extents, Mapping) else {}
     index, inside = {}, []
     for axis, dim in enumerate(atlas.dims):
-        _check_axis(str(dim), units_along(image, dim), extents[dim], atlas)
-        values = coordinate(image, dim)
+        values, units = coordinate(image, dim), units_along(image, dim)
+        extent = extents.get(str(dim), image.sizes[dim])
+        # The boxes of a volume without coordinates have pixels of it for coordinates.
+        among_pixels = values is None or (
+            units == "pixel" and str(dim) in extents and values.min() >= 0 and values.max() < extent
+        )
+        _check_axis(str(dim), not among_pixels, units, extent, atlas)
         at = np.arange(image.sizes[dim]) if values is None else values
         pixels = _nearest(at, grid.origin[axis], grid.step[axis])
         last = atlas.sizes[dim] - 1
@@ -225,11 +231,11 @@ def _check_dims(axes: Sequence[str], atlas: xr.DataArray) -> None:
         )
 
 
-def _check_axis(axis: str, units: str, extent: int, atlas: xr.DataArray) -> None:
-    """Complain if positions in units along an axis cannot be found in the atlas."""
+def _check_axis(axis: str, in_coords: bool, units: str, extent: int, atlas: xr.DataArray) -> None:
+    """Complain if positions along an axis, coordinates or pixels, cannot be found in the atlas."""
     dim = next(dim for dim in atlas.dims if str(dim) == axis)
     theirs = units_along(atlas, dim)
-    if dim not in atlas.indexes and units != "pixel":
+    if dim not in atlas.indexes and in_coords:
         raise ValueError(
             f"what was counted has coordinates along {axis!r} and the atlas has none; say where its pixels lie: "
             f"atlas.assign_coords({axis}=...)"
@@ -239,7 +245,7 @@ def _check_axis(axis: str, units: str, extent: int, atlas: xr.DataArray) -> None
             f"along {axis!r} the image is {extent} pixels and the atlas {atlas.sizes[dim]}, and there are no "
             f"coordinates to match them by; give both their own: .assign_coords({axis}=...)"
         )
-    if units == "pixel" != theirs:
+    if dim in atlas.indexes and not in_coords and theirs != "pixel":
         raise ValueError(
             f"the atlas has coordinates along {axis!r} and what was counted has none; say where its pixels lie, "
             f"before they are counted: .assign_coords({axis}=...)"

@@ -49,7 +49,7 @@ class Bins:
         """As many pixels of a block as each bin has; those that are not finite are in none."""
         if self.whole:
             # The difference of two int8 need not be one.
-            wide = pixels if pixels.dtype == np.uint64 else pixels.astype(np.int64)
+            wide = pixels.astype(np.uint64 if pixels.dtype.kind == "u" else np.int64, copy=False)
             from_low = wide - wide.dtype.type(self.low)
             return np.bincount(from_low.ravel().astype(np.intp), minlength=self.n)
         return np.histogram(pixels, self.n, (np.float64(self.low), np.float64(self.high)))[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ def points_table(ids: np.ndarray, pixels: np.ndarray, image: xr.DataArray, colum
     ``step``, the coordinate of the first pixel and from one to the next, None where they are not evenly spaced.
     """
     axes = [str(dim) for dim in image.dims]
+    taken = [axis for axis in axes if axis in ("id", *columns)]
+    if taken:
+        raise ValueError(f"{taken[0]!r}, a dim, is the name of a column of the table; rename it with .rename")
     data: dict[str, Any] = {"id": ids}
     data |= {
         axis: at_pixels(image, dim, pixels[:, i]) for i, (axis, dim) in enumerate(zip(axes, image.dims, strict=True))
@@ -39,7 +42,8 @@ def points_table(ids: np.ndarray, pixels: np.ndarray, image: xr.DataArray, colum
 
 def axes_of(table: pd.DataFrame) -> list[str]:
     """The axes in which the points of a table lie, or a complaint that it is no such table."""
-    check_table(table)
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"a table of points is a pandas.DataFrame, not {type(table).__name__}")
     names = [str(name) for name in table]
     axes = table.attrs.get("axes") or [name.removesuffix("_pixel") for name in names if name.endswith("_pixel")]
     lacking = [axis for axis in axes if axis not in table or f"{axis}_pixel" not in table]
@@ -69,12 +73,6 @@ def positions(table: pd.DataFrame, units: str = "coords") -> np.ndarray:
     return table[[f"{axis}{suffix}" for axis in axes_of(table)]].to_numpy(np.float64)
 
 
-def check_table(table: Any) -> None:
-    """Complain about what is no table."""
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"a table of points is a pandas.DataFrame, not {type(table).__name__}")
-
-
 def at_pixels(image: xr.DataArray, dim: Hashable, pixels: np.ndarray) -> np.ndarray:
     """Coordinates at positions in pixels, between those of the nearest two; the positions if there are none."""
     values = coordinate(image, dim)
@@ -88,6 +86,13 @@ def units_along(image: xr.DataArray, dim: Hashable) -> str:
     return str(image[dim].attrs.get("units", "")) if dim in image.indexes else "pixel"
 
 
+def in_coords(table: pd.DataFrame, axis: str) -> bool:
+    """Whether the positions of a table along an axis are coordinates, and not just pixels."""
+    place = axes_of(table).index(axis)
+    line = [table.attrs.get(name, (usual,) * (place + 1))[place] for name, usual in (("origin", 0.0), ("step", 1.0))]
+    return table.attrs.get("units", ("pixel",) * (place + 1))[place] != "pixel" or line != [0.0, 1.0]
+
+
 def _line(image: xr.DataArray, dim: Hashable) -> tuple[float, float | None]:
     """The coordinate of the first pixel along a dim, and the step to the next, None if there is no such step."""
     if dim not in image.indexes:
@@ -97,8 +102,3 @@ def _line(image: xr.DataArray, dim: Hashable) -> tuple[float, float | None]:
     except ValueError:
         return float(image.indexes[dim][0]), None
     return float(grid.origin[0]), float(grid.step[0])
-
-
-def centres_of(axes: Sequence[str], table: pd.DataFrame) -> np.ndarray:
-    """The pixels (point, axis) that the points lie in."""
-    return np.rint(table[[f"{axis}_pixel" for axis in axes]].to_numpy(np.float64)).astype(np.int64)

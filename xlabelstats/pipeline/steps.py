@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
@@ -78,3 +79,18 @@ def per_dim(value: Any, dims: tuple[Hashable, ...], what: str) -> tuple[float, .
         if not (np.isfinite(number) and number >= 0):
             raise ValueError(f"{what} is not negative, not {value!r}")
     return tuple(values)
+
+
+def check_size(value: Any, what: str) -> None:
+    """Complain about what is no number of pixels."""
+    check_number(value, what)
+    if value < 0:
+        raise ValueError(f"{what} is not negative, not {value!r}")
+
+
+def check_number(value: Any, what: str) -> None:
+    """Complain about what is no finite number."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{what} is a number, not {value!r}")
+    if not np.isfinite(float(value)):
+        raise ValueError(f"{what} is finite, not {value!r}")

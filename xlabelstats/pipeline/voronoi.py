@@ -10,8 +10,8 @@ import xarray as xr
 from scipy.spatial import cKDTree
 
 from xlabelstats.pipeline.components import check_binary, id_dtype, instances_like
-from xlabelstats.pipeline.filters import Place, over_blocks
-from xlabelstats.pipeline.points import at_pixels, axes_of, positions, units_along
+from xlabelstats.pipeline.halos import Place, over_blocks
+from xlabelstats.pipeline.points import at_pixels, axes_of, in_coords, positions, units_along
 from xlabelstats.pipeline.steps import Array, like, named, step
 
 # Seeds are as near as each other if their distances differ by less than this part: rounding is no matter of nearness.
@@ -72,12 +72,21 @@ def _seeds(binary: xr.DataArray, table: pd.DataFrame) -> tuple[np.ndarray, np.nd
     if sorted(axes) != sorted(dims):
         raise ValueError(f"the table has points in {axes}, and the binary image the dims {dims}; rename one's")
     units = dict(zip(axes, table.attrs.get("units", ()), strict=False))
+    extents = dict(zip(axes, table.attrs.get("shape", ()), strict=False))
     for dim in binary.dims:
         theirs, ours = units.get(str(dim), units_along(binary, dim)), units_along(binary, dim)
         if theirs != ours:
             raise ValueError(
                 f"along {dim!r} the table has positions in {theirs or 'no units'!r}, and the binary image in "
                 f"{ours or 'no units'!r}; give it the coordinates of the image that the table is of, by .assign_coords"
+            )
+        if dim in binary.indexes or not binary.size:
+            continue
+        if in_coords(table, str(dim)) or extents.get(str(dim), binary.sizes[dim]) != binary.sizes[dim]:
+            raise ValueError(
+                f"along {dim!r} the binary image has {binary.sizes[dim]} pixels and no coordinates, and the table is "
+                f"of an image of {extents.get(str(dim), 'other')} pixels, or has coordinates; give the binary image "
+                "the coordinates of the image that the table is of, by .assign_coords"
             )
     ids = table["id"].to_numpy()
     if ids.dtype.kind not in "iu" and ids.size:

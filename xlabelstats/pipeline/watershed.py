@@ -22,6 +22,7 @@ from xlabelstats.blocks import Graph, gather
 from xlabelstats.extras import need
 from xlabelstats.grid import given_grid, regular_grid
 from xlabelstats.instances import Objects, find_objects
+from xlabelstats.options import compute
 from xlabelstats.paint import paint
 from xlabelstats.pipeline.components import (
     check_binary,
@@ -103,19 +104,21 @@ def watershed(
     need("skimage", "pipeline", "watershed")
     mask = check_binary(named(binary, "binary"))
     structure = structure_of(mask, connectivity)
-    check_positive(min_distance, "min_distance")
-    check_positive(max_component_size, "max_component_size")
+    _check_pixels(min_distance, "min_distance")
+    _check_pixels(max_component_size, "max_component_size")
     grid = regular_grid(mask, "give spacing=") if spacing is None else given_grid(mask, spacing)
     split = Split(int(min_distance), structure, tuple(grid.spacing.tolist()))
     clumps = connected_components(mask, connectivity=mask.ndim)
     pixels, clumps = _landscape(image, clumps)
     objects = find_objects(clumps)[1]
     _check_size(objects, max_component_size, mask)
-    found = (_split_blocks if is_dask(clumps.data) else _split)(split, clumps, pixels, objects)
+    found: Any = (_split_blocks if is_dask(clumps.data) else _split)(split, clumps, pixels, objects)
+    if is_dask(found):
+        found = found.rechunk(mask.chunks) if is_dask(mask.data) else compute(found)
     return like(binary, instances_like(mask, found))
 
 
-def check_positive(value: Any, what: str) -> None:
+def _check_pixels(value: Any, what: str) -> None:
     """Complain about what is no whole number above 0."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{what} is a whole number of pixels, not {value!r}")

@@ -6,8 +6,10 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core.indexing import LazilyIndexedArray
 
-from xlabelstats.align import name_of
+from xlabelstats.align import align, check_match, name_of
 
 
 def image(**sizes: int) -> xr.DataArray:
@@ -94,6 +96,37 @@ class TestImage:
             "'mean', a dim or coordinate of the image, is a name of the result; rename it with .rename"
         )
         assert image(mean=2, y=4, x=6).labels.max(mask()).dims == ("label", "mean")
+
+
+class TestMatch:
+    """What is no match is said without a pixel being read."""
+
+    class Unread(BackendArray):
+        """An array in a file that must not be read."""
+
+        def __init__(self, shape: tuple[int, ...], dtype: type) -> None:
+            self.shape, self.dtype = shape, np.dtype(dtype)
+
+        def __getitem__(self, key: object) -> np.ndarray:
+            raise AssertionError("pixels were read")
+
+    def unread(self, dims: tuple[str, ...], shape: tuple[int, ...], dtype: type) -> xr.DataArray:
+        return xr.DataArray(xr.Variable(dims, LazilyIndexedArray(self.Unread(shape, dtype))))
+
+    @pytest.mark.parametrize("dtype", [int, bool])
+    def test_nothing_is_read(self, dtype):
+        picture = self.unread(("c", "y", "x"), (2, 4, 6), float)
+        check_match(picture, self.unread(("y", "x"), (4, 6), dtype))
+        with pytest.raises(AssertionError, match="were read"):
+            align(picture, self.unread(("y", "x"), (4, 6), dtype))
+        with pytest.raises(ValueError, match="differ in size: 'x' is 6 in the image and 5 in the mask"):
+            check_match(picture, self.unread(("y", "x"), (4, 5), dtype))
+
+    def test_unknown_chunks(self):
+        unknown = xr.DataArray(da.ones(6, dtype=int, chunks=3), dims="x")
+        unknown.data._chunks = ((np.nan, np.nan),)
+        with pytest.raises(ValueError, match="chunks of the mask along 'x' have unknown sizes"):
+            check_match(image(x=6), unknown)
 
 
 class TestCoords:

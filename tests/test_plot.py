@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 from conftest import blobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,7 +101,11 @@ def test_boundaries_are_thinner_than_pixels_of_several_dots(image, mask):
 
 
 def test_boundaries_have_their_colour_and_no_other_bleeds_in(image, mask):
-    for options, color in (({}, "yellow"), ({"boundary_color": "red"}, "red")):
+    for options, color in (
+        ({}, "yellow"),
+        ({"boundary_color": "red"}, "red"),
+        ({"boundary_color": np.array([1, 0, 0])}, "red"),
+    ):
         rgba = shown(plot.overlay(image[0], mask, ax=axes(), **options), 1)
         assert (rgba[..., :3] == np.array(to_rgb(color)) * 255).all()
     assert (shown(plot.overlay(image, mask, ax=axes()), 1)[..., :3] == 255).all()
@@ -157,12 +162,47 @@ def test_pixels_have_their_shape_on_the_screen(image, mask):
         return box.height / box.width
 
     assert ratio(plot.overlay(image[0], mask, ax=axes())) == pytest.approx(30 / 50)
-    tall = {"y": at(0, 2.0, 30)}
+    tall = {"y": ("y", at(0, 2.0, 30), UM)}
     assert ratio(plot.overlay(image[0].assign_coords(tall), mask.assign_coords(tall), ax=axes())) == pytest.approx(
         60 / 25
     )
     # Pixels and micrometers cannot be compared.
     assert ratio(plot.overlay(image[0].drop_vars("y"), mask.drop_vars("y"), ax=axes())) == pytest.approx(30 / 50)
+
+
+@pytest.mark.parametrize(
+    ("down", "units", "ratio"),
+    [
+        ("t", ("s", "micrometer"), 10 / 8),
+        ("Frames", ("", ""), 10 / 8),
+        ("z", ("nanometer", "micrometer"), 10 / 8),
+        ("z", ("", "micrometer"), 10 / 8),
+        ("z", ("micrometer", "micrometer"), 10 * 600 / (8 * 0.1)),
+        ("lat", ("degrees_north", "degrees_east"), 10 * 600 / (8 * 0.1)),
+    ],
+)
+def test_pixels_are_square_where_their_units_do_not_compare(down, units, ratio):
+    coords = {down: (down, at(0, 600.0, 10), {"units": units[0]}), "x": ("x", at(0, 0.1, 8), {"units": units[1]})}
+    mask = xr.DataArray(np.zeros((10, 6, 8), int), dims=(down, "y", "x"), coords=coords)
+    ax = plot.overlay(mask.astype(float), mask, y=2, ax=axes())
+    ax.apply_aspect()
+    box = ax.get_window_extent()
+    assert box.height / box.width == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize(
+    ("dim", "title"), [("bands", ""), ("Channel", ""), ("timepoint", "= 1"), ("frames", "= 1"), ("plane", "= 1")]
+)
+def test_names_of_dims_stand_for_what_they_do_in_image_stacks(dim, title, mask):
+    image = xr.DataArray(np.random.default_rng(0).random((2, 30, 50)), dims=(dim, "y", "x"))
+    ax = plot.overlay(image, mask, ax=axes())
+    assert ax.get_title() == (f"{dim} {title}" if title else "")
+    assert (ax.get_legend() is None) == bool(title)
+
+
+def test_channels_of_bands_are_found_beside_other_dims(mask):
+    image = xr.DataArray(np.random.default_rng(0).random((2, 3, 30, 50)), dims=("bands", "angle", "y", "x"))
+    assert plot.overlay(image, mask, ax=axes()).get_title() == "angle = 1"
 
 
 def added(channels: list[np.ndarray], colors: list[str]) -> np.ndarray:
@@ -206,6 +246,17 @@ def test_six_channels_have_six_colours_and_seven_need_a_choice(mask):
         plot.overlay(image, mask, ax=axes())
     np.testing.assert_allclose(
         shown(plot.overlay(image, mask, channels=6, ax=axes()))[..., 0], stretched(image.values[6]), atol=0.51
+    )
+
+
+def test_channels_of_one_name_are_each_drawn(image, mask):
+    image = image.assign_coords(c=["A", "B", "A"])
+    ax = plot.overlay(image, mask, ax=axes())
+    np.testing.assert_allclose(shown(ax), added(list(image.values), ["cyan", "magenta", "yellow"]), atol=0.51)
+    with pytest.raises(ValueError, match=r"2 channels are called 'A'.*image.assign_coords\({'c': \[...\]}\)"):
+        plot.overlay(image, mask, channels=["B", "A"], ax=axes())
+    np.testing.assert_allclose(
+        shown(plot.overlay(image, mask, channels="B", ax=axes()))[..., 0], stretched(image.values[1]), atol=0.51
     )
 
 
@@ -331,6 +382,26 @@ def test_a_mask_without_labels_has_no_boundaries(image, mask):
     assert not outline(plot.overlay(image, xr.zeros_like(mask), ax=axes())).any()
 
 
+def test_where_thinning_left_hardly_a_pixel_of_most_objects_large_ones_alone_have_boundaries():
+    labels = np.zeros((600, 600), np.uint64)
+    starts = range(30, 540, 40)
+    for i, (y, x) in enumerate((y, x) for y in starts for x in starts):
+        labels[y : y + 20, x : x + 20] = 2**63 + i
+    labels[300:420, 300:420] = 5
+    labels[100:140, 100:140], labels[552:560, 552:560] = 6, 7
+    mask = xr.DataArray(labels, dims=("y", "x"))
+    kept = np.where(labels == 5, 1, 0)[5::10, 5::10]
+    tree = pyramid([mask, coarser(mask, 10)])
+    for drawn, size, expected in (
+        (mask, 60, inner(kept)),
+        (tree, 60, inner(kept)),
+        # All pixels, or enough of them, have the boundaries that they have.
+        (mask[5::10, 5::10], 60, inner(np.unique(labels[5::10, 5::10], return_inverse=True)[1].reshape(60, 60))),
+        (mask, 150, inner(np.unique(labels[2::4, 2::4], return_inverse=True)[1].reshape(150, 150))),
+    ):
+        np.testing.assert_array_equal(outline(plot.overlay(drawn, drawn, ax=axes(size, size))), expected)
+
+
 # ---- how much is read
 
 
@@ -403,6 +474,34 @@ def test_a_huge_image_is_drawn_in_the_memory_of_a_few_blocks():
             tracemalloc.stop()
     assert len(made) == (size // side) ** 2
     assert peak < 3 * side**2
+
+
+@pytest.mark.parametrize("dtype", [np.int32, bool])
+def test_of_arrays_opened_without_dask_no_more_is_read_than_drawn_and_once(dtype):
+    read: list[str] = []
+
+    class Counting(zarr.storage.MemoryStore):
+        async def get(self, key: str, *args, **kwargs):
+            read.extend([key] if "/c/" in key else [])
+            return await super().get(key, *args, **kwargs)
+
+    store = Counting()
+    group = zarr.create_group(store)
+    for name, dims, kind in (("image", ("c", "y", "x"), np.uint8), ("mask", ("y", "x"), dtype)):
+        shape, chunks = ((3, 400, 400), (1, 5, 5)) if "c" in dims else ((400, 400), (5, 5))
+        group.create_array(name, shape=shape, chunks=chunks, dtype=kind, dimension_names=dims)
+    opened = xr.open_dataset(store, engine="zarr", consolidated=False, cache=False)
+    for draw, arrays in (
+        (lambda ax: plot.overlay(opened.image, opened.mask, channels=2, ax=ax), 2),
+        (lambda ax: plot.measurement(opened.mask, {1: 2.0}, ax=ax), 1),
+    ):
+        read.clear()
+        draw(axes(10, 10))
+        assert len(read) == len(set(read)) == arrays * 10**2
+    cells = opened.image.rename(c="label").assign_coords(label=[1, 2, 3])
+    read.clear()
+    plot.gallery(cells, labels=[2], ax=axes(10, 10))
+    assert len(read) == len(set(read)) <= 20**2
 
 
 def never(*_) -> np.ndarray:
@@ -846,6 +945,18 @@ def test_columns_that_do_not_exist_are_refused(result, options, error, words):
     for table in (result, result.labels.to_dataframe()):
         with pytest.raises(error, match=words):
             plot.scatter(table, ax=axes(), **options)
+
+
+def test_columns_that_are_not_one_of_that_name_are_refused():
+    numbers = pd.DataFrame({1: [1.0, 2.0], "1": [3.0, 4.0], 2: [5.0, 6.0]})
+    np.testing.assert_array_equal(
+        plot.scatter(numbers, 1, "1", ax=axes()).collections[0].get_offsets(), [[1, 3], [2, 4]]
+    )
+    with pytest.raises(ValueError, match="no column '2' of type str, but one 2 of type int"):
+        plot.scatter(numbers, 1, "2", ax=axes())
+    twice = pd.DataFrame([[1.0, 2.0, 3.0]], columns=["a", "b", "a"])
+    with pytest.raises(ValueError, match=r"2 columns are called 'a'.*a name of its own"):
+        plot.scatter(twice, "b", "a", ax=axes())
 
 
 def test_what_is_no_table_of_numbers_is_refused(result):

@@ -46,7 +46,17 @@ def align(image: xr.DataArray, mask: xr.DataArray, *, mask_order: bool = False) 
     The shared dims come in the image's order, in which its pixels lie in memory, or in the mask's if
     what is measured depends on the order of axes.
     """
+    check_match(image, mask)
     mask = check_mask(mask)
+    shared = mask.dims if mask_order else tuple(dim for dim in image.dims if dim in mask.dims)
+    other = tuple(dim for dim in image.dims if dim not in mask.dims)
+    pixels, labels = _same_kind(image.transpose(*other, *shared).data, mask.transpose(*shared).data)
+    return Pair(pixels, labels, other, shared)
+
+
+def check_match(image: xr.DataArray, mask: xr.DataArray) -> None:
+    """Complain about an image and a mask that do not match by dims and coordinates, without reading a pixel."""
+    check_is_mask(mask)
     check_image(image)
     lacking = [dim for dim in mask.dims if dim not in image.dims]
     if lacking:
@@ -63,10 +73,6 @@ def align(image: xr.DataArray, mask: xr.DataArray, *, mask_order: bool = False) 
         raise ValueError(f"image and mask differ in size: {sizes}. Bring both to the same grid first")
     for dim in mask.dims:
         _check_coords(dim, image, mask)
-    shared = mask.dims if mask_order else tuple(dim for dim in image.dims if dim in mask.dims)
-    other = tuple(dim for dim in image.dims if dim not in mask.dims)
-    pixels, labels = _same_kind(image.transpose(*other, *shared).data, mask.transpose(*shared).data)
-    return Pair(pixels, labels, other, shared)
 
 
 def share_coords(mask: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
@@ -90,15 +96,19 @@ def name_of(array: xr.DataArray, what: str) -> str:
 
 def check_mask(mask: Any) -> xr.DataArray:
     """A mask of integers, bool read as one label, or a complaint."""
+    check_is_mask(mask)
+    return mask.astype(np.uint8) if mask.dtype == bool else mask
+
+
+def check_is_mask(mask: Any) -> None:
+    """Complain about what is no mask, without reading a pixel."""
     if not isinstance(mask, xr.DataArray):
         raise TypeError(
             f"a mask is an xarray.DataArray, not {type(mask).__name__}; name its dims: "
             'xr.DataArray(mask, dims=("y", "x"))'
         )
     _check_names(mask, "mask")
-    if mask.dtype == bool:
-        mask = mask.astype(np.uint8)
-    if mask.dtype.kind not in "iu":
+    if mask.dtype.kind not in "iub":
         raise TypeError(
             f"a mask holds integer labels, not {mask.dtype}; cast it with mask.astype('int32'), "
             "after checking that its values are whole numbers"
@@ -106,7 +116,6 @@ def check_mask(mask: Any) -> xr.DataArray:
     if not mask.dims:
         raise ValueError("a mask needs at least one dim; this one is a single number")
     _check_array(mask, "mask")
-    return mask
 
 
 def check_image(image: xr.DataArray) -> None:

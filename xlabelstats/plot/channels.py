@@ -64,14 +64,12 @@ def choose_channels(image: xr.DataArray, dim: Hashable | None, channels: Any, co
         return Channels(None, [0], [""], _colors(colors, [""]))
     known = image[dim].to_numpy().tolist() if dim in image.coords else list(range(image.sizes[dim]))
     wanted = known if channels is None else _as_list(channels)
-    unknown = [channel for channel in wanted if channel not in known]
-    if unknown:
-        raise ValueError(f"there is no channel {unknown[0]!r}; there are: {', '.join(map(str, known))}")
     if not wanted:
         raise ValueError("there are no channels to draw")
+    rows = list(range(len(known))) if channels is None else [_row(channel, known, dim) for channel in wanted]
     names = [str(channel) if dim in image.coords else f"{dim} {channel}" for channel in wanted]
     found = _colors(_by_position(colors, wanted), names)
-    return Channels(dim, [known.index(channel) for channel in wanted], names, found)
+    return Channels(dim, rows, names, found)
 
 
 def blend(values: np.ndarray, colors: np.ndarray, contrast: Sequence[float]) -> np.ndarray:
@@ -97,6 +95,18 @@ def stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
         return np.zeros(values.shape, np.float32)
     scaled = np.clip((values - black) / (white - black), 0, 1)
     return np.nan_to_num(scaled, nan=0.0).astype(np.float32)
+
+
+def _row(channel: Any, known: list[Any], dim: Hashable) -> int:
+    """The index of the one channel of a name."""
+    if channel not in known:
+        raise ValueError(f"there is no channel {channel!r}; there are: {', '.join(map(str, known))}")
+    if known.count(channel) > 1:
+        raise ValueError(
+            f"{known.count(channel)} channels are called {channel!r}, so which one is not clear; "
+            f"give each a name of its own: image.assign_coords({{{dim!r}: [...]}})"
+        )
+    return known.index(channel)
 
 
 def _percentiles(contrast: Any) -> tuple[float, float]:

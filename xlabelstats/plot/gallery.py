@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, is_dask
+from xlabelstats.align import LABEL
 from xlabelstats.options import compute
 from xlabelstats.plot.axes import axes_of, box_of, dots_per_point
 from xlabelstats.plot.channels import blend, choose_channels
-from xlabelstats.plot.resolution import CHANNELS, channel_dim, choose_planes, drawn_dims, thinning, title_of
+from xlabelstats.plot.resolution import channel_dim, choose_planes, drawn_dims, is_axis, thinning, title_of
 from xlabelstats.tables import ids_of
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def gallery(
     ------
     ValueError
         There is no dim ``label``; a label is not there; ``n`` is given beside ``labels``; ``n`` or ``columns`` is no
-        positive whole number; windows have no two dims; a channel does not exist, or there are more than colours.
+        positive whole number; windows have no two dims; or channels are wrong as in `overlay`.
     IndexError
         A plane is out of range.
     TypeError
@@ -153,7 +153,7 @@ def gallery(
     thin = {dim: _every(step, size) for dim, size in zip(dims, shape, strict=True)}
     cells = cells.isel({LABEL: rows, **planes, **thin, **chosen.index})
     cells = cells.transpose(*([] if channel is None else [channel]), LABEL, *dims)
-    drawn = (compute(cells) if is_dask(cells.data) else cells).to_numpy()
+    drawn = (compute(cells) if cells.chunks is not None else cells).to_numpy()
     tiles = blend(drawn.reshape(len(chosen.rows), *drawn.shape[-3:]), chosen.colors, contrast)
     ax.imshow(montage.fill(tiles), origin="upper", interpolation="nearest", aspect="equal")
     for i, label in enumerate(ids):
@@ -186,7 +186,7 @@ def _cells(windows: Any) -> tuple[xr.DataArray, list[Hashable], list[Hashable]]:
     if isinstance(windows, xr.DataArray) or "mask" not in windows:
         cells = windows if isinstance(windows, xr.DataArray) else windows["image"]
         beside = [dim for dim in cells.dims if dim != LABEL]
-        return cells, [dim for dim in beside if dim not in CHANNELS], beside
+        return cells, [dim for dim in beside if not is_axis(dim, "C")], beside
     mask = windows["mask"]
     window = [dim for dim in mask.dims if dim != LABEL]
     if "image" not in windows:

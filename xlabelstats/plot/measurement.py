@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_mask, is_dask
+from xlabelstats.align import LABEL, check_is_mask, check_mask
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import check_known
 from xlabelstats.options import compute
@@ -85,7 +85,8 @@ def measurement(
     import pandas as pd
 
     ax = axes_of(ax, "measurement")
-    labels = check_mask(as_array(mask))
+    labels = as_array(mask)
+    check_is_mask(labels)
     table, label = _table(values, variable, name)
     classes = classes_of(table)
     numbers = numbers_of(table) if classes is None else classes.codes
@@ -135,7 +136,7 @@ def _table(values: Any, variable: Hashable | None, name: str | None) -> tuple[pd
         raise ValueError(f"values to draw have the dim {LABEL!r} alone, and these have {values.dims}{hint}")
     if LABEL not in values.coords:
         raise ValueError(f"the values do not say whose they are; values.assign_coords({LABEL}=[...]) names the labels")
-    found = compute(values) if is_dask(values.data) else values
+    found = compute(values) if values.chunks is not None else values
     label = name or values.attrs.get("long_name") or ("" if values.name is None else values.name)
     return pd.Series(found.to_numpy(), index=found[LABEL].to_numpy()), with_units(label, values.attrs)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import align, check_mask, share_coords
+from xlabelstats.align import check_mask, check_match, share_coords
 from xlabelstats.multiscale import as_array
 from xlabelstats.plot.axes import axes_of
 from xlabelstats.plot.channels import blend, choose_channels
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 # The dots that a boundary is wide, where the mask has a pixel for every dot or less.
 LINE = 1.5
+
+# Objects of fewer pixels, about three across, are boundary all over.  Where most are, those of a few times as many
+# have none either: boundaries of some among equals would look like a choice.
+SMALL, FEW = 9, 36
 
 
 def overlay(
@@ -64,8 +68,8 @@ def overlay(
     Raises
     ------
     ValueError
-        Image and mask do not match; the mask has no two dims; coordinates are not evenly spaced; a channel does
-        not exist, or there are more than colours.
+        Image and mask do not match; the mask has no two dims; coordinates are not evenly spaced; a channel that is
+        named does not exist or is one of several of that name; or there are more channels than colours.
     IndexError
         A plane is out of range.
     TypeError
@@ -76,12 +80,18 @@ def overlay(
     Notes
     -----
     y and x are drawn where the mask has both, and else the last two of its dims that no index was given for:
-    ``y=20`` draws z and x.  Of the dims that the mask lacks, the one called c, channel, channels or band holds the
-    channels, or else the only one that is not called t, time or z.
+    ``y=20`` draws z and x.  Of the dims that the mask lacks, the one called c, channel or band holds the channels,
+    or else the only one that is not called t, time, timepoint or frame, z, depth or plane, nor s, sample, scene,
+    series, position or field; in either case, singular or plural.
+
+    Pixels have the shape that the coordinates give them.  They are square where the two dims do not compare: one
+    alone has coordinates, the units differ, or one of them is time.
 
     About one pixel is read per dot of the Axes on the screen: every n-th along each of the two dims, of dask
     arrays block by block; of a tree from the coarsest scale that has enough.  So boundaries are those of the
-    pixels that are drawn.  For more detail crop both first, or draw on a larger figure.
+    pixels that are drawn.  Where these are not all there are, and the median object has fewer than 9 of them, about
+    3 across, boundaries would hide the objects: those of fewer than 36 pixels have none.  For more detail crop both
+    first, or draw on a larger figure.
 
     A boundary lies within its object, as ``find_boundaries(mask, mode="inner")`` of scikit-image has it; where a
     pixel of the mask covers several dots, it is thinner than the pixel.
@@ -98,8 +108,8 @@ def overlay(
     >>> ax.figure.clear()
     """
     ax = axes_of(ax, "overlay")
-    whole, labels = as_array(image), check_mask(as_array(mask))
-    align(whole, labels)
+    whole, labels = as_array(image), as_array(mask)
+    check_match(whole, labels)
     dims = drawn_dims(labels.dims, indices)
     own = channel_dim([dim for dim in whole.dims if dim not in labels.dims], indices)
     planes = choose_planes(whole, (*dims, own), indices)
@@ -109,8 +119,9 @@ def overlay(
     pixels, extent = read(image, canvas, planes, chosen.index)
     values = pixels.to_numpy().reshape(len(chosen.rows), *(pixels.sizes[dim] for dim in dims))
     canvas.draw(ax, blend(values, chosen.colors, contrast), extent)
-    over = boundary_color or ("yellow" if len(chosen.rows) == 1 else "white")
-    _draw_boundaries(ax, mask, canvas, planes, over)
+    if boundary_color is None:
+        boundary_color = "yellow" if len(chosen.rows) == 1 else "white"
+    _draw_boundaries(ax, mask, canvas, planes, boundary_color)
 
     ax.set_title(title_of(share_coords(whole, labels), planes | chosen.alone), fontsize="medium")
     if handles := chosen.handles():
@@ -130,6 +141,8 @@ def _draw_boundaries(ax: Axes, mask: Any, canvas: Canvas, planes: Mapping[Any, i
 
     drawn, extent = read(mask, canvas, planes)
     labels = check_mask(drawn).to_numpy()
+    if labels.shape != canvas.mask.shape:
+        labels = _without_small(labels)
     for axis, (size, dots) in enumerate(zip(labels.shape, canvas.dots, strict=True)):
         labels = np.repeat(labels, max(1, round(dots / size / LINE)), axis)
     red, green, blue, alpha = (np.array(to_rgba(color)) * 255).round().astype(np.uint8)
@@ -137,6 +150,15 @@ def _draw_boundaries(ax: Axes, mask: Any, canvas: Canvas, planes: Mapping[Any, i
     rgba = np.full((*labels.shape, 4), (red, green, blue, 0), np.uint8)
     rgba[boundaries(labels), 3] = alpha
     canvas.draw(ax, rgba, extent)
+
+
+def _without_small(labels: np.ndarray) -> np.ndarray:
+    """Labels without small objects, if boundaries would hide most objects."""
+    ids, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    objects = counts[ids != 0]
+    if not objects.size or np.median(objects) >= SMALL:
+        return labels
+    return np.where(counts[codes].reshape(labels.shape) < FEW, 0, labels)
 
 
 def boundaries(mask: np.ndarray) -> np.ndarray:

@@ -11,19 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import is_dask
 from xlabelstats.grid import coordinate, regular_grid
 from xlabelstats.multiscale import as_array, finest
 from xlabelstats.options import compute
+from xlabelstats.patches.axes import NAMES
 from xlabelstats.plot.axes import box_of, with_units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
-
-# Dims of these names hold planes, never channels; those of the others channels, whatever else there is.
-PLANES = ("t", "time", "z")
-CHANNELS = ("c", "channel", "channels", "band")
 
 Extent = tuple[float, float, float, float]
 
@@ -74,9 +70,15 @@ def drawn_dims(dims: Collection[Hashable], indices: Collection[Hashable] = ()) -
 def channel_dim(own: Collection[Hashable], indices: Collection[Hashable] = ()) -> Hashable | None:
     """Which of the dims that an image has beside those of its mask holds channels, if any."""
     free = [dim for dim in own if dim not in indices]
-    named = [dim for dim in free if dim in CHANNELS]
-    others = [dim for dim in free if dim not in PLANES]
+    named = [dim for dim in free if is_axis(dim, "C")]
+    others = [dim for dim in free if not is_axis(dim, "STZ")]
     return named[0] if named else others[0] if len(others) == 1 else None
+
+
+def is_axis(dim: Hashable, letters: str) -> bool:
+    """Whether the name of a dim stands for one of these axes, in either case, singular or plural."""
+    name = str(dim).lower()
+    return any(known in NAMES[letter] for letter in letters for known in (name, name.removesuffix("s")))
 
 
 def choose_planes(
@@ -101,9 +103,8 @@ def lay_out(mask: xr.DataArray, dims: tuple[Hashable, ...], planes: Mapping[Hash
     grid = regular_grid(plane, "draw it in pixels by dropping them: .drop_vars")
     first = grid.origin - grid.step / 2
     (top, left), (bottom, right) = first, first + grid.step * plane.shape
-    with_coords = {dim in plane.indexes for dim in dims}
-    # Units of dims of which one alone has coordinates cannot be compared: pixels are drawn square.
-    aspect = 1.0 if len(with_coords) == 1 else float(grid.spacing[1] / grid.spacing[0])
+    # Where the dims cannot be compared, pixels are drawn square.
+    aspect = 1.0 if _alike(plane) else float(grid.spacing[1] / grid.spacing[0])
     across, down = abs(right - left), abs(bottom - top) * aspect
     width, height = box_of(ax)
     per_unit = min(width / across, height / down)
@@ -131,7 +132,7 @@ def read(
     left, right, bottom, top = canvas.edges
     down, across = (pixels.sizes[d] * s / array.sizes[d] for d, s in zip(canvas.dims, steps, strict=True))
     extent = (left, left + (right - left) * across, top + (bottom - top) * down, top)
-    return (compute(pixels) if is_dask(pixels.data) else pixels.compute()), extent
+    return (compute(pixels) if pixels.chunks is not None else pixels.compute()), extent
 
 
 def thinning(pixels: int, dots: float) -> int:
@@ -142,6 +143,14 @@ def thinning(pixels: int, dots: float) -> int:
 def title_of(array: xr.DataArray, planes: Mapping[Hashable, Any]) -> str:
     """Which planes or channels are drawn, of those that there are."""
     return ", ".join(_position(array, dim, index) for dim, index in planes.items() if array.sizes[dim] > 1)
+
+
+def _alike(plane: xr.DataArray) -> bool:
+    """Whether lengths along the two dims of a plane compare: both in pixels, or in the same units of space."""
+    with_coords = [dim for dim in plane.dims if dim in plane.indexes]
+    units = {str(plane[dim].attrs.get("units", "")) for dim in with_coords}
+    same = len(units) <= 1 or all(unit.startswith("degree") for unit in units)
+    return same and len(with_coords) != 1 and not any(is_axis(dim, "T") for dim in plane.dims)
 
 
 def _scale_for(element: xr.DataArray | xr.DataTree, canvas: Canvas) -> xr.DataArray:

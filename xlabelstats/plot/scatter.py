@@ -61,7 +61,7 @@ def scatter(
     Raises
     ------
     ValueError
-        A column does not exist, or ``cmap`` is given without ``color``.
+        A column does not exist, or several have its name; or ``cmap`` is given without ``color``.
     TypeError
         The table is of another kind, or x or y holds no numbers.
     ModuleNotFoundError
@@ -121,7 +121,24 @@ def _columns(table: Any, names: list[Hashable]) -> tuple[dict[Hashable, pd.Serie
         raise TypeError(f"a table is a pandas DataFrame or a Dataset of results, not {type(table).__name__}")
     index = {table.index.name: table.index.to_series()} if table.index.name is not None else {}
     check_known(map(str, names), map(str, [*table.columns, *index]), "column")
+    for name in names:
+        _check_one(name, [*table.columns], [*index])
     return {name: table[name] if name in table else index[name] for name in names}, {name: str(name) for name in names}
+
+
+def _check_one(name: Hashable, columns: list[Hashable], index: list[Hashable]) -> None:
+    """Complain about a name that several columns have, or that one has as text and not as what it is."""
+    if columns.count(name) > 1:
+        raise ValueError(
+            f"{columns.count(name)} columns are called {name!r}, so which one is not clear; "
+            "give each a name of its own: table.columns = [...]"
+        )
+    if name not in columns and name not in index:
+        like = next(known for known in [*columns, *index] if str(known) == str(name))
+        raise ValueError(
+            f"there is no column {name!r} of type {type(name).__name__}, but one {like!r} of type "
+            f"{type(like).__name__}; give the name as the table has it"
+        )
 
 
 def _columns_of_dataset(

@@ -216,6 +216,20 @@ class TestPca:
         lazy.compute()
         assert len(reads) == 12
 
+    def test_data_opened_without_dask_is_read_block_by_block(self, tmp_path):
+        array = correlated((6, 12, 9))
+        encoding = {"e": {"chunks": (6, 4, 9)}}
+        xr.Dataset({"e": (("c", "y", "x"), array)}).to_zarr(tmp_path / "a.zarr", encoding=encoding, consolidated=False)
+        data = xr.open_zarr(tmp_path / "a.zarr", chunks=None, consolidated=False)["e"]
+        assert pca(data, "c").chunksizes["y"] == (4, 4, 4)
+        assert pca(data.isel(y=slice(3, 9)), "c").chunksizes["y"] == (4, 2)
+        for same in (data, data.rename(y="row").transpose("c", "x", "row").transpose("c", "row", "x")):
+            found = pca(same, "c", as_rgb=False)
+            assert dask.is_dask_collection(found.data)
+            assert_same(found, by_sklearn(array, 0, 3)[0], 0)
+        assert dask.is_dask_collection(project(data, (24, 18)).data)
+        assert not dask.is_dask_collection(pca(data.copy().load(), "c").data)
+
     def test_a_picture_goes_to_zarr_and_to_imshow(self, tmp_path):
         import matplotlib
 
@@ -260,6 +274,15 @@ class TestPca:
             pca(data.rename(y="rgb"), "c")
         with pytest.raises(ValueError, match="'component', a dim or coord of the data"):
             pca(data.assign_coords(component=1), "c", as_rgb=False)
+
+    @pytest.mark.parametrize("lazy", [False, True])
+    @pytest.mark.parametrize("size", [1e160, 1e200, 1e306])
+    def test_numbers_whose_variance_no_float_holds_are_complained_about(self, size, lazy):
+        data = xr.DataArray(correlated((4, 5, 6)) * size, dims=("c", "y", "x"))
+        with pytest.raises(ValueError, match="the variance of these numbers is more than a float64 holds"):
+            pca(data.chunk(y=2) if lazy else data, "c")
+        small = data.copy(data=data.values / size * 1e140)
+        assert np.isfinite(pca(small, "c", as_rgb=False)).all()
 
 
 def padded_by_numpy(embedding: np.ndarray, shape: tuple[int, int], n: int) -> np.ndarray:
@@ -375,17 +398,8 @@ def write_tiles(
     return group
 
 
-def join_by_numpy(group: zarr.Group) -> np.ndarray:
-    """The embedding (..., c, h, w) of tiles, joined as micro-sam's module does, with a loop over the tiles."""
-    from skimage.transform import resize
-
-    def taller(arrays: list[np.ndarray], axis: int) -> list[np.ndarray]:
-        size = max(array.shape[axis] for array in arrays)
-        shapes = [[*array.shape] for array in arrays]
-        for shape in shapes:
-            shape[axis] = size
-        return [resize(array, shape) for array, shape in zip(arrays, shapes, strict=True)]
-
+def inner_tiles(group: zarr.Group) -> list[list[np.ndarray]]:
+    """The embeddings (..., c, h, w) of tiles without padding and halo, cut as micro-sam's module does, by rows."""
     (height, width), (high, wide), (halo_y, halo_x) = (group.attrs[name] for name in ("shape", "tile_shape", "halo"))
     number, rows = 0, []
     for top in range(0, height, high):
@@ -406,8 +420,60 @@ def join_by_numpy(group: zarr.Group) -> np.ndarray:
             ]
             row.append(tile[(..., *cut)])
             number += 1
-        rows.append(np.concatenate(taller(row, -2), axis=-1))
+        rows.append(row)
+    return rows
+
+
+def join_evenly(group: zarr.Group) -> np.ndarray:
+    """The embedding (..., c, h, w) of tiles, all resized to the resolution of the first."""
+    from skimage.transform import resize
+
+    rows = inner_tiles(group)
+    ends = []
+    for size, tile, first in zip(group.attrs["shape"], group.attrs["tile_shape"], rows[0][0].shape[-2:], strict=True):
+        ends.append([0] + [round(min(end, size) * first / min(tile, size)) for end in range(tile, size + tile, tile)])
+    (y_ends, x_ends), joined = ends, []
+    for i, row in enumerate(rows):
+        parts = []
+        for j, part in enumerate(row):
+            part = part.astype(np.result_type(part.dtype, np.float32))
+            for axis, size in ((-2, y_ends[i + 1] - y_ends[i]), (-1, x_ends[j + 1] - x_ends[j])):
+                shape = [*part.shape]
+                shape[axis] = size
+                part = resize(part, shape)
+            parts.append(part)
+        joined.append(np.concatenate(parts, axis=-1))
+    return np.concatenate(joined, axis=-2)
+
+
+def join_by_numpy(group: zarr.Group) -> np.ndarray:
+    """The embedding (..., c, h, w) of tiles, joined as micro-sam's module does, with a loop over the tiles."""
+    from skimage.transform import resize
+
+    def taller(arrays: list[np.ndarray], axis: int) -> list[np.ndarray]:
+        size = max(array.shape[axis] for array in arrays)
+        shapes = [[*array.shape] for array in arrays]
+        for shape in shapes:
+            shape[axis] = size
+        return [resize(array, shape) for array, shape in zip(arrays, shapes, strict=True)]
+
+    rows = [np.concatenate(taller(row, -2), axis=-1) for row in inner_tiles(group)]
     return np.concatenate(taller(rows, -1), axis=-2)
+
+
+def tiles_of_positions(shape: tuple[int, int], tile_shape: tuple[int, int], halo: tuple[int, int]) -> zarr.Group:
+    """Tiles of an encoder whose three features are the pixel's own y and x in the image, and nothing."""
+    group, size = zarr.create_group(zarr.storage.MemoryStore()), 64
+    group.attrs.update(shape=list(shape), tile_shape=list(tile_shape), halo=list(halo))
+    corners = [(y, x) for y in range(0, shape[0], tile_shape[0]) for x in range(0, shape[1], tile_shape[1])]
+    for number, corner in enumerate(corners):
+        begin = [max(low - rim, 0) for low, rim in zip(corner, halo, strict=True)]
+        end = [min(low + n + rim, of) for low, n, rim, of in zip(corner, tile_shape, halo, shape, strict=True)]
+        step = max(np.subtract(end, begin)) / size
+        middles = (np.arange(size) + 0.5) * step - 0.5
+        y, x = np.meshgrid(begin[0] + middles, begin[1] + middles, indexing="ij")
+        group.create_array(str(number), data=np.stack([y, x, 0 * y])[None])
+    return group
 
 
 TILINGS = {
@@ -427,7 +493,7 @@ class TestTiles:
         group = write_tiles(*tiling, lead)
         found = project(group, as_rgb=False)
         assert dask.is_dask_collection(found.data)
-        joined = join_by_numpy(group)
+        joined = join_evenly(group)
         planes = joined.reshape(-1, *joined.shape[-3:])
         pictures = found.values if lead in ((3,), (3, 1)) else found.values[None]
         for picture, plane in zip(pictures, planes, strict=True):
@@ -439,7 +505,7 @@ class TestTiles:
 
     def test_float16_tiles_are_resized_as_float32(self):
         group = write_tiles((100, 75), (32, 32), (6, 6), dtype=np.float16)
-        joined = join_by_numpy(group)
+        joined = join_evenly(group)
         assert_same(project(group, as_rgb=False), by_sklearn(joined[0], 0, 3)[0], 0)
 
     def test_colours_of_tiles_are_scaled_jointly(self):
@@ -459,6 +525,22 @@ class TestTiles:
     def test_a_tile_too_thin_for_the_embedding_keeps_one_pixel(self):
         assert project(write_tiles((64, 65), (32, 32), (0, 0))).sizes["x"] == 33
         assert project(write_tiles((12, 12), (2, 2), (12, 12), size=4)).shape == (6, 6, 3)
+
+    @pytest.mark.parametrize("halo", [0, 64])
+    @pytest.mark.parametrize("shape", [(1100, 1100), (1500, 1300)])
+    def test_tiles_at_the_border_that_the_encoder_saw_larger_keep_their_place(self, shape, halo):
+        found = project(tiles_of_positions(shape, (1024, 1024), (halo, halo)), n_components=2, as_rgb=False)
+        # The components are the positions turned and centred; where a pixel says it is, up to that, by least squares.
+        values = np.column_stack([*found.values.reshape(2, -1), np.ones(found.y.size * found.x.size)])
+        coords = np.stack(np.meshgrid(found.y, found.x, indexing="ij")).reshape(2, -1).T
+        said = values @ np.linalg.lstsq(values, coords, rcond=None)[0]
+        assert np.abs(said - coords).max() < (1024 + halo) / 64
+        assert max(found.attrs["scale"]) < 1.1 * (1024 + halo) / 64
+
+    def test_tiles_of_one_size_are_joined_as_they_are(self):
+        group = write_tiles((64, 96), (32, 32), (0, 0))
+        whole = np.concatenate([np.concatenate([group[str(3 * i + j)][0] for j in range(3)], -1) for i in range(2)], -2)
+        assert_same(project(group, as_rgb=False), by_sklearn(whole, 0, 3)[0], 0)
 
     def test_a_tiled_embedding_lies_where_the_image_does(self):
         y, x = np.indices((96, 128)) / 32

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xlabelstats
-from xlabelstats.patches import LabelPatches, XarrayImageStack
+from xlabelstats.patches import LabelPatches, XarrayImageStack, load_image_stacks
 from xlabelstats.patches.sources import DaskSource, as_source
 
 DIMS = {"S": "sample", "T": "time", "C": "channel", "Z": "z", "Y": "y", "X": "x"}
@@ -227,6 +227,23 @@ class TestExtractPatch:
             found = XarrayImageStack(image).extract_patch(0, None, (1, 2), (3, 4))
             np.testing.assert_array_equal(found[0], values[1, 2:12, ::2][1:4, 2:6])
 
+    @pytest.mark.parametrize("lazy", [None, {}])
+    def test_a_list_of_positions_of_a_lazily_opened_array_is_those_positions(self, lazy):
+        values = numbers((3, 16, 16), "u2")
+        image = in_zarr(values, ("c", "y", "x"), (1, 8, 8), lazy=lazy).assign_coords(c=["a", "b", "d"])
+        for chosen in (image.isel(c=[2, 0]), image.sel(c=["d", "a"])):
+            stack = XarrayImageStack(chosen)
+            np.testing.assert_array_equal(stack.extract_patch(0, None, (1, 2), (3, 4)), values[[2, 0], 1:4, 2:6])
+            np.testing.assert_array_equal(stack.extract_patch(0, [1], (1, 2), (3, 4)), values[[0], 1:4, 2:6])
+
+    def test_of_a_tree_are_those_of_its_finest_scale(self):
+        fine = xr.DataArray(numbers((8, 8), "u2"), dims=("y", "x"), name="image")
+        coarse = fine.coarsen(y=2, x=2).max()
+        tree = xr.DataTree.from_dict({"scale1": coarse.to_dataset(), "scale0": fine.to_dataset()})
+        (loaded,) = load_image_stacks(tree)
+        for stack in (XarrayImageStack(tree), loaded):
+            np.testing.assert_array_equal(stack.extract_patch(0, None, (0, 0), (8, 8))[0], fine)
+
     def test_what_is_given_is_not_changed_by_what_is_done_to_the_patch(self):
         image = xr.DataArray(np.ones((4, 4), np.float32), dims=("y", "x"))
         XarrayImageStack(image).extract_patch(0, None, (0, 0), (4, 4))[:] = 7
@@ -262,8 +279,20 @@ class TestComplaints:
             stack.extract_patch(0, None, coords, size)
 
     def test_coords_that_are_no_whole_numbers(self, stack):
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match=r"coords is made of whole numbers, not 0\.5"):
             stack.extract_patch(0, None, (0.5, 0), (2, 2))
+        with pytest.raises(TypeError, match=r"coords is a sequence of whole numbers, such as \[0, 1\], not 5"):
+            stack.extract_patch(0, None, 5, (2, 2))
+        with pytest.raises(TypeError, match=r"patch_size is a sequence of whole numbers.*not '22'"):
+            stack.extract_patch(0, None, (0, 0), "22")
+
+    def test_channels_and_samples_that_are_no_whole_numbers(self, stack):
+        with pytest.raises(TypeError, match=r"channels is a sequence of whole numbers, such as \[0, 1\], not 1"):
+            stack.extract_patch(0, 1, (0, 0), (2, 2))
+        with pytest.raises(TypeError, match=r"channels is made of whole numbers, not 1\.0"):
+            stack.extract_patch(0, [1.0], (0, 0), (2, 2))
+        with pytest.raises(TypeError, match=r"sample_idx is made of whole numbers, not 1\.0"):
+            stack.extract_patch(1.0, None, (0, 0), (2, 2))
 
     def test_values_that_are_no_real_numbers(self):
         for dtype in (complex, "U3", "M8[s]"):
@@ -591,6 +620,18 @@ class TestWhatDoesNotFit:
     def test_sizes(self, nuclei2d, size):
         with pytest.raises(ValueError, match="patch_size"):
             LabelPatches(*nuclei2d, size)
+
+    @pytest.mark.parametrize("size", [8.5, "88", (8, 8.5), {"y": 8, "x": 8.5}])
+    def test_sizes_that_are_no_whole_numbers(self, nuclei2d, size):
+        with pytest.raises(TypeError, match=r"patch_size is .*whole numbers"):
+            LabelPatches(*nuclei2d, size)
+
+    def test_dims_that_are_not_known_without_speaking_of_an_option_that_is_not_there(self):
+        values = np.ones((2, 3, 4), int)
+        for dims in (("gene", "y", "x"), ("lat", "y", "x")):
+            with pytest.raises(ValueError, match=r"[Rr]ename") as caught:
+                LabelPatches(xr.DataArray(values, dims=dims), xr.DataArray(values[0], dims=("y", "x")), 2)
+            assert "axes=" not in str(caught.value)
 
     def test_masks_of_other_coordinates(self, nuclei2d):
         image, mask = nuclei2d

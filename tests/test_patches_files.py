@@ -93,14 +93,71 @@ class TestInMemory:
             assert_holds(stack, values, "CYX")
 
     def test_what_is_no_source_is_complained_about(self):
-        for source in (3, None, np.zeros((2, 2)), b"plate.zarr"):
+        for source in (3, None, np.zeros((2, 2)), b"plate.zarr", {"a": "plate.zarr"}):
             with pytest.raises(TypeError, match=type(source).__name__):
                 load_image_stacks(source)
         with pytest.raises(ValueError, match=r"no image.*\['a'\]"):
             load_image_stacks(xr.Dataset({"a": ("y", [1, 2])}))
 
+    def test_bounds_in_datasets_are_left_out(self):
+        dataset = xr.Dataset({"image": (("y", "x"), numbers((3, 4))), "y_bnds": (("y", "bnds"), numbers((3, 2)))})
+        dataset = dataset.assign_coords(y=("y", np.arange(3.0), {"bounds": "y_bnds"}))
+        (stack,) = load_image_stacks(dataset)
+        assert_holds(stack, dataset["image"].values, "YX")
+        with pytest.raises(ValueError, match=r"dataset\['y_bnds'\], one of 2 arrays .*has the dims \('y', 'bnds'\)"):
+            load_image_stacks(dataset.drop_vars("y"))
+
+
+def with_coordinates() -> xr.Dataset:
+    """An image with coordinates of two dims, one of which no array names, and with bounds."""
+    image = xr.DataArray(numbers((3, 4)), dims=("y", "x"), attrs={"grid_mapping": "crs: lon"})
+    dataset = xr.Dataset({"image": image, "y_bnds": (("y", "bnds"), numbers((3, 2))), "crs": ((), 0)})
+    return dataset.assign_coords(
+        y=("y", np.arange(3.0), {"bounds": "y_bnds"}),
+        lon=(("y", "x"), np.ones((3, 4))),
+        corner=(("y", "bnds"), np.ones((3, 2))),
+    )
+
+
+PACKING: list[dict[str, Any]] = [{"scale_factor": 0.5}, {"add_offset": 3.0}, {"_FillValue": 99}, {"missing_value": 99}]
+
 
 class TestZarr:
+    @pytest.mark.parametrize("zarr_format", [2, 3])
+    def test_coordinates_of_two_dims_and_bounds_are_left_out(self, tmp_path, zarr_format):
+        dataset, path = with_coordinates(), str(tmp_path / "a.zarr")
+        dataset.to_zarr(path, zarr_format=zarr_format, group="nested")
+        (stack,) = load_image_stacks(path)
+        assert stack.source == f"{path}#nested/image"
+        assert_holds(stack, dataset["image"].values, "YX")
+        assert_holds(load_image_stacks(f"{path}#nested/lon")[0], dataset["lon"].values, "YX")
+
+    @pytest.mark.parametrize("zarr_format", [2, 3])
+    @pytest.mark.parametrize("packing", PACKING, ids=str)
+    def test_packed_arrays_are_complained_about(self, tmp_path, zarr_format, packing):
+        path, dataset = str(tmp_path / "a.zarr"), xr.Dataset({"image": (("y", "x"), numbers((3, 4), float))})
+        whole = not packing.keys() & {"scale_factor", "add_offset"}
+        encoding = {"image": {"dtype": "i2" if whole else "f8", **packing}}
+        dataset.to_zarr(path, zarr_format=zarr_format, encoding=encoding)
+        for source in (path, f"{path}#image"):
+            with pytest.raises(ValueError, match=rf"#image is packed.*{next(iter(packing))}=.*open it with xarray"):
+                load_image_stacks(source)
+
+    def test_a_fill_value_of_zarr_or_of_floats_is_no_packing(self, tmp_path):
+        path, values = str(tmp_path / "a.zarr"), numbers((3, 4))
+        xr.Dataset({"a": (("y", "x"), values.astype(float))}).to_zarr(path)
+        zarr.create_array(path, name="b", data=values, dimension_names=("y", "x"), fill_value=7)
+        for stack in load_image_stacks(path):
+            assert stack.extract_patch(0, None, (0, 0), (3, 4)).shape == (1, 3, 4)
+
+    def test_axes_that_do_not_fit_one_of_several_arrays_name_it(self, tmp_path):
+        path = str(tmp_path / "a.zarr")
+        for name, shape in {"flat": (3, 4), "deep": (2, 3, 4)}.items():
+            zarr.create_array(path, name=name, data=numbers(shape))
+        with pytest.raises(ValueError, match=r"a\.zarr#deep, one of 2 arrays that can be loaded alone.* has 3 dims"):
+            load_image_stacks(path, "YX")
+        assert load_image_stacks(f"{path}#flat", "YX")[0].data_shape == (1, 1, 3, 4)
+
     def test_groups_are_walked(self, plate):
         path, arrays = plate
         stacks = load_image_stacks(path)
@@ -167,9 +224,11 @@ class TestZarr:
         for nowhere in ("nowhere.zarr", "nowhere/*.zarr", "nowhere.zarr#a"):
             with pytest.raises(FileNotFoundError, match="nothing at"):
                 load_image_stacks(tmp_path / nowhere)
-        for inside in ("C", "A/03", "C/01"):
+        for inside in ("C", "A/03", "C/01", "B/01", "B/01/2"):
             with pytest.raises(ValueError, match=f"nothing of the name '{inside}'"):
                 load_image_stacks(f"{path}#{inside}")
+        with pytest.raises(ValueError, match="nothing of the name '01'"):
+            load_image_stacks(f"{path}/B#01")
 
     def test_files_of_other_formats_are_complained_about(self, tmp_path):
         (tmp_path / "notes.txt").write_text("not an image")
@@ -232,6 +291,48 @@ class TestHdf5:
             )
         with pytest.raises(ValueError, match="nothing of the name 'third'"):
             load_image_stacks(f"{path}#third")
+
+    @pytest.mark.parametrize("packing", PACKING, ids=str)
+    def test_packed_data_sets_are_complained_about(self, experiment, packing):
+        import h5py
+
+        path, _ = experiment
+        with h5py.File(path, "a") as file:
+            file["run/first"].attrs.update(packing)
+        with pytest.raises(ValueError, match=rf"#run/first is packed.*{next(iter(packing))}=.*open it with xarray"):
+            load_image_stacks(path)
+        assert len(load_image_stacks(f"{path}#second")) == 1
+
+    def test_coordinates_of_two_dims_and_bounds_are_left_out(self, experiment):
+        import h5py
+
+        path, _ = experiment
+        with h5py.File(path, "a") as file:
+            file["run"].attrs["coordinates"] = "lat"
+            file["run/first"].attrs["coordinates"] = np.bytes_("lon")
+            for name in ("lat", "lon", "loose"):
+                file[f"run/{name}"] = numbers((3, 4))
+            file["second"].attrs["bounds"] = "run/loose"
+        assert [stack.source for stack in load_image_stacks(path)] == [f"{path}#run/first", f"{path}#second"]
+        assert_holds(load_image_stacks(f"{path}#run/lat", "YX")[0], numbers((3, 4)), "YX")
+
+    @pytest.mark.parametrize("block", [512, 2048])
+    def test_a_file_may_begin_with_a_block_of_the_users_own(self, tmp_path, block):
+        h5py = pytest.importorskip("h5py")
+        path, values = str(tmp_path / "a.h5"), numbers((3, 4))
+        with h5py.File(path, "w", userblock_size=block) as file:
+            file["a"] = values
+        assert_holds(load_image_stacks(path, "YX")[0], values, "YX")
+
+    def test_empty_data_sets_are_left_out(self, experiment):
+        import h5py
+
+        path, _ = experiment
+        with h5py.File(path, "a") as file:
+            file["nothing"] = h5py.Empty("f4")
+        assert len(load_image_stacks(path)) == 2
+        with pytest.raises(ValueError, match=r"#nothing holds no image"):
+            load_image_stacks(f"{path}#nothing")
 
     def test_data_sets_are_stacks_even_when_their_file_was_closed(self, experiment):
         import h5py

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.embeddings import project
-from xlabelstats.embeddings.padded import project_stack
+from xlabelstats.embeddings.padded import picture_of, project_stack
 from xlabelstats.embeddings.tiles import as_array, stack_of
 
 __all__ = ["InputError", "compute_pca", "project_embeddings_for_visualization"]
@@ -89,7 +88,9 @@ def project_embeddings_for_visualization(
 
     Notes
     -----
-    `xlabelstats.embeddings.project` does the same with named dims and coordinates, and is lazy.
+    `xlabelstats.embeddings.project` does the same with named dims and coordinates, and is lazy.  Tiles are resized
+    to the largest of their row and column, as in micro-sam, so that pictures have its shape, but those at the border
+    may take too much of the picture; `project` gives every tile its place.
 
     Examples
     --------
@@ -107,14 +108,14 @@ def project_embeddings_for_visualization(
         first = features["0"]
         if first.ndim not in (4, 5):
             raise InputError(f"tiles have 4 dims or 5, not {first.ndim}: (1, c, h, w), or (z, 1, c, h, w)")
-        result = project(features, None, n_components, as_rgb)
+        result = picture_of(features, None, n_components, as_rgb, even=False)
     else:
         array = _check_dims(features)
         size = tuple(image_embeddings["original_size"])
         if len(size) != 2:
             raise InputError(f"original_size is the (y, x) of the image, not {size}")
         shape = (len(array), *size) if array.ndim == 5 else size
-        result = project(array, shape, n_components, as_rgb)
+        result = picture_of(array, shape, n_components, as_rgb)
     component = "rgb" if as_rgb else "component"
     return result.transpose(..., component).to_numpy(), tuple(result.attrs["scale"])
 

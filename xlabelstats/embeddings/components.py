@@ -101,7 +101,9 @@ def _slab_moments(samples: np.ndarray) -> Moments:
     centred, mean = _centre(samples)
     if not np.isfinite(mean).all():
         centred, mean = _centre(samples[:, np.isfinite(samples).all(axis=0)])
-    return Moments(centred.shape[1], mean, centred @ centred.T)
+    # Products beyond what a float holds are complained about where they are used.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return Moments(centred.shape[1], mean, centred @ centred.T)
 
 
 def _centre(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +112,7 @@ def _centre(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros((len(samples), 0)), np.zeros(len(samples))
     # Without the first sample first: so equal samples are centred to exactly 0, and a large mean costs no precision.
     first = samples[:, :1].astype(np.float64)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         centred = np.subtract(samples, first, dtype=np.float64)
         shift = centred.mean(axis=1, keepdims=True)
         centred -= shift
@@ -122,22 +124,25 @@ def merge_moments(a: Moments, b: Moments) -> Moments:
     if not a.count or not b.count:
         return a if a.count else b
     count = a.count + b.count
-    apart = b.mean - a.mean
-    products = np.outer(apart, apart) * (a.count * b.count / count)
-    products += a.products
-    products += b.products
-    return Moments(count, a.mean + apart * (b.count / count), products)
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart = b.mean - a.mean
+        products = np.outer(apart, apart) * (a.count * b.count / count)
+        products += a.products
+        products += b.products
+        return Moments(count, a.mean + apart * (b.count / count), products)
 
 
 def components_of(moments: Moments, n_components: int) -> Components:
     """The principal components of samples, by their sample covariance (ddof=1)."""
     covariance = moments.products / max(moments.count - 1, 1)
+    total = np.trace(covariance)
+    if not np.isfinite(total):
+        raise ValueError("the variance of these numbers is more than a float64 holds; divide them by a large number")
     variance, vectors = np.linalg.eigh(covariance)
     variance, axes = variance[::-1][:n_components].clip(0), vectors.T[::-1][:n_components]
     size = np.abs(axes)
     largest = (size >= (1 - TIE) * size.max(axis=1, keepdims=True)).argmax(axis=1)
     signs = np.where(axes[np.arange(n_components), largest] < 0, -1.0, 1.0)
-    total = np.trace(covariance)
     return Components(moments.mean, axes * signs[:, None], variance, variance / (total if total > 0 else 1))
 
 

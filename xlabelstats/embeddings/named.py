@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from typing import Any
 
 import xarray as xr
+from xarray.core import indexing
 
 from xlabelstats.embeddings.components import Components, check_components, project_each
 
@@ -42,15 +43,16 @@ def pca(data: xr.DataArray, dim: Hashable, n_components: int = 3, as_rgb: bool =
         ``data`` is no DataArray of real numbers.
     ValueError
         There is no such dim; ``n_components`` does not fit it, or is not 3 with ``as_rgb``; another dim or
-        coord has the name that the result needs.
+        coord has the name that the result needs; or the numbers are so large that their variance overflows.
 
     Notes
     -----
-    Dask input stays lazy in the result, but the components are computed by this call, by one pass over the
-    data, and with ``as_rgb`` their range by a second one; so any part of the result can be computed alone, in
-    the same colours.  A block is held at a time, and a covariance of ``dim`` by ``dim``.  Best is all of
-    ``dim`` in one chunk; else it is rechunked.  numpy's matrix products have threads of their own, which get in
-    the way of dask's: the environment variable ``OPENBLAS_NUM_THREADS=1`` can make this several times faster.
+    Dask input, and data that was opened lazily without dask, is lazy in the result, but the components are
+    computed by this call, by one pass over the data, and with ``as_rgb`` their range by a second one; so any
+    part of the result can be computed alone, in the same colours.  A block is held at a time, and a covariance
+    of ``dim`` by ``dim``.  Best is all of ``dim`` in one chunk; else it is rechunked.  numpy's matrix products
+    have threads of their own, which get in the way of dask's: the environment variable
+    ``OPENBLAS_NUM_THREADS=1`` can make this several times faster.
 
     Deviations are taken from the mean of each block, and merged pairwise (Chan, Golub & LeVeque 1979), so a
     large mean costs no precision.  The sign of a component is free: the entry of largest magnitude of its axis
@@ -87,7 +89,7 @@ def pca(data: xr.DataArray, dim: Hashable, n_components: int = 3, as_rgb: bool =
     coords = data.drop_vars([name for name, coord in data.coords.items() if dim in coord.dims]).coords
     if new in coords or (new in data.dims and new != dim):
         raise ValueError(f"{new!r}, a dim or coord of the data, is a name of the result; rename it with .rename")
-    (projected,), (components,) = project_each([data.data], data.get_axis_num(dim), n_components, as_rgb)
+    (projected,), (components,) = project_each([unread(data).data], data.get_axis_num(dim), n_components, as_rgb)
     result = xr.DataArray(
         projected,
         dims=[new if own == dim else own for own in data.dims],
@@ -95,6 +97,14 @@ def pca(data: xr.DataArray, dim: Hashable, n_components: int = 3, as_rgb: bool =
         attrs=data.attrs | explained(components),
     ).rename(data.name)
     return result.transpose(..., new) if as_rgb else result
+
+
+def unread(data: xr.DataArray) -> xr.DataArray:
+    """Data that was opened lazily as dask, in the chunks that are stored, since ``.data`` would read it all."""
+    if data.variable._in_memory or not isinstance(data.variable._data, indexing.ExplicitlyIndexed):
+        return data
+    stored = data.encoding.get("preferred_chunks", {})
+    return data.chunk({dim: stored.get(dim, "auto") for dim in data.dims})
 
 
 def result_dim(as_rgb: bool) -> str:

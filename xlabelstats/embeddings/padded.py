@@ -38,7 +38,7 @@ def project(
         The coords are positions in the image's pixels, ``(i + 0.5) * scale - 0.5``.  Attrs: ``scale``, pixels of
         the image per pixel of the embedding along each axis; ``explained_variance`` and
         ``explained_variance_ratio`` as in `pca`, a list per plane for a volume.  Lazy for dask arrays, and for
-        arrays and tiles in a Zarr store.
+        arrays and tiles in a Zarr store or opened lazily.
 
     Raises
     ------
@@ -55,11 +55,12 @@ def project(
     this call, as in `pca`.
 
     An image's components are those of its whole embedding, and the padding is cut off after that.  A tile's padding
-    and halo are cut off before; tiles of a row are resized to the largest height among them, rows to the largest
-    width, linearly, and all are projected together.  Tiles at the border may have another resolution, so there
-    positions are good to a few pixels of the embedding.
+    and halo are cut off before.  Tiles at the border are smaller, or have less halo, so the encoder sees them larger;
+    they are resized, linearly, to the resolution of the first tile, and all are projected together.  Positions are
+    good to a pixel or two of the embedding.
 
-    Sizes after cutting are rounded as in the `visualization` module of micro-sam, so that pictures have its shape.
+    Sizes after cutting are rounded as in the `visualization` module of micro-sam, so that pictures of whole images
+    have its shape.  It joins tiles otherwise: see `xlabelstats.compat.micro_sam`.
 
     Examples
     --------
@@ -70,8 +71,13 @@ def project(
     >>> picture.shape, picture.attrs["scale"], picture["x"].values
     ((4, 2, 3), [25.0, 25.0], array([12., 37.]))
     """
+    return picture_of(embeddings, shape, n_components, as_rgb)
+
+
+def picture_of(embeddings: Any, shape: Any, n_components: int, as_rgb: bool, *, even: bool = True) -> xr.DataArray:
+    """What `project` gives; tiles are joined at an even resolution, or else as `join_tiles` says."""
     tiled = is_group(embeddings)
-    stack, shape = _tiles(embeddings, shape) if tiled else _array(embeddings, shape)
+    stack, shape = _tiles(embeddings, shape, even) if tiled else _array(embeddings, shape)
     planes, _, *size = stack.shape
     values, fitted = project_stack(stack, n_components, as_rgb)
     if not tiled:
@@ -116,10 +122,10 @@ def _array(embedding: Any, shape: Any) -> tuple[Any, tuple[int, ...]]:
     return stack, shape
 
 
-def _tiles(group: Any, shape: Any) -> tuple[Any, tuple[int, ...]]:
+def _tiles(group: Any, shape: Any, even: bool) -> tuple[Any, tuple[int, ...]]:
     """Tiles as (z, c, h, w), and the shape of their image."""
     tiling = tiling_of(group)
-    stack, ndim = join_tiles(group, tiling)
+    stack, ndim = join_tiles(group, tiling, even)
     if shape is None:
         volume = ndim == 5 or len(stack) > 1
         shape = (len(stack), *tiling.shape) if volume else tiling.shape

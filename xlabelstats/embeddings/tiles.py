@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.align import is_dask
+from xlabelstats.embeddings.named import unread
 from xlabelstats.extras import need
 
 
@@ -81,7 +82,7 @@ def as_array(array: Any) -> Any:
     import dask.array as da
 
     if isinstance(array, xr.DataArray):
-        array = array.data
+        array = unread(array).data
     if is_dask(array) or not hasattr(array, "chunks"):
         return array if is_dask(array) else np.asarray(array)
     return da.from_array(array, chunks=(1,) * (array.ndim - 3) + (-1, "auto", "auto")[: array.ndim])
@@ -108,8 +109,11 @@ def is_group(embeddings: Any) -> bool:
     return hasattr(embeddings, "attrs") and not hasattr(embeddings, "shape")
 
 
-def join_tiles(group: Mapping[str, Any], tiling: Tiling) -> tuple[Any, int]:
-    """The tiles' embeddings, without padding and halo, as one lazy embedding (z, c, h, w), and their own dims."""
+def join_tiles(group: Mapping[str, Any], tiling: Tiling, even: bool = True) -> tuple[Any, int]:
+    """The tiles' embeddings, without padding and halo, as one lazy embedding (z, c, h, w), and their own dims.
+
+    Tiles are resized to the resolution of the first; if not even, to the largest of a row, as micro-sam does.
+    """
     rows, columns = tiling.grid
     tiles = [_tile(group, number, rows * columns) for number in range(rows * columns)]
     stacks = [stack_of(tile) for tile in tiles]
@@ -119,8 +123,21 @@ def join_tiles(group: Mapping[str, Any], tiling: Tiling) -> tuple[Any, int]:
     inner = [
         stack[(..., *tiling.inner(*divmod(number, columns), stack.shape[-2:]))] for number, stack in enumerate(stacks)
     ]
+    if even:
+        sizes = zip(tiling.shape, tiling.tile_shape, inner[0].shape[-2:], strict=True)
+        heights, widths = (_even_sizes(*along) for along in sizes)
+        inner = [
+            _resize(_resize(part, -2, heights[number // columns]), -1, widths[number % columns])
+            for number, part in enumerate(inner)
+        ]
     across = [_join(inner[row * columns : (row + 1) * columns], axis=-1) for row in range(rows)]
     return _join(across, axis=-2), tiles[0].ndim
+
+
+def _even_sizes(size: int, tile: int, first: int) -> list[int]:
+    """The sizes of tiles along an axis, in pixels of the embedding, at the resolution of the first."""
+    edges = np.minimum(np.arange(math.ceil(size / tile) + 1) * tile, size)
+    return np.diff(np.rint(edges * first / min(tile, size))).clip(1).astype(int).tolist()
 
 
 def _tile(group: Mapping[str, Any], number: int, tiles: int) -> Any:
@@ -159,4 +176,5 @@ def _resize_block(block: np.ndarray, *, axis: int, size: int) -> np.ndarray:
 
     shape = list(block.shape)
     shape[axis] = size
-    return resize(block, shape, preserve_range=True).astype(np.result_type(block.dtype, np.float32), copy=False)
+    block = block.astype(np.result_type(block.dtype, np.float32), copy=False)
+    return resize(block, shape, preserve_range=True, anti_aliasing=size < block.shape[axis])

@@ -19,20 +19,21 @@ LETTERS = "".join(NAMES)
 _LETTER_OF = {name: letter for letter, names in NAMES.items() for name in names}
 
 
-def letters_of(dims: Sequence[Hashable], what: str = "the image") -> str:
-    """The letters of dims, found from their names."""
+def letters_of(dims: Sequence[Hashable], what: str = "the image", may_be_given: bool = True) -> str:
+    """The letters of dims, found from their names; if there is an option ``axes`` to give them, complaints say so."""
     letters = ""
     for dim in dims:
         name = str(dim).lower()
         letter = _LETTER_OF.get(name) or _LETTER_OF.get(name.removesuffix("s"))
         if letter is None:
             known = "; ".join(f"{letter}: {', '.join(names)}" for letter, names in NAMES.items())
+            given = f"Say what each dim is with axes=, a letter of {LETTERS} for every dim in order, or rename"
             raise ValueError(
                 f"{what} has the dims {tuple(dims)}, and {dim!r} stands for no axis that is known ({known}). "
-                f"Say what each dim is with axes=, a letter of {LETTERS} for every dim in order, or rename the dim"
+                f"{given if may_be_given else 'Rename'} the dim"
             )
         letters += letter
-    return _checked(letters, f"{what} with the dims {tuple(dims)} has the axes {letters}")
+    return _checked(letters, f"{what} with the dims {tuple(dims)} has the axes {letters}", may_be_given)
 
 
 def check_axes(axes: object, ndim: int, what: str = "the image") -> str:
@@ -60,10 +61,11 @@ def spatial(letters: str) -> str:
     return "ZYX" if "Z" in letters else "YX"
 
 
-def _checked(letters: str, said: str) -> str:
+def _checked(letters: str, said: str, may_be_given: bool = True) -> str:
     twice = [letter for letter in letters if letters.count(letter) > 1]
     if twice:
-        raise ValueError(f"{said}, with {twice[0]} more than once; give every dim a letter of its own with axes=")
+        remedy = "give every dim a letter of its own with axes=" if may_be_given else "rename a dim, or choose a place"
+        raise ValueError(f"{said}, with {twice[0]} more than once; {remedy}")
     lacking = [letter for letter in "YX" if letter not in letters]
     if lacking:
         raise ValueError(f"{said}, without {' and '.join(lacking)}; an image stack has at least Y and X")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,18 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.extras import need
-from xlabelstats.patches.axes import letters_of
+from xlabelstats.patches.axes import check_axes, letters_of
 from xlabelstats.patches.stack import XarrayImageStack
 from xlabelstats.store import MARKS
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+# Attributes by which arrays name others that are no images, such as coordinates of two dims.
+NAMING = ("coordinates", "bounds", "climatology", "grid_mapping")
+
+# Attributes that say that what is stored is not what is meant, the latter only in arrays of integers.
+PACKING = ("scale_factor", "add_offset", "_Unsigned")
+FILLING = ("_FillValue", "missing_value")
 
 
 def load_image_stacks(source: Any, axes: str | None = None) -> list[XarrayImageStack]:
@@ -25,8 +32,8 @@ def load_image_stacks(source: Any, axes: str | None = None) -> list[XarrayImageS
 
     Parameters
     ----------
-    source : DataArray, Dataset, str, PathLike, or sequence of these
-        Arrays, or paths of:
+    source : DataArray, Dataset, DataTree, str, PathLike, or sequence of these
+        Arrays, trees of one image at several scales, of which the finest is taken, or paths of:
 
         - Zarr: an array, or a group, which is walked;
         - OME-Zarr: of every image its finest scale, without its labels;
@@ -43,7 +50,8 @@ def load_image_stacks(source: Any, axes: str | None = None) -> list[XarrayImageS
     list of XarrayImageStack
         In the order given; of one pattern or file, sorted by name.  The ``source`` of an array in a file is
         ``file#name``, from which it can be loaded again; of a file that is one array, the file.  Arrays that
-        can be no image, with fewer than two dims or without numbers, such as coordinates, are left out.
+        can be no image, with fewer than two dims or without numbers, are left out, and so are coordinates, bounds
+        and grid mappings that other arrays name in their attributes.
 
     Raises
     ------
@@ -51,7 +59,8 @@ def load_image_stacks(source: Any, axes: str | None = None) -> list[XarrayImageS
         There is nothing at a path, or nothing fits a pattern.
     ValueError
         A path has no known format, or holds no image; dims have no names, or unknown ones, and ``axes`` is not
-        given; ``axes`` does not fit; or a file has nothing of the name behind ``#``.
+        given; ``axes`` does not fit; a file has nothing of the name behind ``#``; or an array in a file is packed,
+        by ``scale_factor``, ``add_offset`` or a fill value of integers, which xarray decodes.
     TypeError
         ``source`` is none of these.
 
@@ -74,34 +83,40 @@ def load_image_stacks(source: Any, axes: str | None = None) -> list[XarrayImageS
 
 
 def _stacks(source: Any, axes: str | None) -> Iterator[XarrayImageStack]:
-    if isinstance(source, xr.DataArray):
+    if isinstance(source, xr.DataArray | xr.DataTree):
         yield XarrayImageStack(source, axes)
     elif isinstance(source, xr.Dataset):
-        arrays = [array for array in source.data_vars.values() if _may_be_image(array)]
+        named = _named("", source.attrs, *(variable.attrs for variable in source.variables.values()))
+        arrays = {name: a for name, a in source.data_vars.items() if name not in named and _may_be_image(a)}
         if not arrays:
             raise ValueError(f"the Dataset holds no image, which has numbers and two dims or more: {list(source)}")
-        for array in arrays:
-            yield XarrayImageStack(array, axes)
+        for name, array in arrays.items():
+            yield XarrayImageStack(array, _letters(array, array.dims, axes, f"dataset[{name!r}]", len(arrays)))
     elif isinstance(source, str | os.PathLike):
         for path, inside in _paths(os.fspath(source)):
             yield from _stacks_of_file(path, inside, axes)
-    elif isinstance(source, Iterable) and not isinstance(source, bytes | np.ndarray):
+    elif isinstance(source, Iterable) and not isinstance(source, bytes | np.ndarray | Mapping):
         for each in source:
             yield from _stacks(each, axes)
     else:
         raise TypeError(
-            "image stacks come from a DataArray, a Dataset, a path, or a sequence of these, "
+            "image stacks come from a DataArray, a Dataset, a DataTree, a path, or a sequence of these, "
             f"not {type(source).__name__}; for an array without named dims there is XarrayImageStack(array, axes)"
         )
 
 
 @dataclass(frozen=True)
 class Found:
-    """An array in a file: its name there, and the names of its dims, where it has them."""
+    """An array in a file: its name there, the names of its dims, where it has them, and its attributes.
+
+    Named are the arrays that its attributes, and those of its group, tell to be no images.
+    """
 
     name: str
     array: Any
     dims: tuple[str, ...] | None
+    attrs: Mapping[str, Any]
+    named: set[str] = field(default_factory=set)
 
 
 def _stacks_of_file(path: str, inside: str, axes: str | None) -> Iterator[XarrayImageStack]:
@@ -110,7 +125,8 @@ def _stacks_of_file(path: str, inside: str, axes: str | None) -> Iterator[Xarray
     )
     if arrays is None:
         raise ValueError(f"{path} is neither Zarr nor HDF5; open it as a DataArray, and give that")
-    images = [found for found in arrays if _may_be_image(found.array)]
+    named = set().union(*(found.named for found in arrays))
+    images = [found for found in arrays if _may_be_image(found.array) and found.name not in named]
     if not images:
         names = ", ".join(found.name for found in arrays) or "no arrays"
         raise ValueError(f"{_source(path, inside)} holds no image, which has numbers and two dims or more: {names}")
@@ -118,8 +134,15 @@ def _stacks_of_file(path: str, inside: str, axes: str | None) -> Iterator[Xarray
         where = _source(path, found.name)
         if axes is None and found.dims is None:
             raise ValueError(f"{where}, of shape {found.array.shape}, does not name its dims; say what they are: axes=")
-        letters = letters_of(found.dims, where) if axes is None and found.dims is not None else axes
+        _check_not_packed(found, where)
+        letters = _letters(found.array, found.dims or (), axes, where, len(images))
         yield XarrayImageStack(found.array, letters, source=where)
+
+
+def _letters(array: Any, dims: Sequence[Hashable], axes: str | None, name: str, number: int) -> str:
+    """The letters of one of a number of arrays, by the axes that are given, or else by its dims."""
+    what = name if number == 1 else f"{name}, one of {number} arrays that can be loaded alone, by such a name,"
+    return letters_of(dims, what) if axes is None else check_axes(axes, len(array.shape), what)
 
 
 def zarr_arrays(path: str, inside: str) -> list[Found] | None:
@@ -131,29 +154,32 @@ def zarr_arrays(path: str, inside: str) -> list[Found] | None:
     node: Any = zarr.open(path, mode="r")
     if not inside:
         return list(_walk_zarr(node, ""))
+    # Nothing lies in an array, and a group finds nothing below one.
+    if not isinstance(node, zarr.Group) or inside not in node:
+        raise ValueError(f"{path} holds nothing of the name {inside!r}")
     parent, _, name = inside.rpartition("/")
-    try:
-        above = node[parent] if parent else node
-        node = above[name]
-    except KeyError:
-        raise ValueError(f"{path} holds nothing of the name {inside!r}") from None
+    above = node[parent] if parent else node
+    node = node[inside]
     if isinstance(node, zarr.Array):
         # A scale of an OME-Zarr image, which need not be the finest.
-        return [Found(inside, node, _dims_of_zarr(node) or _scales(above).get(name))]
+        return [Found(inside, node, _dims_of_zarr(node) or _scales(above).get(name), _attrs_of_zarr(node))]
     return list(_walk_zarr(node, inside, labels=True))
 
 
 def hdf5_arrays(path: str, inside: str) -> list[Found] | None:
     """The data sets of an HDF5 file, or of a part of it; None if it is none."""
-    if not Path(path).is_file() or not _starts_with(path, HDF5_SIGNATURE):
+    if not Path(path).is_file() or not _is_hdf5(path):
         return None
     h5py = need("h5py", "hdf5", f"reading {path}")
     found: dict[str, Any] = {}
 
     def visit(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset):
+        # A data set that is empty has no shape.
+        if isinstance(node, h5py.Dataset) and node.shape is not None:
             full = node.name.lstrip("/")
-            found[full] = Found(full, node, _dims_of_hdf5(node))
+            attrs = dict(node.attrs)
+            named = _named(full.rpartition("/")[0], attrs, node.parent.attrs) - {inside}
+            found[full] = Found(full, node, _dims_of_hdf5(node), attrs, named)
 
     # It stays open as long as its data sets are in use.
     file = h5py.File(path, "r")
@@ -176,16 +202,19 @@ def _walk_zarr(node: Any, name: str, labels: bool = False) -> Iterator[Found]:
     import zarr
 
     if isinstance(node, zarr.Array):
-        yield Found(name, node, _dims_of_zarr(node))
+        yield Found(name, node, _dims_of_zarr(node), _attrs_of_zarr(node))
         return
     scales = _scales(node)
     if scales:
         finest, dims = next(iter(scales.items()))
         if labels or "image-label" not in _ome(node):
-            yield Found(_join(name, finest), node[finest], dims or _dims_of_zarr(node[finest]))
+            array = node[finest]
+            yield Found(_join(name, finest), array, dims or _dims_of_zarr(array), _attrs_of_zarr(array))
         return
     for part, child in sorted(node.members()):
-        yield from _walk_zarr(child, _join(name, part))
+        for found in _walk_zarr(child, _join(name, part)):
+            direct = isinstance(child, zarr.Array)
+            yield replace(found, named=_named(name, found.attrs, node.attrs)) if direct else found
 
 
 def _scales(group: Any) -> dict[str, tuple[str, ...] | None]:
@@ -211,6 +240,34 @@ def _dims_of_zarr(array: Any) -> tuple[str, ...] | None:
     """The names of dims, as Zarr 3 has them, or as xarray writes them to Zarr 2."""
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     return None if names is None or None in names else tuple(names)
+
+
+def _attrs_of_zarr(array: Any) -> dict[str, Any]:
+    """The attributes; in Zarr 2 xarray takes the fill value for one, where it is not that of any new array."""
+    attrs = array.attrs.asdict()
+    if array.metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in attrs and array.fill_value:
+        attrs["_FillValue"] = array.fill_value
+    return attrs
+
+
+def _named(group: str, *attributes: Mapping[str, Any]) -> set[str]:
+    """The full names of arrays that are coordinates, bounds or grid mappings of arrays in a group, by their attrs."""
+    values = [attrs[key] for attrs in attributes for key in NAMING if key in attrs]
+    # HDF5 has strings of bytes too.
+    texts = [value.decode() if isinstance(value, bytes) else value for value in values]
+    # A grid mapping may be followed by a colon and the coordinates that it is for.
+    return {_join(group, word.rstrip(":")) for text in texts if isinstance(text, str) for word in text.split()}
+
+
+def _check_not_packed(found: Found, where: str) -> None:
+    """Complain about an array whose numbers are to be decoded before they are used."""
+    kinds = (*PACKING, *FILLING) if np.dtype(found.array.dtype).kind in "iu" else PACKING
+    packing = [f"{kind}={found.attrs[kind]}" for kind in kinds if kind in found.attrs]
+    if packing:
+        raise ValueError(
+            f"{where} is packed, by the attributes {', '.join(packing)}, and its numbers are not those that are meant; "
+            "open it with xarray, which decodes it, and give that DataArray"
+        )
 
 
 def _dims_of_hdf5(dataset: Any) -> tuple[str, ...] | None:
@@ -243,6 +300,13 @@ def _may_be_image(array: Any) -> bool:
     return len(array.shape) >= 2 and np.dtype(array.dtype).kind in "biuf"
 
 
-def _starts_with(path: str, signature: bytes) -> bool:
+def _is_hdf5(path: str) -> bool:
+    """Whether HDF5's signature is at the beginning, or, after a block of the user's own, at 512, 1024, 2048, ..."""
+    at, size = 0, os.path.getsize(path)
     with open(path, "rb") as file:
-        return file.read(len(signature)) == signature
+        while at < size:
+            file.seek(at)
+            if file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
+                return True
+            at = max(2 * at, 512)
+    return False

@@ -14,7 +14,7 @@ from xlabelstats.cutting import Window
 from xlabelstats.instances import find_subject
 from xlabelstats.multiscale import as_array
 from xlabelstats.patches.axes import letters_of, spatial
-from xlabelstats.patches.stack import XarrayImageStack
+from xlabelstats.patches.stack import XarrayImageStack, whole_numbers
 from xlabelstats.windows import check_present, in_order
 
 
@@ -23,9 +23,10 @@ class LabelPatches:
 
     Parameters
     ----------
-    image : DataArray
-        The image, of dims that `XarrayImageStack` knows: those in space, and channels if there are any.
-    mask : DataArray of integers
+    image : DataArray or DataTree
+        The image, of dims that `XarrayImageStack` knows: those in space, and channels if there are any.  Of trees
+        of scales the finest is taken.
+    mask : DataArray or DataTree of integers
         Its label mask, over all dims in space, in any order.  It is scanned now, block by block if it is dask.
     patch_size : int, sequence of int or mapping of dim to int
         Pixels along every dim in space; a sequence is (Z)YX.
@@ -63,7 +64,7 @@ class LabelPatches:
         not occur in the mask, or has no class; ``balanced`` without ``classes``, or ``seed`` without ``balanced``;
         or a size is not positive.
     TypeError
-        The mask holds no integers, or ``classes`` is none of these.
+        The mask holds no integers, ``classes`` is none of these, or ``patch_size`` is no whole number.
 
     Notes
     -----
@@ -103,9 +104,9 @@ class LabelPatches:
     ) -> None:
         image, mask = as_array(image), check_mask(as_array(mask))
         check_image(image)
-        self.image = XarrayImageStack(image)
+        self.image = XarrayImageStack(image, letters_of(image.dims, may_be_given=False))
         _check_space(self.image, image, mask)
-        letters = letters_of(mask.dims, "the mask")
+        letters = letters_of(mask.dims, "the mask", may_be_given=False)
         axes = [letters.index(letter) for letter in spatial(letters)]
         self._size = _sizes(patch_size, [mask.dims[axis] for axis in axes])
         subject = find_subject(None, mask, labels)
@@ -177,12 +178,12 @@ def _sizes(size: Any, dims: list[Any]) -> list[int]:
     if isinstance(size, Mapping):
         if set(size) != set(dims):
             raise ValueError(f"patch_size has the dims {tuple(size)}; give one number for each of {tuple(dims)}")
-        sizes = [size[dim] for dim in dims]
+        given: Any = [size[dim] for dim in dims]
     else:
-        sizes = list(size) if isinstance(size, Sequence | np.ndarray) else [size] * len(dims)
+        given = size if isinstance(size, Sequence | np.ndarray) else [size] * len(dims)
+    sizes = whole_numbers(given, "patch_size")
     if len(sizes) != len(dims):
         raise ValueError(f"patch_size has {len(sizes)} numbers; give one for each of {tuple(dims)}, or one for all")
-    sizes = [operator.index(n) for n in sizes]
     if min(sizes) < 1:
         raise ValueError(f"patch_size is at least 1 pixel along every dim, not {size}")
     return sizes

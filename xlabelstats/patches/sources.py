@@ -105,6 +105,11 @@ def _what_it_reads(array: Any) -> Any:
     return read if same else None
 
 
+def _cuts(part: Any) -> bool:
+    """Whether the part of an index along a dim takes less than all; lists of positions come as arrays."""
+    return not isinstance(part, slice) or part != slice(None)
+
+
 def _in_zarr(lazy: Any, otherwise: Any) -> Any:
     """The Zarr array that xarray opened lazily, if it is neither decoded nor indexed.
 
@@ -112,7 +117,7 @@ def _in_zarr(lazy: Any, otherwise: Any) -> Any:
     """
     wrappers = (indexing.ImplicitToExplicitIndexingAdapter, indexing.MemoryCachedArray, indexing.CopyOnWriteArray)
     while isinstance(lazy, (*wrappers, indexing.LazilyIndexedArray)):
-        if isinstance(lazy, indexing.LazilyIndexedArray) and any(part != slice(None) for part in lazy.key.tuple):
+        if isinstance(lazy, indexing.LazilyIndexedArray) and any(map(_cuts, lazy.key.tuple)):
             return otherwise
         lazy = lazy.array
     stored = lazy.get_array() if isinstance(lazy, ZarrArrayWrapper) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import DTypeLike
 
 from xlabelstats.cutting import native
+from xlabelstats.multiscale import as_array
 from xlabelstats.patches.axes import LETTERS, check_axes, folded, letters_of, spatial
 from xlabelstats.patches.sources import as_source
 
@@ -21,9 +22,9 @@ class XarrayImageStack:
 
     Parameters
     ----------
-    data : DataArray
-        Of numbers: numpy, dask, or opened lazily.  With ``axes`` also an array without named dims: numpy, dask,
-        `zarr.Array` or `h5py.Dataset`.
+    data : DataArray or DataTree
+        Of numbers: numpy, dask, or opened lazily; of a tree of scales the finest is taken.  With ``axes`` also an
+        array without named dims: numpy, dask, `zarr.Array` or `h5py.Dataset`.
     axes : str, optional
         A letter of ``STCZYX`` for every dim of ``data``, in order, such as ``"TCYX"``.  By default they are found
         from the names of the dims, in either case, singular or plural:
@@ -41,7 +42,7 @@ class XarrayImageStack:
     ------
     ValueError
         A dim has a name that stands for no axis, or two stand for the same one; Y or X is missing; ``axes`` does
-        not fit, or is missing for an array without named dims.
+        not fit, or is missing for an array without named dims; or a tree holds more than one image.
     TypeError
         ``data`` holds no real numbers, or is no array.
 
@@ -52,7 +53,8 @@ class XarrayImageStack:
     process that asks, for every patch anew.
 
     A stack can be pickled, and used by workers that are forked as well as by those that are spawned; none inherits
-    an open file.  An array in memory is copied to those that are spawned.
+    an open file.  An array in memory is copied to those that are spawned, and a numpy memmap counts as one: all of
+    it is read and copied.
 
     Examples
     --------
@@ -69,6 +71,7 @@ class XarrayImageStack:
     """
 
     def __init__(self, data: Any, axes: str | None = None, *, source: str | None = None) -> None:
+        data = as_array(data)
         array = data.variable if isinstance(data, xr.DataArray) else data
         if not all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__")):
             raise TypeError(f"an image stack is made of a DataArray, not {type(data).__name__}; see load_image_stacks")
@@ -151,6 +154,8 @@ class XarrayImageStack:
         ValueError
             There is no such channel; ``coords`` or ``patch_size`` has not a number for each of (Z)YX; or a size is
             not positive.
+        TypeError
+            These are no whole numbers.
         """
         start, size = self._whole(coords, "coords"), self._whole(patch_size, "patch_size")
         if min(size) < 1:
@@ -172,7 +177,7 @@ class XarrayImageStack:
 
     def _samples(self, sample_idx: int) -> dict[str, Any]:
         """Where along S and T a sample is."""
-        sample = operator.index(sample_idx)
+        (sample,) = whole_numbers([sample_idx], "sample_idx")
         if not 0 <= sample < self._shape[0]:
             raise IndexError(f"there is no sample {sample}: {self} has {self._shape[0]}, counted from 0")
         times = self._original_shape[self._axes.index("T")] if "T" in self._axes else 1
@@ -184,7 +189,7 @@ class XarrayImageStack:
         n = self._shape[1]
         if channels is None:
             return slice(0, n), None
-        wanted = [operator.index(channel) for channel in channels]
+        wanted = whole_numbers(channels, "channels")
         lacking = [channel for channel in wanted if not 0 <= channel < n]
         if lacking:
             raise ValueError(f"there is no channel {lacking[0]}: {self} has {n}, counted from 0")
@@ -195,11 +200,24 @@ class XarrayImageStack:
         return slice(first, last + 1) if last - first + 1 == read.size else read, rows
 
     def _whole(self, numbers: Sequence[int], what: str) -> list[int]:
-        axes = spatial(self._axes)
-        if len(numbers) != len(axes):
-            raise ValueError(f"{what} has a number for each of {axes}, {len(axes)} in all, not {len(numbers)}")
-        return [operator.index(number) for number in numbers]
+        axes, whole = spatial(self._axes), whole_numbers(numbers, what)
+        if len(whole) != len(axes):
+            raise ValueError(f"{what} has a number for each of {axes}, {len(axes)} in all, not {len(whole)}")
+        return whole
 
     def __repr__(self) -> str:
         axes = f"SC{spatial(self._axes)}"
         return f"<{type(self).__name__} {self._source}: {axes} {self._shape}, {self._dtype}>"
+
+
+def whole_numbers(numbers: Any, what: str) -> list[int]:
+    """Numbers as ints, or a complaint if they are none, or no sequence."""
+    if not isinstance(numbers, Iterable) or isinstance(numbers, str | bytes):
+        raise TypeError(f"{what} is a sequence of whole numbers, such as [0, 1], not {numbers!r}")
+    found = []
+    for number in numbers:
+        try:
+            found.append(operator.index(number))
+        except TypeError:
+            raise TypeError(f"{what} is made of whole numbers, not {number!r}") from None
+    return found

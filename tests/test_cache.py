@@ -55,6 +55,12 @@ def cubed(image):
     return image**3
 
 
+def numbered(image):
+    """Of which no key says that it is otherwise every time."""
+    CALLS.append("numbered")
+    return image + len(CALLS)
+
+
 def module_of(path: Path, source: str):
     """A module with this source, loaded anew."""
     path.write_text(textwrap.dedent(source))
@@ -328,6 +334,56 @@ class Model:
         return self(image)
 
 
+class TestComputedAnew:
+    def test_what_follows_a_cleared_step_is_computed_anew_too(self, cache):
+        cache.run("cubed", cubed, cache.run("numbered", numbered, np.arange(3)))
+        cache.clear("numbered")
+        cache.run("numbered", numbered, np.arange(3))
+        stale = cache.status().set_index("name")["stale"]
+        assert stale["cubed"] == "its input 'numbered' was computed anew since"
+        for _ in range(2):
+            found = cache.run("cubed", cubed, cache.run("numbered", numbered, np.arange(3)))
+            np.testing.assert_array_equal(found, (np.arange(3) + 3) ** 3)
+        assert CALLS == ["numbered", "cubed", "numbered", "cubed"]
+        assert sorted(cache.status().query("name == 'cubed'")["stale"])[0] == ""
+
+    @parquet
+    def test_what_follows_a_cleared_table_of_the_same_content_is_not(self, cache):
+        for _ in range(2):
+            table = cache.run("table", lambda: pd.DataFrame({"a": [1, 2]}))
+            assert cache.run("total", total, table) == 3
+            assert cache.status()["stale"].tolist() == ["", ""]
+            cache.clear("table")
+        assert CALLS == ["total"]
+
+    def test_two_results_of_one_key_are_told_apart_in_one_computation(self, cache, tmp_path):
+        one, *others = (
+            each.run("numbered", numbered, np.arange(3)) for each in (cache, Cache(None), Cache(tmp_path / "other"))
+        )
+        for number, other in enumerate(others, 1):
+            np.testing.assert_array_equal(other - one, [number] * 3)
+            np.testing.assert_array_equal(one - other, [-number] * 3)
+
+    def test_a_result_in_memory_that_was_cleared_is_not_taken_for_the_new_one(self):
+        cache = Cache(None)
+        one = cache.run("numbered", numbered, xr.DataArray(np.arange(3), dims="x"))
+        cache.clear("numbered")
+        two = cache.run("numbered", numbered, xr.DataArray(np.arange(3), dims="x"))
+        np.testing.assert_array_equal(two - one, [1, 1, 1])
+
+    def test_a_result_of_another_cache_makes_nothing_stale(self, cache):
+        cache.run("numbered", numbered, np.arange(3))
+        cache.run("cubed", cubed, Cache(None).run("numbered", numbered, np.arange(3)))
+        assert cache.status()["stale"].tolist() == ["", ""]
+
+    def test_storing_anew_is_no_new_computation(self, tmp_path):
+        for chunks in (None, 2, 3):
+            found = Cache(tmp_path).run("cubed", cubed, np.arange(5), chunks=chunks)
+            Cache(tmp_path).run("total", total, found)
+        assert CALLS == ["cubed", "total"]
+        assert Cache(tmp_path).status()["stale"].tolist() == ["", ""]
+
+
 class TestResults:
     @pytest.mark.parametrize(
         "value",
@@ -364,6 +420,9 @@ class TestResults:
             pd.DataFrame({"a": pd.array([1, None], dtype="Int64"), "t": pd.to_datetime(["2020", "2021"], utc=True)}),
             pd.DataFrame({"a": [1.0]}, index=pd.MultiIndex.from_tuples([(1, "b")], names=["i", "j"])),
             pd.DataFrame({"id": np.array([], np.int64), "x": np.array([], np.float32)}),
+            pd.DataFrame({"t": np.array(["2020", "NaT"], "M8[s]"), "d": np.array([1, 2], "m8[s]")}),
+            pd.DataFrame({"t": pd.to_datetime(["2020"]).as_unit("s").tz_localize("Europe/Berlin")}),
+            pd.DataFrame({"a": [1]}, index=pd.DatetimeIndex(np.array(["2020"], "M8[s]"), name="t")),
         ],
     )
     def test_tables_come_back_as_they_were(self, cache, table):
@@ -372,6 +431,68 @@ class TestResults:
             found = cache.run("table", lambda: table)
             pd.testing.assert_frame_equal(found, table)
             assert found.attrs == table.attrs
+
+    @parquet
+    def test_tables_get_the_byte_order_of_the_machine(self, cache):
+        for _ in range(2):
+            found = cache.run("table", lambda: pd.DataFrame({"a": np.array([1, 2], ">i4")}))
+            pd.testing.assert_frame_equal(found, pd.DataFrame({"a": np.array([1, 2], "i4")}))
+
+    @pytest.mark.parametrize("held", [[1], (1, 2), {"a": 1}, np.arange(3)])
+    def test_lists_in_a_table_are_refused_at_once(self, cache, held):
+        table = pd.DataFrame({"id": [1, 2], "parts": pd.Series([None, held], dtype=object)})
+        with pytest.raises(TypeError, match=rf"column 'parts' .* of type {type(held).__name__}; .*explode\('parts'\)"):
+            cache.run("table", lambda: table)
+        assert cache.status().empty
+
+    def test_large_arrays_in_a_dict_are_refused(self, cache):
+        with pytest.raises(TypeError, match=r"a dict with arrays of 2\.0 MiB; return large arrays one a step"):
+            cache.run("both", lambda: {"a": [np.zeros(2**17)], "b": (np.zeros(2**17), 1)})
+
+    def test_arrays_of_objects_are_refused(self, cache):
+        with pytest.raises(TypeError, match=r"array of object, which cannot be stored; .*\.astype"):
+            cache.run("objects", lambda: np.array(["a", None]))
+
+    @pytest.mark.parametrize(
+        "scalar",
+        [
+            np.array(3.0),
+            da.from_array(np.array(2)),
+            xr.DataArray(3.0, name="mean", attrs={"units": "um"}, coords={"z": 4}),
+            xr.Dataset({"mean": 3.0, "of": ("x", [1, 2])}),
+        ],
+    )
+    def test_arrays_without_dims_come_back(self, cache, scalar):
+        for _ in range(2):
+            found = cache.run("mean", lambda: scalar)
+            if isinstance(scalar, xr.DataArray | xr.Dataset):
+                xr.testing.assert_identical(found.compute(), scalar)
+            else:
+                assert (found.shape, found.dtype) == ((), scalar.dtype)
+                assert found.compute() == np.asarray(scalar)
+
+    @pytest.mark.parametrize("dims", [pytest.param(("y", "x"), marks=ome), ("cell", "x")])
+    def test_coordinates_come_back_whatever_they_are_called_and_hold(self, cache, dims):
+        array = xr.DataArray(
+            np.zeros((2, 3)),
+            dims=dims,
+            coords={"my coord": ("x", [1, 2, 3]), "names": ("x", np.array(["a", "bb", "c"], object)), "x": [0, 1, 2]},
+        )
+        for given in (array, array.to_dataset(name="a b")):
+            for _ in range(2):
+                found = cache.run("result", lambda a: a, given)
+                xr.testing.assert_identical(found.compute(), given)
+                assert found["names"].dtype == object
+
+    @pytest.mark.parametrize("dims", [pytest.param(("y", "x"), marks=ome), ("cell", "x")])
+    def test_lazy_coordinates_keep_chunks_of_their_own(self, cache, dims):
+        array = xr.DataArray(da.ones((4, 4), chunks=2), dims=dims)
+        array = array.assign_coords(weight=(dims, da.ones((4, 4), chunks=(1, 4))))
+        for _ in range(2):
+            found = cache.run("result", lambda a: a, array)
+            assert found.variable.chunks == array.variable.chunks
+            assert found["weight"].variable.chunks == array["weight"].variable.chunks
+            xr.testing.assert_identical(found.compute(), array.compute())
 
     @parquet
     def test_changing_what_came_back_changes_nothing(self, cache):
@@ -656,3 +777,63 @@ class TestLog:
         first, second = caplog.messages
         assert first.startswith("total: computed in ")
         assert second == "total: was there already"
+
+
+class TestTablesThatComeOutAlike:
+    def test_what_was_made_from_either_is_not_stale(self, tmp_path) -> None:
+        def first(n, _unused):
+            return pd.DataFrame({"a": range(n)})
+
+        def second(table):
+            return int(table["a"].sum())
+
+        cache = Cache(tmp_path)
+        for unused in (1, 2):
+            assert cache.run("second", second, cache.run("first", first, 4, unused)) == 6
+        status = Cache(tmp_path).status().set_index("name")
+        assert status.loc["second", "stale"] == ""
+        cache.run("first", first, 5, 1)
+        assert "'first' was run since" in cache.status().set_index("name").loc["second", "stale"]
+
+
+class TestMistakesOfUsers:
+    def test_a_keyword_that_run_has_too_is_told_though_it_is_given(self, tmp_path) -> None:
+        def chunked(image, chunks):
+            return image
+
+        with pytest.raises(TypeError, match=r"has a parameter 'chunks', which run\(\) has too"):
+            Cache(tmp_path).run("s", chunked, np.ones(3), chunks=3)
+
+    def test_a_misspelt_argument_is_named(self, tmp_path) -> None:
+        def smooth(image, sigma):
+            return image
+
+        with pytest.raises(TypeError, match="unknown argument 'sgima', did you mean 'sigma'"):
+            Cache(tmp_path).run("s", smooth, np.ones(3), sgima=3)
+
+    def test_a_folder_that_cannot_be_written_is_told_before_the_step_runs(self, tmp_path) -> None:
+        (tmp_path / "file").write_text("no folder")
+        ran = []
+        with pytest.raises(OSError, match="no results can be written to the cache in this folder"):
+            Cache(tmp_path / "file").run("s", ran.append, 1)
+        assert not ran
+
+    def test_an_error_says_which_step_it_is_from(self, tmp_path) -> None:
+        def broken(image):
+            raise ZeroDivisionError("no")
+
+        with pytest.raises(ZeroDivisionError) as error:
+            Cache(tmp_path).child("cells").run("binary", broken, 1)
+        assert error.value.__notes__ == ["in the step 'cells/binary'"]
+
+    def test_what_was_called_already_is_no_step(self, tmp_path) -> None:
+        with pytest.raises(TypeError, match="give the function and its arguments apart"):
+            Cache(tmp_path).run("s", np.ones(3))
+
+    def test_a_comparison_prints_without_its_pictures(self) -> None:
+        def above(image, value):
+            return (image > value).astype(np.uint8)
+
+        tried = Cache(None).compare(above, {"value": [0, 1]}, on=np.eye(4))
+        assert "picture" in tried
+        assert "picture" not in repr(tried)

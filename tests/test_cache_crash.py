@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,7 +117,9 @@ def test_a_run_killed_at_any_moment_goes_on_where_it_was(tmp_path):
         kills += run.exitcode == -signal.SIGKILL
         assert not done & set(lines(log)[len(before) :]), "a step that was whole was computed again"
         if whole_steps(folder) == set(STEPS):
-            Cache(folder).clear("binary")
+            # Of the table "rows", computed anew, the content is the same, so that "total" stays.
+            for name in ("binary", "rows"):
+                Cache(folder).clear(name)
     assert kills >= 5
     for _ in range(2):
         before = lines(log)
@@ -204,6 +207,40 @@ def test_threads_of_one_process_keep_one_result(tmp_path):
     (marker,) = tmp_path.glob("table/*/step.json")
     assert len(attempts(marker.parent)) == 1
     assert cache.status()["state"].tolist() == ["whole"]
+
+
+@pytest.mark.parametrize(("dims", "multiscale"), [(1, None), (2, None), (2, 2)])
+def test_a_step_that_is_cleared_while_it_is_written_is_not_taken_for_whole(tmp_path, dims, multiscale):
+    folder, flag = tmp_path / "cache", tmp_path / "cleared"
+
+    def clear_once(block):
+        if not flag.exists():
+            flag.touch()
+            Cache(folder).clear("ones")
+        return block
+
+    def clearing(n):
+        return da.ones((n,) * dims, chunks=2).map_blocks(clear_once, dtype=float, meta=np.empty((0,) * dims))
+
+    with (
+        dask.config.set(scheduler="sync"),
+        pytest.raises(OSError, match="'ones' was cleared while its result was written; run it again"),
+    ):
+        Cache(folder).run("ones", clearing, 4, multiscale=multiscale)
+    assert not list(folder.rglob("step.json"))
+    np.testing.assert_array_equal(Cache(folder).run("ones", clearing, 4), np.ones((4,) * dims))
+    assert Cache(folder).status()["state"].tolist() == ["whole"]
+
+
+def test_a_result_that_someone_removed_is_computed_again(tmp_path):
+    for step in (ones, lambda n: pd.DataFrame({"a": range(n)})):
+        for _ in range(2):
+            found = Cache(tmp_path).run("step", step, 4)
+            np.testing.assert_array_equal(found, step(4))
+            (attempt,) = tmp_path.glob("step/*/*/")
+            shutil.rmtree(attempt)
+            assert Cache(tmp_path).status()["state"].tolist() == ["broken off"]
+        Cache(tmp_path).clear("step")
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path):

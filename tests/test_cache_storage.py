@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import warnings
+from fractions import Fraction
 from pathlib import Path
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 import zarr
@@ -30,6 +32,19 @@ def calls() -> None:
 def same(image):
     CALLS.append("same")
     return image
+
+
+class Result:
+    """A step of which the result is no part of its key."""
+
+    def __init__(self, results: dict[str, xr.DataArray]) -> None:
+        self.results = results
+
+    def __dask_tokenize__(self) -> str:
+        return "result"
+
+    def __call__(self, name: str) -> xr.DataArray:
+        return self.results[name]
 
 
 def volume(dtype="uint16", **coords) -> xr.DataArray:
@@ -111,6 +126,26 @@ class TestOmeZarr:
             np.testing.assert_array_equal(each.data, labels.values[every, every, every])
             assert each.translation["z"] == 10
             assert each.scale["z"] == 2.0 * 2**level
+
+    def test_channels_are_not_scaled_by_their_wavelengths(self, tmp_path):
+        image = volume(c=[405, 488])
+        found = Cache(tmp_path).run("brain", same, image, multiscale=2)
+        for each in read_by_others(store_of(Cache(tmp_path))).images:
+            assert (each.scale["c"], each.translation["c"]) == (1, 0)
+        xr.testing.assert_identical(found.compute(), image.compute())
+
+    @pytest.mark.parametrize("is_label", [None, False])
+    def test_binary_images_are_images_and_come_back_as_bool(self, tmp_path, is_label):
+        image = volume() > 100
+        for _ in range(2):
+            found = Cache(tmp_path).run("binary", same, image, multiscale=2, is_label=is_label)
+            xr.testing.assert_identical(found.compute(), image.compute())
+            assert found.chunks == image.chunks
+        assert CALLS == ["same"]
+        below, above = (each.data.compute() for each in read_by_others(store_of(Cache(tmp_path))).images)
+        assert below.dtype == above.dtype == np.uint8
+        np.testing.assert_array_equal(below, image)
+        assert set(np.unique(above)) == {0, 1}
 
     def test_levels_end_with_a_single_pixel(self, tmp_path):
         cache = Cache(tmp_path)
@@ -262,6 +297,17 @@ class TestLevels:
         assert mean_of_pairs(np.array([255, 254, 1], "u1"), axes=(0,)).tolist() == [254, 1]
         assert mean_of_pairs(np.array([1, 4], "i2"), axes=(0,)).dtype == np.int16
 
+    @given(st.data(), st.sampled_from(["i1", "u1", "i4", "u4", "i8", "u8"]), st.sampled_from([(0,), (0, 1), (0, 1, 2)]))
+    def test_of_integers_are_exact_up_to_the_largest(self, data, dtype, axes):
+        info = np.iinfo(dtype)
+        edges = st.sampled_from([info.min, info.max, info.max - 1, info.max // 2])
+        pixels = data.draw(st.lists(edges | st.integers(info.min, info.max), min_size=8, max_size=8))
+        found = mean_of_pairs(np.array(pixels, dtype).reshape(2, 2, 2), axes=axes)
+        groups = np.array(pixels, object).reshape(2 ** len(axes), -1).T
+        expected = [round(Fraction(sum(group), len(group))) for group in groups]
+        assert found.dtype == dtype
+        assert found.ravel().tolist() == expected
+
 
 class TestWhole:
     def test_a_chunk_that_was_removed_is_an_error_and_no_zeros(self, tmp_path):
@@ -289,6 +335,23 @@ class TestWhole:
         assert not list(tmp_path.rglob("*.json"))
         Cache(tmp_path).run("brain", same, volume())
         assert CALLS == ["same", "same"]
+
+    def test_what_cannot_be_stored_beside_pixels_is_told_before_they_are_computed(self, tmp_path):
+        def fail(block):
+            pytest.fail("computed")
+
+        image = xr.DataArray(da.zeros((4, 4)).map_blocks(fail, dtype=float, meta=np.empty((0, 0))), dims=("y", "x"))
+        paired = xr.Coordinates.from_pandas_multiindex(pd.MultiIndex.from_product([[0, 1], [0, 1]]), "x")
+        found = {
+            "the attrs of the result": image.assign_attrs(a=object()),
+            "the name of the result": image.rename(object()),
+            "the attrs of 'z'": image.assign_coords(z=("y", range(4), {"a": object()})),
+            r"coordinate 'x' .* MultiIndex, .*\.reset_index\('x'\)": image.assign_coords(paired),
+        }
+        for what in found:
+            with pytest.raises(TypeError, match=what):
+                Cache(tmp_path).run("brain", Result(found), what)
+        assert not list(tmp_path.rglob("*.json"))
 
     def test_a_step_that_fails_leaves_nothing(self, tmp_path):
         def fail(block):
@@ -325,7 +388,7 @@ class TestWhole:
         for _ in range(2):
             assert Cache(tmp_path).run("number", same, 3) == 3
         assert CALLS == ["same"]
-        assert not list(tmp_path.rglob("*-*/*"))
+        assert {path.name for path in tmp_path.rglob("*-*/*")} == {"begun"}
 
 
 class TestUrls:

@@ -99,6 +99,19 @@ class TestLayers:
         cache.run("both", same, both)
         assert len(viewer.layers) == 5
 
+    @pytest.mark.parametrize("url", ["folder", None])
+    def test_a_label_mask_is_known_as_one_by_later_runs(self, viewer, image, tmp_path, url):
+        cache = Cache(tmp_path if url else None, viewer=viewer)
+        for is_label in (True, None, None):
+            cache.run("binary", binary, image, above=60, is_label=is_label)
+            assert [type(layer).__name__ for layer in viewer.layers] == ["Labels"]
+
+    def test_binary_images_are_labels(self, viewer, image, tmp_path):
+        Cache(tmp_path, viewer=viewer).run("binary", lambda a: a > 60, image, multiscale=2)
+        (layer,) = viewer.layers
+        assert type(layer).__name__ == "Labels"
+        np.testing.assert_array_equal(layer.data[0], image > 60)
+
     def test_what_is_no_picture_and_what_is_not_to_be_seen_are_left_out(self, viewer, image, tmp_path):
         cache = Cache(tmp_path, viewer=viewer)
         cache.run("number", lambda a: 3, image)
@@ -131,6 +144,13 @@ def test_what_cannot_show_layers_is_no_viewer():
 
 
 class TestCompare:
+    @pytest.mark.parametrize("name", ["count", "seconds", "error", "picture"])
+    def test_a_parameter_with_the_name_of_a_column_is_refused(self, name):
+        with pytest.raises(
+            ValueError, match=rf"'{name}' is a column .*: lambda image, value: step\(image, {name}=value"
+        ):
+            Cache(None).compare(lambda image, **kwargs: image, {name: [1]}, on=np.eye(2))
+
     @pytest.mark.parametrize("url", ["folder", None])
     def test_counts_agree_with_scipy_and_a_second_time_costs_nothing(self, image, tmp_path, url):
         cache = Cache(tmp_path if url else None)

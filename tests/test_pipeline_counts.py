@@ -111,7 +111,7 @@ class TestCountBySize:
             count_by_size(table, size_threshold=1, volume_weight=1, border="abc")
         with pytest.raises(ValueError, match="volume_weight is finite, not nan"):
             count_by_size(table, size_threshold=1, volume_weight=np.nan)
-        with pytest.raises(ValueError, match="size_threshold is not negative, not -1"):
+        with pytest.raises(ValueError, match="size_threshold is 0 or more, not -1"):
             count_by_size(table, size_threshold=-1, volume_weight=1)
         with pytest.raises(ValueError, match="a table of points has 'id'"):
             count(pd.DataFrame({"a": [1]}))

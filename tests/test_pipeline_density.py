@@ -53,6 +53,7 @@ def by_loop(points: np.ndarray, cells: np.ndarray, atlas: xr.DataArray) -> tuple
     return found, outside
 
 
+@pytest.mark.filterwarnings("ignore:.* lie in no region")
 @given(st.data())
 @settings(max_examples=30, deadline=None)
 def test_as_a_loop_finds_them_for_every_chunking_and_no_cell_is_lost(data):
@@ -165,6 +166,7 @@ class TestTable:
         found = density_by_region(np.zeros((1, 3), int), np.array([[4, 9, 9]]))
         assert found[["region", "cells", "volume", "density"]].to_numpy().tolist() == [[4, 0, 1, 0], [9, 0, 2, 0]]
 
+    @pytest.mark.filterwarnings("ignore:.* lie in no region")
     def test_an_atlas_without_regions_has_none_and_all_cells_are_outside(self):
         found = density_by_region(np.array([[1, 0, 2]]), np.zeros((1, 3), int))
         assert (len(found), found.attrs["outside"]) == (0, 2.0)
@@ -175,6 +177,7 @@ class TestTable:
         assert (found["region"].tolist(), found["name"].tolist()) == ([-5, 2**62], ["", "far"])
 
 
+@pytest.mark.filterwarnings("ignore:.* lie in no region")
 def test_a_cell_beyond_the_faces_of_the_outer_pixels_is_outside():
     atlas = on_grid(np.array([[1, 1]]), 0.0, 10.0)
     for at, outside in ((-5.1, 1), (-4.9, 0), (14.9, 0), (15.1, 1)):
@@ -264,3 +267,9 @@ class TestPixelCoordinates:
         assert density_by_region(turned, xr.DataArray(atlas, dims=("y", "x")))["cells"].tolist() == [2]
         volume = count_map(mask[None], 2).isel(z=0, drop=True)
         assert density_by_region(volume, xr.DataArray(atlas, dims=("y", "x")))["cells"].tolist() == [2]
+
+
+def test_an_atlas_that_lies_elsewhere_is_warned_of():
+    mask, atlas = on_grid(np.eye(4, dtype=int)), on_grid(np.ones((4, 4), int), 100.0)
+    with pytest.warns(UserWarning, match="1 of 1 cells lie in no region; do the coordinates of the atlas say"):
+        assert density_by_region(mask, atlas).attrs["outside"] == 1

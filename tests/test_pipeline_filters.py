@@ -107,7 +107,7 @@ class TestGaussian:
     def test_what_is_wrong_is_said(self) -> None:
         image = np.ones((3, 3))
         for sigma, error, message in (
-            (-1, ValueError, "sigma is not negative"),
+            (-1, ValueError, "sigma is 0 or more"),
             ("1", TypeError, "sigma is a number"),
             ({"c": 1}, ValueError, "given for 'c', but the dims in space are"),
         ):

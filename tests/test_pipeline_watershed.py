@@ -6,13 +6,14 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.feature import peak_local_max
 from skimage.segmentation import watershed as flood
 
-from xlabelstats.pipeline import watershed
+from xlabelstats.pipeline import gaussian, threshold, watershed
 
 
 def clumps(shape: tuple[int, ...], seed: int = 0, sigma: float = 1.7) -> np.ndarray:
@@ -223,3 +224,16 @@ class TestWhatComesBack:
         lazy = watershed(da.from_array(binary, chunks=11), da.from_array(image, chunks=7), min_distance=2)
         assert lazy.chunks == ((11, 11, 8), (11, 9))
         np.testing.assert_array_equal(lazy, whole)
+
+    def test_of_a_part_of_what_is_stored(self, tmp_path) -> None:
+        """Which dask reads by tasks of its own, before any step."""
+        binary = np.zeros((40, 40), np.uint8)
+        binary[5:15, 5:35] = binary[25:35, 5:12] = 9
+        stored = zarr.create_array(tmp_path / "image.zarr", data=binary, chunks=(20, 20))
+        lazy = xr.DataArray(da.from_zarr(stored), dims=("y", "x"))
+        for part in (lazy, lazy.isel(x=slice(5, None)), gaussian(lazy, 1)):
+            for value in range(4):
+                expected = watershed(threshold(part.compute(), value), min_distance=2)
+                found = watershed(threshold(part, value), part, min_distance=2)
+                assert int(found.max()) == int(expected.max())
+                np.testing.assert_array_equal(watershed(threshold(part, value), min_distance=2), expected)

@@ -81,9 +81,10 @@ def blobs(
     >>> image = np.zeros((20, 30), np.uint16)
     >>> image[4:7, 9:12] = image[10:15, 20:25] = 500
     >>> blobs(image, threshold=50)
-       id     y     x  y_pixel  x_pixel  sigma
-    0   1   5.0  10.0      5.0     10.0    1.0
-    1   2  12.0  22.0     12.0     22.0    1.6
+           id     y     x  y_pixel  x_pixel  sigma
+    label
+    1       1   5.0  10.0      5.0     10.0    1.0
+    2       2  12.0  22.0     12.0     22.0    1.6
     """
     whole = named(image)
     check_image(whole)

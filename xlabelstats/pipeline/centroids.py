@@ -26,11 +26,12 @@ def centroids(instances: Any, min_size: float = 0) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row per object, sorted by ``id``.  For every dim the mean position of its pixels: in coordinate units in the
-        column named as the dim, in pixels in ``{dim}_pixel``; the two are the same without coordinates.  ``count``
-        is the number of its pixels, ``touches_border`` whether one of them is the first or the last along a dim.
-        The attrs say how positions are to be read: ``axes``, and per axis ``shape``, ``units``, ``origin`` and
-        ``step``.
+        A row per object, sorted by ``id``, which is the index ``label`` too, so that
+        ``instances.labels.paint(table["count"])`` puts a column on the pixels.  For every dim the mean position of its
+        pixels: in coordinate units in the column named as the dim, in pixels in ``{dim}_pixel``; the two are the same
+        without coordinates.  ``count`` is the number of its pixels, ``touches_border`` whether one of them is the first
+        or the last along a dim.  The attrs say how positions are to be read: ``axes``, and per axis ``shape``,
+        ``units``, ``origin`` and ``step``.
 
     Raises
     ------
@@ -51,9 +52,10 @@ def centroids(instances: Any, min_size: float = 0) -> pd.DataFrame:
     >>> pixels = [[0, 0, 0, 0], [0, 7, 7, 0], [0, 0, 0, 2]]
     >>> instances = xr.DataArray(pixels, dims=("y", "x"), coords={"x": [0, 2, 4, 6]})
     >>> centroids(instances)
-       id    y    x  y_pixel  x_pixel  count  touches_border
-    0   2  2.0  6.0      2.0      3.0      1            True
-    1   7  1.0  3.0      1.0      1.5      2           False
+           id    y    x  y_pixel  x_pixel  count  touches_border
+    label
+    2       2  2.0  6.0      2.0      3.0      1            True
+    7       7  1.0  3.0      1.0      1.5      2           False
     """
     check_size(min_size, "min_size")
     mask = check_mask(named(instances, "instances"))

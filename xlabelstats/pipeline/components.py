@@ -73,7 +73,10 @@ def connected_components(binary: Array, connectivity: int = 1) -> Array:
     """
     mask = check_binary(named(binary, "binary"))
     structure = structure_of(mask, connectivity)
-    labels = _of_blocks(mask.data, structure) if is_dask(mask.data) else _number(mask.data, structure)
+    if is_dask(mask.data):
+        (labels,) = components_of_blocks(mask.data, structure)
+    else:
+        labels = number_components(mask.data, structure)
     return like(binary, instances_like(mask, labels))
 
 
@@ -114,7 +117,8 @@ def id_dtype(n: int) -> np.dtype:
     return np.dtype(np.int32 if n <= np.iinfo(np.int32).max else np.int64)
 
 
-def _number(binary: np.ndarray, structure: np.ndarray) -> np.ndarray:
+def number_components(binary: np.ndarray, structure: np.ndarray) -> np.ndarray:
+    """The components of an array in memory."""
     labels, n = _labelled(binary, structure)
     return labels.astype(id_dtype(n), copy=False)
 
@@ -141,26 +145,32 @@ class Joints:
     faces: dict[tuple[int, int], np.ndarray]
 
 
-def _of_blocks(binary: Any, structure: np.ndarray) -> Any:
-    """The components of a dask array: which labels belong together is computed now."""
+def components_of_blocks(binary: Any, structure: np.ndarray, copies: int = 1) -> list[Any]:
+    """The components of a dask array: which labels belong together is computed now.
+
+    As many arrays of them as asked for, each of which labels the blocks anew, so that none waits for the others.
+    """
     import dask.array as da
     from dask.base import tokenize
     from dask.highlevelgraph import HighLevelGraph
 
     if not binary.size:
-        return da.zeros(binary.shape, dtype=np.int32, chunks=-1)
+        return [da.zeros(binary.shape, dtype=np.int32, chunks=-1)] * copies
     binary = _without_empty_chunks(binary)
     numbers = _final_numbers(binary, structure)
-    n = max((int(table.max()) for table in numbers if table.size), default=0)
-    dtype = id_dtype(n)
-    name = f"connected-components-{tokenize(binary, structure)}"
+    dtype = id_dtype(max((int(table.max()) for table in numbers if table.size), default=0))
+    token = tokenize(binary, structure)
     call = partial(_renumber, structure=structure)
-    graph: Graph = {}
-    for key, index, table in zip(block_keys(binary).ravel(), np.ndindex(*binary.numblocks), numbers, strict=True):
-        graph[(f"numbers-{name}", *index)] = table.astype(dtype)
-        graph[(name, *index)] = (call, key, (f"numbers-{name}", *index))
-    layers = HighLevelGraph.from_collections(name, graph, dependencies=[binary])
-    return da.Array(layers, name, binary.chunks, dtype=dtype)
+    found = []
+    for copy in range(copies):
+        name = f"connected-components-{token}" + (f"-{copy}" if copy else "")
+        graph: Graph = {}
+        for key, index, table in zip(block_keys(binary).ravel(), np.ndindex(*binary.numblocks), numbers, strict=True):
+            graph[(f"numbers-{name}", *index)] = table.astype(dtype)
+            graph[(name, *index)] = (call, key, (f"numbers-{name}", *index))
+        layers = HighLevelGraph.from_collections(name, graph, dependencies=[binary])
+        found.append(da.Array(layers, name, binary.chunks, dtype=dtype))
+    return found
 
 
 def _final_numbers(binary: Any, structure: np.ndarray) -> list[np.ndarray]:

@@ -93,10 +93,11 @@ def count_by_size(
     >>> instances[0:2, 8:10] = 3
     >>> instances[15, 15] = 4
     >>> count_by_size(instances, size_threshold=16, volume_weight=0.1, min_size=1)[["id", "count", "cells"]]
-       id  count  cells
-    0   1      4    1.0
-    1   2     36    3.0
-    2   3      4    0.5
+           id  count  cells
+    label
+    1       1      4    1.0
+    2       2     36    3.0
+    3       3      4    0.5
     """
     for name, value in {"size_threshold": size_threshold, "volume_weight": volume_weight, "min_size": min_size}.items():
         check_size(value, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +47,11 @@ def density_by_region(counted: Any, atlas: Any, names: Mapping[int, str] | pd.Se
         The attrs are ``outside``, the cells that lie in no region, and ``units``, those of ``volume`` and ``density``,
         "" if the atlas does not say.
 
+    Warns
+    -----
+    UserWarning
+        More cells lie outside than in regions.
+
     Raises
     ------
     TypeError
@@ -76,6 +82,12 @@ def density_by_region(counted: Any, atlas: Any, names: Mapping[int, str] | pd.Se
     grid = regular_grid(regions, "bring it to an even grid: atlas.reindex(..., method='nearest')")
     name_of = None if names is None else _names(names)
     found = _sums_of(counted, regions, grid)
+    if found.outside > found.cells.sum():
+        warnings.warn(
+            f"{found.outside:g} of {found.outside + found.cells.sum():g} cells lie in no region; do the coordinates of "
+            "the atlas say where its pixels lie in the image that was counted?",
+            stacklevel=2,
+        )
     volume = found.pixels * math.prod(grid.spacing.tolist())
     columns: dict[str, Any] = {"region": found.ids}
     if name_of is not None:

@@ -15,9 +15,10 @@ from xlabelstats.grid import coordinate, regular_grid
 def points_table(ids: np.ndarray, pixels: np.ndarray, image: xr.DataArray, columns: Mapping[str, Any]) -> pd.DataFrame:
     """The table of points that lie at ``pixels`` (point, axis) of an image.
 
-    It has the columns ``id``; for every dim the coordinate, named as the dim, and the index, named ``{dim}_pixel``;
-    and those given.  Its attrs say what they refer to: ``axes``, ``shape`` and ``units`` per axis, and ``origin`` and
-    ``step``, the coordinate of the first pixel and from one to the next, None where they are not evenly spaced.
+    Its index ``label`` is the ids.  It has the columns ``id``; for every dim the coordinate, named as the dim, and the
+    index, named ``{dim}_pixel``; and those given.  Its attrs say what they refer to: ``axes``, and per axis ``shape``
+    and ``units``, and ``origin`` and ``step``, the coordinate of the first pixel and how far it is to the next, None
+    where they are not evenly spaced.
     """
     axes = [str(dim) for dim in image.dims]
     taken = [axis for axis in axes if axis in ("id", *columns)]
@@ -28,7 +29,8 @@ def points_table(ids: np.ndarray, pixels: np.ndarray, image: xr.DataArray, colum
         axis: at_pixels(image, dim, pixels[:, i]) for i, (axis, dim) in enumerate(zip(axes, image.dims, strict=True))
     }
     data |= {f"{axis}_pixel": pixels[:, i] for i, axis in enumerate(axes)}
-    table = pd.DataFrame(data | dict(columns))
+    # By label, as other tables are, so that a column can be painted on the mask.
+    table = pd.DataFrame(data | dict(columns)).set_index(pd.Index(ids, name="label"))
     origin, step = zip(*(_line(image, dim) for dim in image.dims), strict=True)
     table.attrs = {
         "axes": axes,

@@ -33,7 +33,7 @@ def named(array: Any, what: str = "image") -> xr.DataArray:
     """An array as a DataArray; the dims of one without names are taken to be the last of t, c, z, y, x."""
     if isinstance(array, xr.DataArray):
         return array
-    if not isinstance(array, np.ndarray) and not is_dask(array):
+    if isinstance(array, xr.Dataset) or not (isinstance(array, np.ndarray) or is_dask(array)):
         raise TypeError(f"the {what} is a DataArray, a numpy array or a dask array, not {type(array).__name__}")
     if array.ndim not in NAMELESS:
         raise ValueError(f"the {what} has {array.ndim} dims; name them: xr.DataArray({what}, dims=(...))")
@@ -77,7 +77,7 @@ def per_dim(value: Any, dims: tuple[Hashable, ...], what: str) -> tuple[float, .
         if isinstance(number, bool) or not isinstance(number, int | float | np.integer | np.floating):
             raise TypeError(f"{what} is a number, or a mapping from dims to numbers, not {value!r}")
         if not (np.isfinite(number) and number >= 0):
-            raise ValueError(f"{what} is not negative, not {value!r}")
+            raise ValueError(f"{what} is 0 or more, not {value!r}")
     return tuple(values)
 
 
@@ -85,7 +85,7 @@ def check_size(value: Any, what: str) -> None:
     """Complain about what is no number of pixels."""
     check_number(value, what)
     if value < 0:
-        raise ValueError(f"{what} is not negative, not {value!r}")
+        raise ValueError(f"{what} is 0 or more, not {value!r}")
 
 
 def check_number(value: Any, what: str) -> None:

@@ -26,9 +26,10 @@ from xlabelstats.options import compute
 from xlabelstats.paint import paint
 from xlabelstats.pipeline.components import (
     check_binary,
-    connected_components,
+    components_of_blocks,
     id_dtype,
     instances_like,
+    number_components,
     structure_of,
 )
 from xlabelstats.pipeline.steps import Array, like, named, step
@@ -108,11 +109,11 @@ def watershed(
     _check_pixels(max_component_size, "max_component_size")
     grid = regular_grid(mask, "give spacing=") if spacing is None else given_grid(mask, spacing)
     split = Split(int(min_distance), structure, tuple(grid.spacing.tolist()))
-    clumps = connected_components(mask, connectivity=mask.ndim)
-    pixels, clumps = _landscape(image, clumps)
+    clumps, again = _clumps(mask)
     objects = find_objects(clumps)[1]
     _check_size(objects, max_component_size, mask)
-    found: Any = (_split_blocks if is_dask(clumps.data) else _split)(split, clumps, pixels, objects)
+    pixels, clumps = _landscape(image, clumps)
+    found: Any = (_split_blocks if is_dask(clumps.data) else _split)(split, clumps, again, pixels, objects)
     if is_dask(found):
         found = found.rechunk(mask.chunks) if is_dask(mask.data) else compute(found)
     return like(binary, instances_like(mask, found))
@@ -124,6 +125,16 @@ def _check_pixels(value: Any, what: str) -> None:
         raise TypeError(f"{what} is a whole number of pixels, not {value!r}")
     if value < 1:
         raise ValueError(f"{what} is at least 1, not {value}")
+
+
+def _clumps(binary: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """The clumps of a binary image, twice, so that a block of one need not be kept for the other."""
+    touching = structure_of(binary, binary.ndim)
+    if is_dask(binary.data):
+        clumps, again = components_of_blocks(binary.data, touching, copies=2)
+    else:
+        clumps = again = number_components(binary.data, touching)
+    return instances_like(binary, clumps), instances_like(binary, again)
 
 
 def _landscape(image: Any, clumps: xr.DataArray) -> tuple[Any, xr.DataArray]:
@@ -280,19 +291,18 @@ def _number(objects: Objects, found: Sequence[tuple[np.ndarray, list[np.ndarray]
     return Clumps(objects.ids, objects.count, objects.low, objects.high, objects.centre, peaks, first), counts
 
 
-def _split(split: Split, clumps: xr.DataArray, image: Any, objects: Objects) -> np.ndarray:
+def _split(split: Split, clumps: xr.DataArray, again: xr.DataArray, image: Any, objects: Objects) -> np.ndarray:
     """The objects of an array in memory."""
     labels, origin = clumps.data, (0,) * clumps.ndim
     numbered, counts = _number(objects, [_peaks(labels, None, origin, objects, split=split, shape=labels.shape)])
     pieces = _flood(labels, image, origin, numbered.take(counts > 1), split=split, shape=labels.shape)
-    return _overlay(_paint_first(clumps, numbered).data, [pieces], offset=origin)
+    return _overlay(_paint_first(again, numbered).data, [pieces], offset=origin)
 
 
-def _split_blocks(split: Split, clumps: xr.DataArray, image: Any, objects: Objects) -> Any:
+def _split_blocks(split: Split, clumps: xr.DataArray, again: xr.DataArray, image: Any, objects: Objects) -> Any:
     """The objects of a dask array: their peaks are found now, which pixels are theirs later."""
     import dask.array as da
     from dask.base import tokenize
-    from dask.graph_manipulation import clone
     from dask.highlevelgraph import HighLevelGraph
 
     labels, shape = clumps.data, clumps.shape
@@ -301,8 +311,9 @@ def _split_blocks(split: Split, clumps: xr.DataArray, image: Any, objects: Objec
         peaks = partial(_peaks, split=split, shape=shape)
         found = gather(map_regions(peaks, labels, None, objects, *_room(objects, shape)))
     numbered, counts = _number(objects, found)
-    # Made anew for this, a block of clumps need not be kept until the regions that reach into it are done.
-    whole = _paint_first(clumps.copy(data=clone(labels)), numbered).data
+    whole = _paint_first(again, numbered).data
+    # In memory, if only the image over it is lazy.
+    whole = whole if is_dask(whole) else da.from_array(whole, chunks=labels.chunks, name=False)
     several = numbered.take(counts > 1)
     if not several.ids.size:
         return whole.rechunk(labels.chunks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -22,19 +22,28 @@ LARGEST_CHUNK_BYTES = 2**29
 
 COMPRESSORS = ("blosc", "gzip", "zstd")
 
-STORED = re.compile(r"(?:original-)?stored-([^@]+)@([0-9a-f]{16})(?:@.*)?")
+STORED = re.compile(r"(?:original-)?stored-([^@]+)@([0-9a-f]{16})@([0-9a-f]{8})(?:@.*)?")
 
 
 @dataclass(frozen=True)
 class Source:
-    """The entry of a cache that an array is read from."""
+    """The entry of a cache that an array is read from.
+
+    Attributes
+    ----------
+    path, key : str
+    made : str
+        Which computation the entry is of: one that was cleared may come out otherwise the next time, and so may one
+        in another cache.
+    """
 
     path: str
     key: str
+    made: str = field(default="", compare=False)
 
     def array_name(self, variable: str = "") -> str:
         """The name of the dask array, the same in every process, by which what is computed from it is known."""
-        return f"stored-{self.path}@{self.key}" + (f"@{variable}" if variable else "")
+        return f"stored-{self.path}@{self.key}@{self.made}" + (f"@{variable}" if variable else "")
 
 
 def sources_of(array: Any) -> list[Source]:
@@ -150,11 +159,11 @@ def aligned(array: Any, chunks: Sequence[int]) -> Any:
     return array.rechunk(tuple(max(size, largest // size * size) for largest, size in zip(own, chunks, strict=True)))
 
 
-def open_array(store: Any, path: str, chunks: Any, name: str, attempt: str) -> Any:
-    """A stored array as a dask array of the given name and chunks, read by chunks as they are stored."""
+def open_array(store: Any, path: str, chunks: Any, dtype: str, name: str, attempt: str) -> Any:
+    """A stored array as a dask array of the given chunks, dtype and name, read by chunks as they are stored."""
     import dask.array as da
 
     stored = zarr.open_array(store=store, path=path, mode="r")
     # The same entry may be stored anew in other chunks, so what is read has the attempt in its name.
     found = da.from_zarr(stored, name=f"{name}@{attempt}")
-    return renamed(found.rechunk(chunks), name)
+    return renamed(found.rechunk(chunks).astype(dtype), name)

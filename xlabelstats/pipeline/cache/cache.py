@@ -6,6 +6,7 @@ import copy
 import logging
 import os
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -66,7 +67,8 @@ class Cache:
       ``version`` or `clear` the step.  A callable object, such as a model, is known by the source of its class and
       its content; a function of a compiled module by the version of its package.
     - *Arrays* are known by their content, dask arrays by their dask name, local Zarr arrays behind them also by when
-      their metadata was written, tables by their content; names, coordinates and attrs count.
+      their metadata was written, results of a cache by the computation that made them, so that what follows a step
+      that was cleared is computed anew too; tables by their content.  Names, coordinates and attrs count.
     - A `Cache` given to a step is no part of its key.
 
     **On disk** a result is in ``<url>/<name>/<key>/<attempt>``: images over the dims t, c, z, y and x as OME-Zarr;
@@ -186,7 +188,8 @@ class Cache:
         ome_version : {"0.5", "0.4"}, optional
             The version of OME-Zarr for images: 0.5, on Zarr 3, unless told otherwise; 0.4 is on Zarr 2.
         is_label : bool, optional
-            Whether an image is a label mask; by default integers of 32 bits or more are.
+            Whether an image is a label mask; by default integers of 32 bits or more, and True and
+            False, are.
         layer : mapping or False, optional
             Options of the napari layer, such as ``{"opacity": 0.5}``; False shows none.
 
@@ -205,7 +208,7 @@ class Cache:
         ValueError
             The name cannot be one of a folder, or a setting does not fit the result.
         OSError
-            The result could not be written, as on a full disk.  Nothing of it is kept.
+            The result could not be written, as on a full disk, or was cleared meanwhile.  Nothing of it is kept.
 
         Notes
         -----
@@ -232,8 +235,9 @@ class Cache:
         layout = Layout(multiscale, chunks, compressor, ome_version, is_label)
         result, marker, source = self._run(self._at(name), step, args, kwargs, layout)
         if self.viewer is not None and layer is not False:
+            about = marker["about"]
             options = {} if layer is None or layer is True else dict(layer)
-            label = marker["about"].get("labels") if is_label is None else is_label
+            label = about.get("image", about).get("labels") if is_label is None else is_label
             pyramid = partial(self._shelf.pyramid, marker, source, result)
             show(self.viewer, source.path, result, pyramid, label, options)
         return result
@@ -264,7 +268,9 @@ class Cache:
         Raises
         ------
         TypeError
-            The grid is no mapping to values, or the step has no parameter of a name in it.
+            The grid is no mapping to values.
+        ValueError
+            The step has no parameter of a name in the grid, or the name is that of a column of the table.
 
         Notes
         -----
@@ -316,10 +322,10 @@ class Cache:
 
         Notes
         -----
-        An entry is stale if its step has another version or source now; if an input was cleared, is stale itself, or
-        was run since with other parameters; if the same step with the same parameters was run since with other
-        inputs; or if a local Zarr array that it was made from was written anew.  Nothing is computed to find out, so
-        that a change of an array in memory is only seen by `run`.
+        An entry is stale if its step has another version or source now, as far as its module is loaded; if an input was
+        cleared, is stale itself, was computed anew, or was run since with other parameters; if the same step with the
+        same parameters was run since with other inputs; or if a local Zarr array that it was made from was written
+        anew.  Nothing is computed to find out, so that a change of an array in memory is only seen by `run`.
         """
         return status_of(self._shelf, self._path, Tokens(Cache))
 
@@ -350,14 +356,22 @@ class Cache:
     def _run(
         self, path: str, step: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], layout: Layout
     ) -> tuple[Any, Marker, Source]:
+        _check_own(step_of(step, Tokens(Cache)))
         call = call_of(step, args, kwargs, Cache, self._tables)
-        _check_own(call.step)
         source = Source(path, call.key)
         self._shelf.tidy(source)
         marker = self._shelf.find(source)
         if marker is None:
+            self._shelf.check_room(source)
             record = {**self._record(call), "started": time.perf_counter()}
-            result = prepared(step(*args, **kwargs), call.step.name)
+            try:
+                result = step(*args, **kwargs)
+            except Exception as error:
+                error.add_note(f"in the step {path!r}")
+                raise
+            result = prepared(result, call.step.name)
+            if isinstance(result, pd.DataFrame):
+                record["token"] = Tokens(Cache)(result, "the result")
             check_layout(kind_of(result), layout, call.step.name)
             marker = self._shelf.save(source, result, layout, record)
             result = self._shelf.load(source, marker)
@@ -381,12 +395,13 @@ class Cache:
             "identity": call.step.identity,
             "parameters": dict(call.parameters),
             "settings": call.settings,
+            "made": uuid.uuid4().hex[:8],
             "inputs": [
                 {
                     "argument": each.argument,
                     "token": each.token,
                     # Arrays may come from another cache, of which this one knows nothing.
-                    "sources": [[s.path, s.key] for s in each.sources if self._shelf.find(s) is not None],
+                    "sources": [[s.path, s.key, s.made] for s in each.sources if self._holds(s)],
                     "files": dict(each.files),
                 }
                 for each in call.inputs
@@ -394,6 +409,11 @@ class Cache:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "package": version("xlabelstats"),
         }
+
+    def _holds(self, source: Source) -> bool:
+        """Whether an entry is of this cache; a table is, whichever computation of it there was."""
+        marker = self._shelf.find(source)
+        return marker is not None and source.made in ("", marker["made"])
 
     def _remember(self, source: Source, call: Call, result: Any) -> None:
         """Take note of what was asked for last under the name, and of a table that may become an input."""

@@ -23,6 +23,9 @@ from xlabelstats.pipeline.cache.results import named
 
 PICTURE = "picture"
 
+# What a comparison says of every combination.
+FOUND = ("count", "seconds", "error", PICTURE)
+
 # Pixels of the longer side of a picture, and its colours.
 SIDE = 256
 OUTLINE = (255, 210, 0)
@@ -38,6 +41,9 @@ class Comparison(pd.DataFrame):
     @property
     def _constructor(self) -> type[Comparison]:
         return Comparison
+
+    def __repr__(self) -> str:
+        return repr(pd.DataFrame(self).drop(columns="picture", errors="ignore"))
 
     def _repr_html_(self) -> str:
         shown = pd.DataFrame({name: [_cell(value) for value in self[name]] for name in self.columns})
@@ -60,7 +66,7 @@ class Comparison(pd.DataFrame):
         rows = max(1, math.ceil(len(self) / columns))
         figure = matplotlib.Figure(figsize=(3 * columns, 3.4 * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        tried = [name for name in self.columns if name not in ("count", "seconds", "error", PICTURE)]
+        tried = [name for name in self.columns if name not in FOUND]
         for axis, row in itertools.zip_longest(axes, self.to_dict("records")):
             axis.set_axis_off()
             if row is None:
@@ -88,7 +94,7 @@ def compare(
         except Exception as error:
             found["error"] = f"{type(error).__name__}: {error}"
         rows.append(row | found)
-    return Comparison(rows, columns=[*grid, "count", "seconds", "error", PICTURE])
+    return Comparison(rows, columns=[*grid, *FOUND])
 
 
 def check_grid(grid: Any) -> dict[str, list[Any]]:
@@ -98,6 +104,12 @@ def check_grid(grid: Any) -> dict[str, list[Any]]:
     for name, values in grid.items():
         if isinstance(values, str) or not hasattr(values, "__iter__"):
             raise TypeError(f"the grid has values to try of every parameter, so {name!r}: [{values!r}]")
+    clash = [name for name in FOUND if name in grid]
+    if clash:
+        raise ValueError(
+            f"{clash[0]!r} is a column of the comparison; try a function whose parameter has another name: "
+            f"lambda image, value: step(image, {clash[0]}=value)"
+        )
     return {name: list(values) for name, values in grid.items()}
 
 

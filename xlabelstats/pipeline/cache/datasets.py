@@ -6,7 +6,9 @@ import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import dask.array as da
 import xarray as xr
+from xarray.indexes import PandasMultiIndex
 
 from xlabelstats.align import is_dask
 from xlabelstats.options import compute
@@ -22,13 +24,20 @@ def write_dataset(
 
     Attributes stay out of the store, where some of them would be taken for how values are to be decoded.
     """
+    for index in dataset.xindexes.values():
+        if isinstance(index, PandasMultiIndex):
+            raise TypeError(
+                f"the coordinate {index.dim!r} of the result is a MultiIndex, which cannot be stored; make plain "
+                f"coordinates of its levels with .reset_index({index.dim!r})"
+            )
     about = {
         "attrs": {
             name: encode(each.attrs, f"the attrs of {name!r}") for name, each in _named(dataset.variables).items()
         },
         "own": encode(dataset.attrs, "the attrs of the result"),
+        "coords": list(map(str, dataset.coords)),
         "dtypes": {
-            name: each.dtype.str for name, each in _named(dataset.variables).items() if each.dtype.kind in "UmM"
+            name: each.dtype.str for name, each in _named(dataset.variables).items() if each.dtype.kind in "UmMO"
         },
         "chunks": {name: each.chunks for name, each in _named(dataset.variables).items() if is_dask(each.data)},
     }
@@ -50,6 +59,8 @@ def write_dataset(
     with warnings.catch_warnings():
         # Names, such as those of channels, are strings, which zarr warns are not in its specification yet.
         warnings.filterwarnings("ignore", ".*(does not have a Zarr V3|not part in the Zarr format 3) specification")
+        # Which variables are coordinates is told beside the store.
+        warnings.filterwarnings("ignore", ".*has a space in its name")
         compute(
             plain.to_zarr(
                 folder.zarr(read_only=False),
@@ -73,7 +84,7 @@ def read_dataset(folder: Folder, about: Mapping[str, Any], source: Source) -> xr
         )
         found = found.drop_encoding()
         variables = {name: _read(name, each, about, source) for name, each in found.variables.items()}
-    coords = {name: variables.pop(name) for name in list(found.coords)}
+    coords = {name: variables.pop(name) for name in about["coords"]}
     return xr.Dataset(variables, coords=coords, attrs=decode(about["own"]))
 
 
@@ -87,7 +98,7 @@ def _read(name: Hashable, variable: xr.Variable, about: Mapping[str, Any], sourc
     if known in about["dtypes"] and variable.dtype.str != about["dtypes"][known]:
         variable = variable.astype(about["dtypes"][known])
     if chunks is not None:
-        data = variable.data.rechunk(tuple(map(tuple, chunks)))
+        data = da.asarray(variable.data).rechunk(tuple(map(tuple, chunks)))
         variable.data = renamed(data, source.array_name(known))
     return variable
 

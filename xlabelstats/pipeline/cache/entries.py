@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from xlabelstats.pipeline.cache.arrays import Source
@@ -25,7 +25,10 @@ from xlabelstats.pipeline.cache.results import (
 from xlabelstats.store import here, is_alive
 
 MARKER, LAST = "step.json", ".last.json"
-FORMAT = 1
+FORMAT = 2
+
+# In the folder of every attempt, written first: without it the folder was removed since.
+BEGUN = "begun"
 
 KEY = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
@@ -65,6 +68,9 @@ class Shelf(Protocol):
     def pyramid(self, marker: Marker, source: Source, result: Any) -> list[Any]:
         """The levels of an image."""
 
+    def check_room(self, source: Source) -> None:
+        """Complain, before anything is computed for it, if an entry cannot be written."""
+
     def tidy(self, source: Source) -> None:
         """Remove what processes that are no more left of an entry."""
 
@@ -97,8 +103,11 @@ class FolderShelf:
 
     def find(self, source: Source) -> Marker | None:
         """The marker of an entry that is whole."""
-        marker = read_json(self.folder(source), MARKER)
-        return marker if isinstance(marker, dict) and marker.get("format") == FORMAT else None
+        entry = self.folder(source)
+        marker = read_json(entry, MARKER)
+        if not isinstance(marker, dict) or marker.get("format") != FORMAT:
+            return None
+        return marker if (entry / marker["attempt"]).exists(BEGUN) else None
 
     def save(self, source: Source, result: Any, layout: Layout, record: Marker, former: Marker | None = None) -> Marker:
         """Write a result, then its marker.  Of two writers the first wins, and its marker is given back."""
@@ -106,14 +115,13 @@ class FolderShelf:
         attempt = entry / f"{here()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         _in_use.add(attempt.name)
         try:
-            if former and former["about"]["kind"] == "image":
-                layout = layout.over(former["about"]["image"])
-            about = write_result(result, attempt, layout, source.path)
-            # Opened results of other processes may still read what this replaces.
-            kept = [former["attempt"], *former["former"]] if former else []
-            marker = {"format": FORMAT, **finished(record), "about": about, "attempt": attempt.name, "former": kept}
-            marker["size"] = attempt.size() if about["kind"] != "value" else len(as_json(marker))
-            attempt.write(MARKER, as_json(marker))
+            attempt.write(BEGUN, b"")
+            try:
+                marker = _write(result, attempt, layout, source, record, former)
+            except (KeyError, FileNotFoundError):
+                _check_begun(attempt, source)
+                raise
+            _check_begun(attempt, source)
             torn = entry.exists(MARKER) and self.find(source) is None
             first = entry.publish(attempt, MARKER, replace=former is not None or torn)
         except BaseException as error:
@@ -127,7 +135,9 @@ class FolderShelf:
 
     def load(self, source: Source, marker: Marker) -> Any:
         """The result of an entry."""
-        return read_result(self.folder(source) / marker["attempt"], marker["about"], source)
+        return read_result(
+            self.folder(source) / marker["attempt"], marker["about"], replace(source, made=marker["made"])
+        )
 
     def differs(self, marker: Marker, layout: Layout, result: Any) -> bool:
         """Whether an entry is stored in another layout than asked for."""
@@ -136,6 +146,15 @@ class FolderShelf:
     def pyramid(self, marker: Marker, source: Source, result: Any) -> list[Any]:
         """The levels of a stored image."""
         return read_pyramid(self.folder(source) / marker["attempt"], marker["about"], result)
+
+    def check_room(self, source: Source) -> None:
+        """Complain, before anything is computed for it, if an entry cannot be written."""
+        try:
+            self.root.fs.makedirs((self.root / source.path).path, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                error.errno, f"no results can be written to the cache in this folder ({error.strerror})", self.root.url
+            ) from error
 
     def tidy(self, source: Source) -> None:
         """Remove what processes of this machine that are no more left of an entry."""
@@ -178,6 +197,21 @@ class FolderShelf:
         self.root.remove(path)
 
 
+def _write(
+    result: Any, attempt: Folder, layout: Layout, source: Source, record: Marker, former: Marker | None
+) -> Marker:
+    """Write a result, and beside it its marker, which does not count there yet."""
+    if former and former["about"]["kind"] == "image":
+        layout = layout.over(former["about"]["image"])
+    about = write_result(result, attempt, layout, source.path)
+    # Opened results of other processes may still read what this replaces.
+    kept = [former["attempt"], *former["former"]] if former else []
+    marker = {"format": FORMAT, **finished(record), "about": about, "attempt": attempt.name, "former": kept}
+    marker["size"] = attempt.size() if about["kind"] != "value" else len(as_json(marker))
+    attempt.write(MARKER, as_json(marker))
+    return marker
+
+
 def finished(record: Marker) -> Marker:
     """A record with the seconds since ``started`` in its place."""
     record = dict(record)
@@ -185,8 +219,13 @@ def finished(record: Marker) -> Marker:
     return record if started is None else {**record, "seconds": time.perf_counter() - started}
 
 
+def _check_begun(attempt: Folder, source: Source) -> None:
+    if not attempt.exists(BEGUN):
+        raise OSError(f"{source.path!r} was cleared while its result was written; run it again")
+
+
 def _is_dead(attempt: str) -> bool:
-    """Whether an attempt is known to be of a process that is no more, or to have failed in this one."""
+    """Whether an attempt is known to be of a process of this machine that is no more."""
     machine, _, rest = attempt.rpartition("-")[0].rpartition("-")
     return attempt not in _in_use and machine == here() and rest.isdigit() and not is_alive(int(rest))
 

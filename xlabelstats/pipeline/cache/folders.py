@@ -77,23 +77,17 @@ class Folder:
 
     def folders(self) -> list[Folder]:
         """The folders in this one, none if it does not exist."""
-        return [self / name for name in self._listed("directory")]
-
-    def files(self) -> list[str]:
-        """The names of the files in this folder."""
-        return self._listed("file")
-
-    def _listed(self, kind: str) -> list[str]:
         self.fs.invalidate_cache(self.path)
         try:
             found = self.fs.ls(self.path, detail=True)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        paths = (each["name"].rstrip("/") for each in found if each["type"] == kind)
-        return sorted(path.rsplit("/", 1)[-1] for path in paths if path != self.path.rstrip("/"))
+        paths = (each["name"].rstrip("/") for each in found if each["type"] == "directory")
+        return [self / name for name in sorted(p.rsplit("/", 1)[-1] for p in paths if p != self.path.rstrip("/"))]
 
     def exists(self, name: str) -> bool:
         """Whether there is a file or folder of this name."""
+        self.fs.invalidate_cache(self.path)
         return bool(self.fs.exists((self / name).path))
 
     def read(self, name: str) -> bytes:

@@ -12,7 +12,6 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial, reduce
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from types import CodeType, FunctionType, MethodType
 from typing import Any
@@ -66,7 +65,10 @@ class Step:
 def step_of(function: Any, token_of: TokenOf) -> Step:
     """A step, with what its identity is; ``token_of`` is asked for values that it holds."""
     if not callable(function):
-        raise TypeError(f"a step is a function, which {type(function).__name__} is not")
+        raise TypeError(
+            f"a step is a function, which {type(function).__name__} is not; give the function and its arguments apart: "
+            "run('smooth', gaussian, image, sigma=1)"
+        )
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}
     while isinstance(function, partial):
@@ -108,28 +110,39 @@ def identity_of(function: Any, token_of: TokenOf, seen: tuple[int, ...] = ()) ->
     if number is not None and (inspect.isroutine(function) or inspect.isclass(function)):
         return _digest("version", name_of(function), str(number))
     if isinstance(function, FunctionType):
-        return _digest("function", code_text(function.__code__), *_closure(function, token_of, seen))
+        own = (name_of(function), code_text(function.__code__), _defaults(function, token_of))
+        return _digest("function", *own, *_closure(function, token_of, seen))
     if isinstance(getattr(function, "__wrapped__", None), FunctionType):
         return _digest(name_of(type(function)), identity_of(function.__wrapped__, token_of, seen))
     if inspect.isclass(function):
         return _digest("class", name_of(function), _class_text(function))
-    if inspect.isroutine(function) or not hasattr(type(function), "__module__") or type(function).__name__ == "ufunc":
+    if is_code(function):
         return _digest("compiled", name_of(function), _package_version(name_of(function)))
-    code = str(number) if number is not None else _class_text(type(function))
-    return _digest("object", name_of(function), code, token_of(function, f"the step {name_of(function)}"))
+    return _digest("object", name_of(function), code_of(function), token_of(function, f"the step {name_of(function)}"))
+
+
+def is_code(value: Any) -> bool:
+    """Whether a value is a class, or a function that is no object of a class of its own."""
+    return inspect.isclass(value) or inspect.isroutine(value) or type(value).__name__ == "ufunc"
+
+
+def code_of(value: Any) -> str:
+    """The version that an object declares, or else the source of its class."""
+    number = declared(value)
+    return str(number) if number is not None else _class_text(type(value))
 
 
 def current(name: str, token_of: TokenOf) -> str | None:
-    """The identity of the function of this name as it is now; None if it cannot be told."""
+    """The identity of the function of this name in a module that is loaded; None if it cannot be told."""
     module, _, path = name.partition(":")
-    if "<" in path:
+    # To import it here could start a script that has no guard.
+    found = sys.modules.get(module)
+    if found is None or "<" in path:
         return None
     try:
-        found = sys.modules.get(module) or import_module(module)
         function = reduce(getattr, path.split("."), found)
         return identity_of(function, token_of) if isinstance(function, FunctionType) else None
-    except Exception:
-        # Whatever an import runs into: the step cannot be told to have changed.
+    except (AttributeError, ImportError, TypeError):
         return None
 
 
@@ -193,6 +206,13 @@ def _class_text(kind: type) -> str:
     own = [each for each in kind.__mro__ if each.__module__ != builtins.__name__]
     texts = [_plain(inspect.getsource, each) or _package_version(name_of(each)) for each in own]
     return "\n".join(texts)
+
+
+def _defaults(function: FunctionType, token_of: TokenOf) -> str:
+    values: dict[Any, Any] = {**dict(enumerate(function.__defaults__ or ())), **(function.__kwdefaults__ or {})}
+    # A bare object stands for an argument that was not given.
+    held = {name: None if type(value) is object else value for name, value in values.items()}
+    return token_of(held, f"a default of {name_of(function)}")
 
 
 def _closure(function: FunctionType, token_of: TokenOf, seen: tuple[int, ...]) -> Iterator[str]:

@@ -13,8 +13,18 @@ import zarr
 
 from xlabelstats.extras import need
 from xlabelstats.grid import regular_grid
+from xlabelstats.names import check_known
 from xlabelstats.pipeline.cache import levels
-from xlabelstats.pipeline.cache.arrays import Source, check_chunks, create, open_array, storage_chunks, words_of, write
+from xlabelstats.pipeline.cache.arrays import (
+    COMPRESSORS,
+    Source,
+    check_chunks,
+    create,
+    open_array,
+    storage_chunks,
+    words_of,
+    write,
+)
 from xlabelstats.pipeline.cache.datasets import read_dataset, write_dataset
 from xlabelstats.pipeline.cache.folders import Folder
 from xlabelstats.pipeline.cache.values import decode, encode
@@ -72,7 +82,9 @@ class Layout:
         if levels_ is not None and (isinstance(levels_, bool) or not isinstance(levels_, int) or levels_ < 1):
             raise ValueError(f"multiscale is the number of levels, 1 or more, not {levels_!r}")
         if self.ome_version is not None and self.ome_version not in VERSIONS:
-            raise ValueError(f"ome_version is one of {', '.join(VERSIONS)}, not {self.ome_version!r}")
+            raise ValueError(f"ome_version is one of {', '.join(map(repr, VERSIONS))}, not {self.ome_version!r}")
+        if isinstance(self.compressor, str) and self.compressor != "auto":
+            check_known([self.compressor], COMPRESSORS, "compressor")
 
     @property
     def asked(self) -> list[str]:
@@ -108,9 +120,12 @@ class Layout:
 
 
 def is_image(array: xr.DataArray) -> bool:
-    """Whether OME-Zarr can hold an array: numbers over dims t, c, z, y and x, of which y and x must be there."""
+    """Whether OME-Zarr can hold an array: numbers over dims t, c, z, y and x, of which y and x must be there.
+
+    True and False are stored as 1 and 0.
+    """
     dims = set(map(str, array.dims))
-    return dims <= set(AXES) and {"y", "x"} <= dims and array.dtype.kind in "iuf" and all(array.shape)
+    return dims <= set(AXES) and {"y", "x"} <= dims and array.dtype.kind in "biuf" and all(array.shape)
 
 
 def write_image(image: xr.DataArray, folder: Folder, layout: Layout, name: str) -> dict[str, Any]:
@@ -124,15 +139,23 @@ def write_image(image: xr.DataArray, folder: Folder, layout: Layout, name: str) 
         is_label=levels.looks_like_labels(image.dtype) if layout.is_label is None else layout.is_label,
     )
     form = _ome_zarr("format").format_from_version(layout.ome_version)
-    ordered = image.transpose(*(dim for dim in AXES if dim in image.dims))
+    about = {
+        "name": encode(image.name, "the name of the result"),
+        "attrs": encode(image.attrs, "the attrs of the result"),
+        "coords": write_dataset(xr.Dataset(coords=image.coords), folder / COORDS) if image.coords else None,
+    }
+    # OME-Zarr has no dtype for a binary image.
+    numbers = image.astype(np.uint8) if image.dtype.kind == "b" else image
+    ordered = numbers.transpose(*(dim for dim in AXES if dim in image.dims))
     dims = [str(dim) for dim in ordered.dims]
     chunks = storage_chunks(image.data, image.dims, layout.chunks)
     group = zarr.open_group((folder / STORE).zarr(read_only=False), mode="w-", zarr_format=form.zarr_format)
     datasets = _write_levels(group, ordered, layout, [chunks[image.dims.index(dim)] for dim in ordered.dims])
     axes = [_axis(image, dim) for dim in dims]
     writer.write_multiscales_metadata(group, datasets, fmt=form, axes=axes, name=name)
-    coords = xr.Dataset(coords=image.coords)
     return {
+        **about,
+        "dtype": image.dtype.str,
         "dims": [str(dim) for dim in image.dims],
         "chunks": image.chunks,
         "stored_chunks": list(chunks),
@@ -141,9 +164,6 @@ def write_image(image: xr.DataArray, folder: Folder, layout: Layout, name: str) 
         "compressor": words_of(layout.compressor),
         "ome_version": layout.ome_version,
         "labels": layout.is_label,
-        "name": encode(image.name, "the name of the result"),
-        "attrs": encode(image.attrs, "the attrs of the result"),
-        "coords": write_dataset(coords, folder / COORDS) if image.coords else None,
     }
 
 
@@ -179,7 +199,8 @@ def read_image(folder: Folder, about: Mapping[str, Any], source: Source) -> xr.D
     dims = about["dims"]
     ordered = [dim for dim in AXES if dim in dims]
     chunks = tuple(tuple(about["chunks"][dims.index(dim)]) for dim in ordered)
-    data = open_array((folder / STORE).zarr(read_only=True), "0", chunks, source.array_name(), folder.name)
+    store = (folder / STORE).zarr(read_only=True)
+    data = open_array(store, "0", chunks, about["dtype"], source.array_name(), folder.name)
     coords = read_dataset(folder / COORDS, about["coords"], source).coords if about["coords"] else None
     image = xr.DataArray(data, dims=ordered, attrs=decode(about["attrs"])).transpose(*dims)
     image.name = decode(about["name"])
@@ -193,16 +214,22 @@ def read_levels(folder: Folder, about: Mapping[str, Any], image: xr.DataArray) -
     ordered = [dim for dim in AXES if dim in about["dims"]]
     order = [ordered.index(dim) for dim in about["dims"]]
     group = zarr.open_group((folder / STORE).zarr(read_only=True), mode="r")
-    return [image.data, *(da.from_zarr(group[str(i)]).transpose(order) for i in range(1, about["levels"]))]
+    further = (da.from_zarr(group[str(level)]) for level in range(1, about["levels"]))
+    return [image.data, *(each.transpose(order).astype(about["dtype"]) for each in further)]
 
 
 def grid_of(image: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
-    """Origin and step of the pixels along every dim: of the coordinates where these are even numbers, else 0 and 1."""
+    """Origin and step of the pixels along every dim: of the coordinates where these are even numbers, else 0 and 1.
+
+    Those of channels are names, even if they are numbers, such as wavelengths.
+    """
     found = [_grid_along(image, dim) for dim in image.dims]
     return np.array([each[0] for each in found], np.float64), np.array([each[1] for each in found], np.float64)
 
 
 def _grid_along(image: xr.DataArray, dim: Any) -> tuple[float, float]:
+    if AXES.get(str(dim)) == "channel":
+        return 0.0, 1.0
     try:
         grid = regular_grid(image[dim].reset_coords(drop=True), "")
     except ValueError:

@@ -7,6 +7,9 @@ import os
 import reprlib
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from operator import itemgetter
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -15,15 +18,18 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
-from dask.base import is_dask_collection, tokenize
+from dask.base import is_dask_collection, normalize_token, tokenize
+from dask.highlevelgraph import MaterializedLayer
 from fsspec.implementations.local import LocalFileSystem
 from zarr.storage import LocalStore
 
+from xlabelstats.names import check_known
 from xlabelstats.pipeline.cache.arrays import STORED, Source, sources_of
-from xlabelstats.pipeline.cache.identity import Step, identity_of, step_of
+from xlabelstats.pipeline.cache.identity import Step, code_of, declared, identity_of, is_code, name_of, step_of
 
 DIGITS = 16
 SHOWN = 80
+SCALARS = (type(None), bool, int, float, complex, str, bytes)
 
 
 @dataclass(frozen=True)
@@ -99,8 +105,10 @@ def bind(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[s
     if signature is None:
         return {**{str(i): value for i, value in enumerate(args)}, **dict(sorted(kwargs.items()))}
     try:
+        if step.parameters is not None:
+            check_known(kwargs, step.parameters, "argument")
         bound = signature.bind(*args, **kwargs)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise TypeError(f"{step.name} cannot be called so: {error}") from None
     bound.apply_defaults()
     arguments: dict[str, Any] = {}
@@ -109,7 +117,8 @@ def bind(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[s
         if kind is kind.VAR_POSITIONAL:
             arguments |= {f"{name}[{i}]": each for i, each in enumerate(value)}
         elif kind is kind.VAR_KEYWORD:
-            arguments |= dict(sorted(value.items()))
+            # A keyword may have the name of a parameter that is given by position alone.
+            arguments |= {f"**{k}" if k in signature.parameters else k: each for k, each in sorted(value.items())}
         else:
             arguments[name] = value
     return arguments
@@ -125,19 +134,29 @@ def is_input(value: Any) -> bool:
 class Tokens:
     """Tokens of values that are the same in every process.
 
-    Those of dask are, but for mappings, whose order it takes from hashes of text, and so for the attrs of arrays.
+    Those of dask are, but for mappings and sets, whose order it takes from hashes of text, and what holds them.
     """
 
     def __init__(self, ignored: type) -> None:
         self._ignored = ignored
+        self._open: list[int] = []
+        self._codes: dict[tuple[type, int | str | None], str] = {}
 
     def __call__(self, value: Any, what: str) -> str:
         """The token of a value; ``what`` names it in complaints."""
         if isinstance(value, self._ignored):
             value = None
-        return digest(type(value).__name__, *self._parts(value, what))
+        if id(value) in self._open:
+            return f"within itself, {self._open.index(id(value))}"
+        self._open.append(id(value))
+        try:
+            return digest(type(value).__name__, *self._parts(value, what))
+        finally:
+            self._open.pop()
 
     def _parts(self, value: Any, what: str) -> list[str]:
+        if type(value) in SCALARS:
+            return [repr(value)]
         if isinstance(value, xr.DataArray):
             return [repr(value.name), self({"": value.variable, **_by_name(value.coords)}, what)]
         if isinstance(value, xr.Dataset):
@@ -145,22 +164,81 @@ class Tokens:
         if isinstance(value, xr.Variable):
             return [repr(value.dims), self(value.attrs, f"the attrs of {what}"), self(_data(value), what)]
         if isinstance(value, pd.DataFrame | pd.Series | pd.Index):
-            return _table_parts(value, self(getattr(value, "attrs", {}), f"the attrs of {what}"))
+            return [*self._table_parts(value, what), self(getattr(value, "attrs", {}), f"the attrs of {what}")]
         if isinstance(value, Mapping):
             return sorted(f"{self(key, what)}:{self(each, what)}" for key, each in value.items())
         if isinstance(value, Set):
             return sorted(self(each, what) for each in value)
-        if type(value) in (list, tuple):
+        if isinstance(value, list | tuple):
             return [self(each, what) for each in value]
         if isinstance(value, zarr.Array | zarr.Group):
-            return [str(value.store_path), repr(value.metadata), repr(files_of(value))]
+            return [*(f"{node.store_path} {node.metadata!r}" for node in _nodes(value)), repr(files_of(value))]
+        if isinstance(value, np.ma.MaskedArray):
+            return [self(value.data, what), self(np.ma.getmaskarray(value), what), repr(value.fill_value)]
         if isinstance(value, np.ndarray) and value.dtype.hasobject:
-            return [repr(value.shape), *(self(each, what) for each in value.ravel().tolist())]
-        if isinstance(value, FunctionType | MethodType) and not hasattr(value, "__dask_tokenize__"):
+            return [repr(value.dtype), repr(value.shape), *(self(each, what) for each in value.ravel().tolist())]
+        if type(value) in (np.ndarray, np.memmap):
+            return [repr(value.dtype), repr(value.shape), _hash(value)]
+        if hasattr(value, "__dask_tokenize__"):
+            files = [repr(sorted(files_of(value).items()))] if is_dask_collection(value) else []
+            return [_of_dask(value, what), *files]
+        if isinstance(value, Enum):
+            return [name_of(type(value)), repr(value.name), self(value.value, what)]
+        if isinstance(value, FunctionType | MethodType | partial) or (is_code(value) and hasattr(value, "__wrapped__")):
             return [identity_of(value, self)]
-        if is_dask_collection(value):
-            return [_of_dask(value, what), repr(sorted(files_of(value).items()))]
+        if normalize_token.dispatch(type(value)) is normalize_token.dispatch(object) and not is_code(value):
+            return self._object_parts(value, what)
         return [_of_dask(value, what)]
+
+    def _table_parts(self, table: Any, what: str) -> list[str]:
+        if isinstance(table, pd.DataFrame):
+            columns = [self._column(column, f"the column {name!r} of {what}") for name, column in table.items()]
+            return [*map(repr, table.columns), repr(list(table.columns.names)), *columns, self(table.index, what)]
+        if isinstance(table, pd.MultiIndex):
+            levels = [table.get_level_values(i) for i in range(table.nlevels)]
+            return [repr(list(table.names)), *(self._column(level, what) for level in levels)]
+        own = [repr(table.name), self._column(table, what)]
+        return own if isinstance(table, pd.Index) else [*own, self(table.index, what)]
+
+    def _column(self, column: Any, what: str) -> str:
+        """The token of the values; pandas' own hashes take 1 for "1", and None for NaN."""
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            kinds = pd.Categorical(column)
+            return digest(repr(kinds.ordered), self(kinds.categories, what), _hash(kinds.codes))
+        if column.dtype == object and pd.api.types.infer_dtype(column, skipna=False) != "string":
+            return self(list(column), what)
+        return digest(str(column.dtype), _hash(pd.util.hash_pandas_object(column, index=False).to_numpy()))
+
+    def _object_parts(self, value: Any, what: str) -> list[str]:
+        state = _state(value)
+        code = [self._code(value)] if callable(value) or state is not None else []
+        if state is None:
+            return [*code, _of_dask(value, what)]
+        return [*code, self(state, f"something in {what.removeprefix('something in ')}")]
+
+    def _code(self, value: Any) -> str:
+        known = (type(value), declared(value))
+        if known not in self._codes:
+            self._codes[known] = digest(name_of(type(value)), code_of(value))
+        return self._codes[known]
+
+
+def _state(value: Any) -> list[Any] | None:
+    """What pickle keeps of a plain object; None of one that is made anew by other means."""
+    kind = type(value)
+    if kind is object or kind.__reduce__ is not object.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__:
+        return None
+    try:
+        _, arguments, state, items, pairs = value.__reduce_ex__(4)
+    except Exception:
+        # Whatever a class raises that is not to be pickled: dask says so too.
+        return None
+    return [*arguments[1:], state, list(items or ()), list(pairs or ())]
+
+
+def _hash(array: np.ndarray[Any, Any]) -> str:
+    """Of the values in their order, however they lie in memory."""
+    return hashlib.sha256(np.ascontiguousarray(array).reshape(-1).view("u1").data).hexdigest()
 
 
 def _of_dask(value: Any, what: str) -> str:
@@ -168,18 +246,12 @@ def _of_dask(value: Any, what: str) -> str:
         with dask.config.set({"tokenize.ensure-deterministic": True}):
             return tokenize(value)
     except RuntimeError as error:
+        kind = type(value).__name__
+        article = "an" if kind[0] in "AEIOUaeiou" else "a"
         raise TypeError(
-            f"{what} is a {type(value).__name__}, of which cannot be told whether it is the same the next time; pass a "
+            f"{what} is {article} {kind}, of which cannot be told whether it is the same the next time; pass a "
             "number, a path or an array from which the step makes it, or give its class a method __dask_tokenize__"
         ) from error
-
-
-def _table_parts(table: Any, attrs: str) -> list[str]:
-    hashed = pd.util.hash_pandas_object(table, index=not isinstance(table, pd.Index)).to_numpy()
-    columns = table.dtypes.items() if isinstance(table, pd.DataFrame) else [(table.name, table.dtype)]
-    names = [f"{name!r}:{dtype}" for name, dtype in columns]
-    index = [] if isinstance(table, pd.Index) else [repr(list(table.index.names)), str(table.index.dtype)]
-    return [hashlib.sha256(hashed.tobytes()).hexdigest(), *names, *index, attrs]
 
 
 def _by_name(variables: Mapping[Any, Any]) -> dict[str, Any]:
@@ -205,21 +277,32 @@ def all_sources(value: Any) -> list[Source]:
 
 
 def files_of(value: Any) -> dict[str, int]:
-    """The metadata files of the local Zarr arrays that a value is read from, and when they were written."""
+    """The metadata files of the local Zarr arrays and groups that a value is read from, and when they were written."""
     if isinstance(value, zarr.Array | zarr.Group):
-        folder = _local_folder(value)
-        names = ("zarr.json", ".zarray", ".zgroup") if folder else ()
-        return {f"{folder}/{name}": written(f"{folder}/{name}") for name in names if os.path.exists(f"{folder}/{name}")}
+        folders = [folder for folder in map(_local_folder, _nodes(value)) if folder]
+        paths = [f"{folder}/{name}" for folder in folders for name in ("zarr.json", ".zarray", ".zgroup")]
+        return {path: written(path) for path in paths if os.path.exists(path)}
     found: dict[str, int] = {}
     for array in arrays_of(value):
-        for name, layer in array.__dask_graph__().layers.items():
-            if not str(name).startswith("original-") or STORED.fullmatch(str(name)):
-                continue
-            for held in layer.values():
-                held = getattr(held, "value", held)
-                if isinstance(held, zarr.Array):
-                    found |= files_of(held)
+        for layer in array.__dask_graph__().layers.values():
+            # One that an optimisation made holds what was in several.
+            if isinstance(layer, MaterializedLayer):
+                for stored in _stored_in(layer):
+                    found |= files_of(stored)
     return found
+
+
+def _stored_in(layer: Mapping[Any, Any]) -> list[zarr.Array]:
+    """The Zarr arrays that a layer reads, but for those of a cache."""
+    names = [key for key in layer if isinstance(key, str) and key.startswith("original-") and not STORED.fullmatch(key)]
+    held = [getattr(layer[name], "value", layer[name]) for name in names]
+    return [each for each in held if isinstance(each, zarr.Array)]
+
+
+def _nodes(stored: zarr.Array | zarr.Group) -> list[Any]:
+    """An array, or a group and all that is in it."""
+    members = stored.members(max_depth=None) if isinstance(stored, zarr.Group) else ()
+    return [stored, *(node for _, node in sorted(members, key=itemgetter(0)))]
 
 
 def _local_folder(stored: zarr.Array | zarr.Group) -> str | None:

@@ -42,14 +42,28 @@ def halve(array: Any, axes: Sequence[int], *, labels: bool) -> Any:
 
 
 def mean_of_pairs(block: np.ndarray, *, axes: tuple[int, ...]) -> np.ndarray:
-    """The mean of every two pixels along the axes, in the dtype of the block."""
-    mean = block.astype(np.result_type(block.dtype, np.float32) if block.dtype.kind == "f" else np.float64)
+    """The mean of every two pixels along the axes, in the dtype of the block; half an integer goes to the even one."""
+    if block.dtype.kind == "b":
+        return mean_of_pairs(block.astype(np.uint8), axes=axes).astype(bool)
+    if block.dtype.kind == "f":
+        parts = block.astype(np.result_type(block.dtype, np.float32)) / 2 ** len(axes)
+        return _sum_of_pairs(parts, axes).astype(block.dtype)
+    # Quotients and remainders apart: no sum of theirs is larger than the dtype can hold.
+    bits, remainder = len(axes), 2 ** len(axes) - 1
+    rest = _sum_of_pairs(block & remainder, axes)
+    mean = _sum_of_pairs(block >> bits, axes) + (rest >> bits)
+    twice = 2 * (rest & remainder)
+    up = (twice > 2**bits) | ((twice == 2**bits) & (mean % 2 == 1))
+    return mean + up.astype(block.dtype)
+
+
+def _sum_of_pairs(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """The sum of every two pixels along the axes; the last of an odd number counts twice."""
     for axis in axes:
-        pairs = np.moveaxis(mean, axis, 0)
-        first = pairs[::2]
+        pairs = np.moveaxis(values, axis, 0)
         second = np.concatenate([pairs[1::2], pairs[-1:]]) if len(pairs) % 2 else pairs[1::2]
-        mean = np.moveaxis(first / 2 + second / 2, 0, axis)
-    return (np.rint(mean) if block.dtype.kind in "iu" else mean).astype(block.dtype)
+        values = np.moveaxis(pairs[::2] + second, 0, axis)
+    return values
 
 
 def placed(origin: np.ndarray, step: np.ndarray, axes: Sequence[int], *, labels: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xlabelstats.pipeline.cache import levels
@@ -28,7 +28,7 @@ class MemoryShelf:
 
     def save(self, source: Source, result: Any, layout: Layout, record: Marker, former: Marker | None = None) -> Marker:
         """Compute a result and keep it; only its levels are a matter of layout."""
-        kept = in_memory(result, source) if former is None else self.held[source][1]
+        kept = in_memory(result, replace(source, made=record["made"])) if former is None else self.held[source][1]
         before = former["about"] if former else {"multiscale": 1, "labels": None}
         labels = before["labels"] if layout.is_label is None else layout.is_label
         about = {"kind": kind_of(kept), "multiscale": layout.multiscale or before["multiscale"], "labels": labels}
@@ -55,6 +55,9 @@ class MemoryShelf:
             axes = levels.halved_axes(found[-1].shape, [str(dim) for dim in image.dims])
             found += [levels.halve(found[-1], axes, labels=labels)] if axes else []
         return found
+
+    def check_room(self, source: Source) -> None:
+        """There is room until there is none."""
 
     def tidy(self, source: Source) -> None:
         """Nothing: what is in memory is whole."""

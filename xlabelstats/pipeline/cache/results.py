@@ -15,7 +15,7 @@ from xlabelstats.pipeline.cache.arrays import Source, as_dask, renamed, words_of
 from xlabelstats.pipeline.cache.datasets import read_dataset, write_dataset
 from xlabelstats.pipeline.cache.folders import Folder
 from xlabelstats.pipeline.cache.images import Layout, is_image, read_image, read_levels, write_image
-from xlabelstats.pipeline.cache.tables import read_table, write_table
+from xlabelstats.pipeline.cache.tables import read_table, storable, write_table
 from xlabelstats.pipeline.cache.values import decode, encode
 from xlabelstats.pipeline.steps import NAMELESS
 
@@ -23,6 +23,9 @@ STORES = {"array": "array.zarr", "dataset": "dataset.zarr"}
 
 # The one variable of the dataset that holds an array.
 VARIABLE = "result"
+
+# Of the arrays in a value: they are kept as text.
+LARGEST_VALUE = 2**20
 
 
 def prepared(result: Any, step: str) -> Any:
@@ -37,18 +40,36 @@ def prepared(result: Any, step: str) -> Any:
     if isinstance(result, xr.DataArray):
         return result.copy(data=as_dask(result.data)) if _numeric(result) else result
     if isinstance(result, np.ndarray | da.Array):
+        if result.dtype.hasobject:
+            raise TypeError(
+                f"the result of the step {step} is an array of {result.dtype}, which cannot be stored; make it numbers "
+                "or text with .astype(), or return a pandas table"
+            )
         return as_dask(result)
     if isinstance(result, pd.DataFrame):
-        return result
+        return storable(result, step)
     if result is None:
         raise TypeError(f"the step {step} returned None, so there is nothing to keep; let it return its result")
+    if _bytes_of_arrays(result) > LARGEST_VALUE:
+        raise TypeError(
+            f"the result of the step {step} cannot be kept: it is a {type(result).__name__} with arrays of "
+            f"{_bytes_of_arrays(result) / 2**20:.1f} MiB; return large arrays one a step, or in an xarray Dataset"
+        )
     try:
         return decode(encode(result, "it"))
     except TypeError as error:
         raise TypeError(
             f"the result of the step {step} cannot be kept: {error}; so can arrays, xarray objects and pandas tables, "
-            "one a step"
+            "one a step: several arrays are one Dataset, or several steps"
         ) from None
+
+
+def _bytes_of_arrays(value: Any) -> int:
+    """The bytes of the arrays in lists, tuples and mappings."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    held = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return sum(map(_bytes_of_arrays, held))
 
 
 def _numeric(array: Any) -> bool:
@@ -107,8 +128,8 @@ def write_result(result: Any, folder: Folder, layout: Layout, name: str) -> dict
     kind = kind_of(result)
     about: dict[str, Any] = {"kind": kind, "bare": isinstance(result, da.Array)}
     if kind == "table":
-        write_table(result, folder)
         about["attrs"] = encode(result.attrs, "the attrs of the result")
+        about["table"] = write_table(result, folder)
     elif kind == "image":
         about["image"] = write_image(named(result), folder, layout, name)
     elif kind == "value":
@@ -130,7 +151,7 @@ def read_result(folder: Folder, about: Mapping[str, Any], source: Source) -> Any
     if kind == "value":
         return decode(about["value"])
     if kind == "table":
-        return read_table(folder, decode(about["attrs"]))
+        return read_table(folder, about["table"], decode(about["attrs"]))
     if kind == "image":
         image = read_image(folder, about["image"], source)
         return image.data if about["bare"] else image

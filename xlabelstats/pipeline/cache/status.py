@@ -79,13 +79,18 @@ class Staleness:
                 found = written(file)
                 if found != when:
                     return f"its input {each['argument']!r} was {'written anew' if found else 'removed'}: {file}"
-            for path, key in each["sources"]:
-                source = Source(path, key)
+            for path, key, made in each["sources"]:
+                latest = Source(path, self._last(path).get("", key))
+                alike = latest in self._markers and self._markers[latest].get("token") == each["token"]
+                # Of tables only the content counts, whichever run it is from.
+                source = latest if alike else Source(path, key)
                 if source not in self._markers:
                     return f"its input {path!r} was cleared"
+                if not alike and made not in ("", self._markers[source]["made"]):
+                    return f"its input {path!r} was computed anew since"
                 if self.why(source):
                     return f"its input {path!r} is stale"
-                if self._last(path).get("", key) != key:
+                if source != latest:
                     return f"its input {path!r} was run since with other parameters or inputs"
         return ""
 

@@ -1,0 +1,339 @@
+"""What a key tells apart, and what it takes for the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from functools import lru_cache, partial
+from pathlib import Path
+
+import dask
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+
+from xlabelstats.pipeline import map_blocks
+from xlabelstats.pipeline.cache import Cache
+from xlabelstats.pipeline.cache.keys import Tokens
+
+
+def token(value: object) -> str:
+    return Tokens(Cache)(value, "the value")
+
+
+def all_differ(values: list) -> bool:
+    return len({token(value) for value in values}) == len(values)
+
+
+def loaded(path: Path, source: str):
+    """A module with this source, loaded anew."""
+    path.write_text(textwrap.dedent(source))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
+    return module
+
+
+def same(value):
+    return value
+
+
+def total(value):
+    return float(np.asarray(value).sum())
+
+
+class TestArrays:
+    @pytest.mark.parametrize("dtype", ["u1", ">i4", "f8", "M8[s]", "U3", "?", [("a", "i2"), ("b", "u1")]])
+    def test_are_known_by_their_values_however_they_lie_in_memory(self, dtype):
+        array = np.array([[0, 2, 0], [0, 0, 4], [5, 6, 0]]).astype(dtype)
+        for laid_out in (np.asfortranarray(array), array.copy(), array.T.copy().T, array[::-1].copy()[::-1]):
+            assert token(laid_out) == token(array)
+        assert all_differ([array, array.T, array[::-1], array.reshape(9), array.reshape(1, 9), array[:0]])
+
+    def test_a_transposed_image_is_another_input(self):
+        cache, image = Cache(None), np.arange(4).reshape(2, 2)
+        for each in (image, image.T):
+            np.testing.assert_array_equal(cache.run("same", same, each), each)
+
+    def test_fields_and_byte_orders_count(self):
+        assert all_differ(
+            [np.zeros(2, [("a", "i2")]), np.zeros(2, [("b", "i2")]), np.zeros(2, "<i2"), np.zeros(2, ">i2")]
+        )
+
+    def test_masked_arrays_count_with_their_mask_and_order(self):
+        values = np.arange(4.0).reshape(2, 2)
+        masked = np.ma.array(values, mask=values > 2)
+        assert token(masked) == token(masked.copy(order="F"))
+        assert all_differ([masked, masked.T, np.ma.array(values, mask=values > 1), np.ma.array(values)])
+
+    def test_files_mapped_to_memory_count_with_their_shape(self, tmp_path):
+        shapes = [(4, 4), (2, 8)]
+        (tmp_path / "raw").write_bytes(bytes(16))
+        assert all_differ([np.memmap(tmp_path / "raw", "u1", "r", shape=shape) for shape in shapes])
+
+    def test_of_objects_count_with_the_types_of_the_values(self):
+        assert all_differ([np.array(each, object) for each in ([1, 2], ["1", "2"], [1.0, 2.0], [[1, 2]])])
+
+
+class TestFunctions:
+    def test_defaults_of_one_given_as_an_argument_count(self):
+        cache, image = Cache(None), np.arange(4, dtype="u1")
+
+        def by_keyword(k):
+            def times(block, *, k=k):
+                return block * k
+
+            return times
+
+        for k in (2, 3, 2):
+            found = cache.run("times", map_blocks, image, lambda block, k=k: block * np.uint8(k))
+            np.testing.assert_array_equal(found, image * k)
+            np.testing.assert_array_equal(cache.run("keyword", map_blocks, image, by_keyword(np.uint8(k))), image * k)
+        assert len(cache.status()) == 4
+
+    def test_defaults_of_one_held_by_a_step_count(self):
+        def made(k):
+            def helper(value, by=k):
+                return value * by
+
+            return lambda value: helper(value)
+
+        cache = Cache(None)
+        assert [cache.run("step", made(k), 5) for k in (2, 3, 2)] == [10, 15, 10]
+
+    def test_a_default_that_stands_for_nothing_is_no_hindrance(self):
+        missing = object()
+
+        def by_name(block, *, k=missing):
+            return block
+
+        assert all_differ([lambda block, k=missing: block, by_name])
+
+    def test_the_same_source_in_two_modules_is_not_the_same(self, tmp_path):
+        source = "def helper(x):\n    return x + {}\ndef clean(x):\n    return helper(x)\n"
+        steps = [loaded(tmp_path / f"cleaning_{k}.py", source.format(k)).clean for k in (1, 100)]
+        cache = Cache(None)
+        assert [cache.run("clean", step, 1) for step in steps] == [2, 101]
+        assert all_differ(steps)
+
+    def test_those_bound_or_wrapped_count_with_their_source(self, tmp_path):
+        source = "def step(x, k):\n    return x {} k\n"
+        tokens = []
+        for operator in "+-+":
+            step = loaded(tmp_path / "bound_steps.py", source.format(operator)).step
+            tokens.append([token(each) for each in (partial(step, k=1), partial(step, k=2), lru_cache(step))])
+        assert tokens[0] == tokens[2]
+        assert len({*tokens[0], *tokens[1]}) == 6
+
+    def test_a_keyword_named_as_a_parameter_by_position_is_not_taken_for_it(self):
+        def step(x, /, **others):
+            return x * 100 + others["x"]
+
+        cache = Cache(None)
+        assert [cache.run("step", step, x, x=2) for x in (1, 3)] == [102, 302]
+
+
+class TestObjects:
+    SOURCE = """
+        class Model:
+            def __init__(self, k):
+                self.k = k
+            def __call__(self, block):
+                return block > self.k {}
+    """
+
+    def test_models_count_with_the_source_of_their_class_and_their_content(self, tmp_path):
+        tokens = []
+        for edit in ("", "+ 1", ""):
+            model = loaded(tmp_path / "some_models.py", self.SOURCE.format(edit)).Model
+            tokens.append([token(model(k)) for k in (1, 2)])
+        assert tokens[0] == tokens[2]
+        assert len({*tokens[0], *tokens[1]}) == 4
+
+    def test_a_declared_version_counts_in_place_of_the_source(self, tmp_path):
+        tokens = []
+        for version, edit in ((1, ""), (1, "+ 1"), (2, "")):
+            model = loaded(tmp_path / "versioned_models.py", self.SOURCE.format(edit)).Model
+            model.version = version
+            tokens.append(token(model(1)))
+        assert tokens[0] == tokens[1] != tokens[2]
+
+    def test_what_a_class_says_of_itself_counts_alone(self, tmp_path):
+        first, second = (loaded(tmp_path / "telling_models.py", self.SOURCE.format(e)).Model for e in ("", "+ 1"))
+        for model in (first, second):
+            model.__dask_tokenize__ = lambda self: "weights.pt of 2026-01-01"
+        assert token(first(1)) == token(second(2))
+
+    def test_slots_and_what_a_class_keeps_when_pickled_count(self):
+        class Slotted:
+            __slots__ = ("k",)
+
+            def __init__(self, k):
+                self.k = k
+
+        class Kept:
+            def __init__(self, k):
+                self.k, self.scratch = k, object()
+
+            def __getstate__(self):
+                return {"k": self.k}
+
+        for kind in (Slotted, Kept):
+            assert token(kind(1)) == token(kind(1))
+            assert all_differ([kind(1), kind(2)])
+
+    def test_one_that_holds_itself_is_known(self):
+        def ring(k):
+            model = Node()
+            model.k, model.others = k, [model]
+            return model
+
+        assert token(ring(1)) == token(ring(1)) != token(ring(2))
+
+    def test_they_are_the_same_in_a_process_with_other_hashes(self):
+        program = """
+            import dataclasses, enum
+            import numpy as np, pandas as pd
+            from xlabelstats.pipeline.cache import Cache
+            from xlabelstats.pipeline.cache.keys import Tokens
+            @dataclasses.dataclass
+            class Settings:
+                channels: dict
+                names: set
+            class Model:
+                def __init__(self):
+                    self.settings = Settings({"dapi": 1, "gfp": 2}, {"a", "b", "c"})
+                    self.weights = np.arange(3.0)
+                def __call__(self, block):
+                    return block in {"x", "y", "z"}
+            class Mode(enum.Enum):
+                FAST = {"a", "b", "c"}
+            values = [Settings({"a": {"u", "v", "w"}}, set("xyz")), Model(), Model().__call__, Mode.FAST]
+            print(*(Tokens(Cache)(value, "it") for value in values))
+        """
+        command = [sys.executable, "-c", textwrap.dedent(program)]
+        tokens = [
+            subprocess.check_output(command, env={**os.environ, "PYTHONHASHSEED": seed}, text=True) for seed in "12"
+        ]
+        assert len(set(tokens)) == 1
+
+    def test_what_cannot_be_known_again_is_named_with_its_article(self):
+        class Opaque:
+            def __getstate__(self):
+                raise RuntimeError("not to be pickled")
+
+        with pytest.raises(TypeError, match=r"^the value is an Opaque, of which"):
+            token(Opaque())
+        model = Node()
+        model.inner = Node()
+        model.inner.deep = Opaque()
+        with pytest.raises(TypeError, match=r"^something in the value is an Opaque, of which"):
+            token(model)
+
+
+class Node:
+    pass
+
+
+class TestTables:
+    @pytest.mark.parametrize(
+        "columns",
+        [
+            [[1, 2], ["1", "2"], [1.0, 2.0], [True, 2]],
+            [[None, "a"], [np.nan, "a"], [pd.NA, "a"], ["None", "a"]],
+            [[[1], [2]], [[1], [3]], [(1,), (2,)]],
+            [[np.arange(2000)], [np.where(np.arange(2000) == 1000, 0, np.arange(2000))]],
+        ],
+    )
+    def test_of_objects_count_with_the_types_of_the_values(self, columns):
+        for made in (lambda c: pd.DataFrame({"a": c}), lambda c: c, pd.Index):
+            if made is pd.Index and not all(pd.api.types.is_hashable(each) for column in columns for each in column):
+                continue
+            tables = [made(pd.Series(column, dtype=object)) for column in columns]
+            assert all_differ(tables)
+            assert [token(each) for each in tables] == [token(each.copy()) for each in tables]
+
+    def test_an_index_of_objects_counts_with_the_types_of_its_values(self):
+        indices = [pd.Index(each, dtype=object) for each in ([1, 2], ["1", "2"])]
+        assert all_differ([pd.DataFrame({"a": [0, 0]}, index=index) for index in indices])
+        assert all_differ([pd.Series([0, 0], index=pd.MultiIndex.from_arrays([index, [1, 2]])) for index in indices])
+
+    def test_categories_count_with_their_order(self):
+        kinds = [(["a", "b"], False), (["b", "a"], False), (["a", "b", "z"], False), (["a", "b"], True)]
+        values = [pd.Categorical(["a", "b"], categories, ordered=ordered) for categories, ordered in kinds]
+        for made in (lambda v: pd.DataFrame({"a": v}), pd.Series, pd.CategoricalIndex):
+            assert all_differ([made(value) for value in values])
+
+    def test_they_count_with_names_values_and_dtypes(self):
+        table = pd.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+        others = [
+            table.rename(columns={"a": 0}),
+            table.rename(columns={"a": "0"}),
+            table[["b", "a"]],
+            table.rename_axis(columns="kind"),
+            table.rename_axis(index="cell"),
+            table.astype({"a": "Int64"}),
+            table.iloc[::-1],
+        ]
+        assert all_differ([table, *others])
+        assert token(table) == token(table.copy())
+
+
+class TestFiles:
+    def written(self, path, value):
+        time.sleep(0.02)
+        return zarr.create_array(path, data=np.full((4, 4), value), chunks=(2, 2), overwrite=True)
+
+    def test_a_group_in_which_an_array_was_replaced_is_another_input(self, tmp_path):
+        cache, path = Cache(None), tmp_path / "image.zarr"
+        zarr.open_group(path, mode="w").create_group("labels")
+        for value in (1, 2):
+            self.written(path / "labels" / "nuclei", value)
+            for _ in range(2):
+                found = cache.run(
+                    "total", lambda group: total(group["labels/nuclei"][:]), zarr.open_group(path, mode="r")
+                )
+                assert found == 16 * value
+        assert len(cache.status()) == 2
+
+    def test_entries_from_a_group_in_which_an_array_was_replaced_are_stale(self, tmp_path):
+        cache, path = Cache(None), tmp_path / "image.zarr"
+        zarr.open_group(path, mode="w")
+        self.written(path / "0", 1)
+        cache.run("names", lambda group: list(group), zarr.open_group(path, mode="r"))
+        assert cache.status()["stale"].tolist() == [""]
+        self.written(path / "0", 2)
+        assert "'group' was written anew" in cache.status()["stale"][0]
+
+    @pytest.mark.parametrize("change", [lambda a: a, lambda a: a + 0, lambda a: a.rechunk(3)[::-1]])
+    def test_an_array_written_anew_is_seen_through_an_optimised_graph(self, tmp_path, change):
+        cache, path = Cache(None), tmp_path / "raw.zarr"
+        for value in (1, 2):
+            self.written(path, value)
+            for _ in range(2):
+                assert cache.run("total", total, dask.optimize(change(da.from_zarr(path)))[0]) == 16 * value
+        assert len(cache.status()) == 2
+
+
+def test_status_runs_no_module(tmp_path, capsys):
+    module = loaded(tmp_path / "unguarded.py", "print('it runs')\ndef step(x):\n    return x\n")
+    cache = Cache(None)
+    cache.run("step", module.step, 1)
+    del sys.modules["unguarded"]
+    sys.path.insert(0, str(tmp_path))
+    try:
+        capsys.readouterr()
+        assert cache.status()["stale"].tolist() == [""]
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert "unguarded" not in sys.modules
+    assert capsys.readouterr().out == ""

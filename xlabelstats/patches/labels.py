@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, align, check_image, check_mask
+from xlabelstats.align import LABEL, check_image, check_mask, check_match
 from xlabelstats.cutting import Window
 from xlabelstats.instances import find_subject
 from xlabelstats.multiscale import as_array
@@ -149,28 +149,25 @@ class LabelPatches:
 
 def _check_space(stack: XarrayImageStack, image: xr.DataArray, mask: xr.DataArray) -> None:
     """Complain if image and mask do not match, or an object would have several patches; without reading pixels."""
-    pair = align(_hollow(image), _hollow(mask))
+    check_match(image, mask)
+    shared = [dim for dim in image.dims if dim in mask.dims]
+    other = [dim for dim in image.dims if dim not in mask.dims]
     letter = dict(zip(image.dims, stack.original_axes, strict=True))
-    beyond = [dim for dim in pair.shared if letter[dim] not in "ZYX"]
+    beyond = [dim for dim in shared if letter[dim] not in "ZYX"]
     if beyond:
         raise ValueError(
             f"the mask has the dim {beyond[0]!r}, which is not in space; make patches of one place along it at a time: "
             f".isel({beyond[0]}=0), of image and mask"
         )
-    lacking = [dim for dim in pair.other if letter[dim] in "ZYX"]
+    lacking = [dim for dim in other if letter[dim] in "ZYX"]
     if lacking:
         raise ValueError(f"the image has the dim {lacking[0]!r} in space, and the mask has not; choose a plane of it")
-    several = [dim for dim in pair.other if letter[dim] in "ST" and image.sizes[dim] != 1]
+    several = [dim for dim in other if letter[dim] in "ST" and image.sizes[dim] != 1]
     if several:
         raise ValueError(
             f"the image has {image.sizes[several[0]]} places along {several[0]!r}, for one mask; "
             f"choose one: image.isel({several[0]}=0)"
         )
-
-
-def _hollow(array: xr.DataArray) -> xr.DataArray:
-    """An array of the same dims, coordinates and dtype that takes no memory."""
-    return array.copy(data=np.broadcast_to(np.zeros((), array.dtype), array.shape))
 
 
 def _sizes(size: Any, dims: list[Any]) -> list[int]:

@@ -273,3 +273,11 @@ def test_an_atlas_that_lies_elsewhere_is_warned_of():
     mask, atlas = on_grid(np.eye(4, dtype=int)), on_grid(np.ones((4, 4), int), 100.0)
     with pytest.warns(UserWarning, match="1 of 1 cells lie in no region; do the coordinates of the atlas say"):
         assert density_by_region(mask, atlas).attrs["outside"] == 1
+
+
+@pytest.mark.parametrize("units", ["um", "µm", "micron", "micrometer"])
+def test_micrometers_are_such_however_they_are_written(units):
+    mask, atlas = on_grid(np.eye(4, dtype=int), units=units), on_grid(np.ones((4, 4), int), units="micrometer")
+    assert density_by_region(mask, atlas)["cells"].tolist() == [1]
+    with pytest.raises(ValueError, match=r"the positions are in '.*' and the atlas in 'millimeter'"):
+        density_by_region(mask, on_grid(np.ones((4, 4), int), units="millimeter"))

@@ -21,6 +21,7 @@ from xlabelstats.pipeline.centroids import as_table
 from xlabelstats.pipeline.counts import cells_of
 from xlabelstats.pipeline.points import axes_of, in_coords, positions, shape_of, units_along
 from xlabelstats.pipeline.steps import check_space, named, step
+from xlabelstats.pipeline.units import spelt_out
 
 
 @step(1)
@@ -262,7 +263,7 @@ def _check_axis(axis: str, in_coords: bool, units: str, extent: int, atlas: xr.D
             f"the atlas has coordinates along {axis!r} and what was counted has none; say where its pixels lie, "
             f"before they are counted: .assign_coords({axis}=...)"
         )
-    if units and theirs and units != theirs:
+    if units and theirs and spelt_out(units) != spelt_out(theirs):
         raise ValueError(
             f"along {axis!r} the positions are in {units!r} and the atlas in {theirs!r}; convert the coordinates of "
             "one of them, or if the units are the same, write them alike in .attrs['units']"

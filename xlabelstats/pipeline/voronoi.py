@@ -13,6 +13,7 @@ from xlabelstats.pipeline.components import check_binary, id_dtype, instances_li
 from xlabelstats.pipeline.halos import Place, over_blocks
 from xlabelstats.pipeline.points import at_pixels, axes_of, in_coords, positions, units_along
 from xlabelstats.pipeline.steps import Array, like, named, step
+from xlabelstats.pipeline.units import spelt_out
 
 # Seeds are as near as each other if their distances differ by less than this part: rounding is no matter of nearness.
 ROUNDING = 1e-9
@@ -75,7 +76,7 @@ def _seeds(binary: xr.DataArray, table: pd.DataFrame) -> tuple[np.ndarray, np.nd
     extents = dict(zip(axes, table.attrs.get("shape", ()), strict=False))
     for dim in binary.dims:
         theirs, ours = units.get(str(dim), units_along(binary, dim)), units_along(binary, dim)
-        if theirs != ours:
+        if spelt_out(theirs) != spelt_out(ours):
             raise ValueError(
                 f"along {dim!r} the table has positions in {theirs or 'no units'!r}, and the binary image in "
                 f"{ours or 'no units'!r}; give it the coordinates of the image that the table is of, by .assign_coords"

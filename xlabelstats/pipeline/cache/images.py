@@ -28,6 +28,7 @@ from xlabelstats.pipeline.cache.arrays import (
 from xlabelstats.pipeline.cache.datasets import read_dataset, write_dataset
 from xlabelstats.pipeline.cache.folders import Folder
 from xlabelstats.pipeline.cache.values import decode, encode
+from xlabelstats.pipeline.units import UNITS, spelt_out
 
 STORE, COORDS = "image.ome.zarr", "coords.zarr"
 
@@ -35,26 +36,6 @@ STORE, COORDS = "image.ome.zarr", "coords.zarr"
 AXES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
 VERSIONS = ("0.5", "0.4")
-
-# What units of coordinates are called in OME-Zarr, and how else they are written.
-UNITS = {
-    "angstrom": ("Å", "å"),
-    "nanometer": ("nm", "nanometre"),
-    "micrometer": ("um", "µm", "μm", "micron", "microns", "micrometre"),
-    "millimeter": ("mm", "millimetre"),
-    "centimeter": ("cm", "centimetre"),
-    "meter": ("m", "metre"),
-    "kilometer": ("km", "kilometre"),
-    "inch": ("in",),
-    "foot": ("ft",),
-    "nanosecond": ("ns",),
-    "microsecond": ("us", "µs", "μs"),
-    "millisecond": ("ms",),
-    "second": ("s", "sec", "seconds"),
-    "minute": ("min", "minutes"),
-    "hour": ("h", "hr", "hours"),
-    "day": ("d", "days"),
-}
 
 
 @dataclass(frozen=True)
@@ -240,8 +221,8 @@ def _grid_along(image: xr.DataArray, dim: Any) -> tuple[float, float]:
 def _axis(image: xr.DataArray, dim: str) -> dict[str, str]:
     axis = {"name": dim, "type": AXES[dim]}
     units = str(image[dim].attrs.get("units", "")) if dim in image.coords else ""
-    unit = next((name for name, others in UNITS.items() if units == name or units in others), None)
-    return {**axis, "unit": unit} if unit and axis["type"] != "channel" else axis
+    unit = spelt_out(units)
+    return {**axis, "unit": unit} if unit in UNITS and axis["type"] != "channel" else axis
 
 
 def _ome_zarr(module: str) -> Any:

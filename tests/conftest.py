@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+import textwrap
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -39,3 +43,15 @@ def blobs(shape: tuple[int, ...], n: int, seed: int = 0) -> np.ndarray:
         )
         mask[box] = label
     return mask
+
+
+def module_of(path: Path, source: str) -> ModuleType:
+    """A module with this source, loaded anew."""
+    path.write_text(textwrap.dedent(source))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
+    return module

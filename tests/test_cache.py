@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import dask
 import dask.array as da
@@ -17,6 +16,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
+from conftest import module_of
 
 from xlabelstats.pipeline.cache import Cache
 
@@ -59,18 +59,6 @@ def numbered(image):
     """Of which no key says that it is otherwise every time."""
     CALLS.append("numbered")
     return image + len(CALLS)
-
-
-def module_of(path: Path, source: str):
-    """A module with this source, loaded anew."""
-    path.write_text(textwrap.dedent(source))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
-    return module
 
 
 class TestKey:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 import textwrap
 import time
 from functools import lru_cache, partial
-from pathlib import Path
 
 import dask
 import dask.array as da
@@ -17,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
+from conftest import module_of
 
 from xlabelstats.pipeline import map_blocks
 from xlabelstats.pipeline.cache import Cache
@@ -29,18 +28,6 @@ def token(value: object) -> str:
 
 def all_differ(values: list) -> bool:
     return len({token(value) for value in values}) == len(values)
-
-
-def loaded(path: Path, source: str):
-    """A module with this source, loaded anew."""
-    path.write_text(textwrap.dedent(source))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
-    return module
 
 
 def same(value):
@@ -120,7 +107,7 @@ class TestFunctions:
 
     def test_the_same_source_in_two_modules_is_not_the_same(self, tmp_path):
         source = "def helper(x):\n    return x + {}\ndef clean(x):\n    return helper(x)\n"
-        steps = [loaded(tmp_path / f"cleaning_{k}.py", source.format(k)).clean for k in (1, 100)]
+        steps = [module_of(tmp_path / f"cleaning_{k}.py", source.format(k)).clean for k in (1, 100)]
         cache = Cache(None)
         assert [cache.run("clean", step, 1) for step in steps] == [2, 101]
         assert all_differ(steps)
@@ -129,7 +116,7 @@ class TestFunctions:
         source = "def step(x, k):\n    return x {} k\n"
         tokens = []
         for operator in "+-+":
-            step = loaded(tmp_path / "bound_steps.py", source.format(operator)).step
+            step = module_of(tmp_path / "bound_steps.py", source.format(operator)).step
             tokens.append([token(each) for each in (partial(step, k=1), partial(step, k=2), lru_cache(step))])
         assert tokens[0] == tokens[2]
         assert len({*tokens[0], *tokens[1]}) == 6
@@ -154,7 +141,7 @@ class TestObjects:
     def test_models_count_with_the_source_of_their_class_and_their_content(self, tmp_path):
         tokens = []
         for edit in ("", "+ 1", ""):
-            model = loaded(tmp_path / "some_models.py", self.SOURCE.format(edit)).Model
+            model = module_of(tmp_path / "some_models.py", self.SOURCE.format(edit)).Model
             tokens.append([token(model(k)) for k in (1, 2)])
         assert tokens[0] == tokens[2]
         assert len({*tokens[0], *tokens[1]}) == 4
@@ -162,13 +149,13 @@ class TestObjects:
     def test_a_declared_version_counts_in_place_of_the_source(self, tmp_path):
         tokens = []
         for version, edit in ((1, ""), (1, "+ 1"), (2, "")):
-            model = loaded(tmp_path / "versioned_models.py", self.SOURCE.format(edit)).Model
+            model = module_of(tmp_path / "versioned_models.py", self.SOURCE.format(edit)).Model
             model.version = version
             tokens.append(token(model(1)))
         assert tokens[0] == tokens[1] != tokens[2]
 
     def test_what_a_class_says_of_itself_counts_alone(self, tmp_path):
-        first, second = (loaded(tmp_path / "telling_models.py", self.SOURCE.format(e)).Model for e in ("", "+ 1"))
+        first, second = (module_of(tmp_path / "telling_models.py", self.SOURCE.format(e)).Model for e in ("", "+ 1"))
         for model in (first, second):
             model.__dask_tokenize__ = lambda self: "weights.pt of 2026-01-01"
         assert token(first(1)) == token(second(2))
@@ -325,7 +312,7 @@ class TestFiles:
 
 
 def test_status_runs_no_module(tmp_path, capsys):
-    module = loaded(tmp_path / "unguarded.py", "print('it runs')\ndef step(x):\n    return x\n")
+    module = module_of(tmp_path / "unguarded.py", "print('it runs')\ndef step(x):\n    return x\n")
     cache = Cache(None)
     cache.run("step", module.step, 1)
     del sys.modules["unguarded"]

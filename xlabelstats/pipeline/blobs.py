@@ -15,10 +15,10 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from xlabelstats.align import check_image
-from xlabelstats.pipeline.filters import check_positive, float_of, reach_of
+from xlabelstats.pipeline.filters import float_of, reach_of
 from xlabelstats.pipeline.halos import Place, objects_of_blocks
 from xlabelstats.pipeline.points import points_table
-from xlabelstats.pipeline.steps import check_number, check_space, named, step
+from xlabelstats.pipeline.steps import check_number, check_positive, check_space, named, step
 
 
 @step(1)

@@ -159,14 +159,15 @@ def components_of_blocks(binary: Any, structure: np.ndarray, copies: int = 1) ->
     binary = _without_empty_chunks(binary)
     numbers = _final_numbers(binary, structure)
     dtype = id_dtype(max((int(table.max()) for table in numbers if table.size), default=0))
+    tables = [table.astype(dtype) for table in numbers]
     token = tokenize(binary, structure)
     call = partial(_renumber, structure=structure)
     found = []
     for copy in range(copies):
         name = f"connected-components-{token}" + (f"-{copy}" if copy else "")
         graph: Graph = {}
-        for key, index, table in zip(block_keys(binary).ravel(), np.ndindex(*binary.numblocks), numbers, strict=True):
-            graph[(f"numbers-{name}", *index)] = table.astype(dtype)
+        for key, index, table in zip(block_keys(binary).ravel(), np.ndindex(*binary.numblocks), tables, strict=True):
+            graph[(f"numbers-{name}", *index)] = table
             graph[(name, *index)] = (call, key, (f"numbers-{name}", *index))
         layers = HighLevelGraph.from_collections(name, graph, dependencies=[binary])
         found.append(da.Array(layers, name, binary.chunks, dtype=dtype))

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from xlabelstats.align import check_image
 from xlabelstats.pipeline.halos import Place, mirror, over_blocks
-from xlabelstats.pipeline.steps import Array, check_number, like, named, per_dim, space_of, step
+from xlabelstats.pipeline.steps import Array, check_positive, like, named, per_dim, space_of, step
 
 
 @step(1)
@@ -174,13 +174,6 @@ def overlap_of(overlap: Any, space: tuple[Any, ...]) -> tuple[int, ...]:
     if any(by != int(by) for by in found):
         raise ValueError(f"overlap is a whole number of pixels, not {overlap!r}")
     return tuple(int(by) for by in found)
-
-
-def check_positive(value: Any, what: str) -> None:
-    """Complain about what is no number above 0."""
-    check_number(value, what)
-    if value <= 0:
-        raise ValueError(f"{what} is positive, not {value!r}")
 
 
 def check_callable(function: Any, what: str) -> None:

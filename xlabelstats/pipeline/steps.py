@@ -94,3 +94,10 @@ def check_number(value: Any, what: str) -> None:
         raise TypeError(f"{what} is a number, not {value!r}")
     if not np.isfinite(float(value)):
         raise ValueError(f"{what} is finite, not {value!r}")
+
+
+def check_positive(value: Any, what: str) -> None:
+    """Complain about what is no number above 0."""
+    check_number(value, what)
+    if value <= 0:
+        raise ValueError(f"{what} is positive, not {value!r}")

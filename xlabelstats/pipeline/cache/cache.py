@@ -356,8 +356,9 @@ class Cache:
     def _run(
         self, path: str, step: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], layout: Layout
     ) -> tuple[Any, Marker, Source]:
-        _check_own(step_of(step, Tokens(Cache)))
-        call = call_of(step, args, kwargs, Cache, self._tables)
+        known = step_of(step, Tokens(Cache))
+        _check_own(known)
+        call = call_of(known, args, kwargs, Cache, self._tables)
         source = Source(path, call.key)
         self._shelf.tidy(source)
         marker = self._shelf.find(source)

@@ -25,7 +25,7 @@ from zarr.storage import LocalStore
 
 from xlabelstats.names import check_known
 from xlabelstats.pipeline.cache.arrays import STORED, Source, sources_of
-from xlabelstats.pipeline.cache.identity import Step, code_of, declared, identity_of, is_code, name_of, step_of
+from xlabelstats.pipeline.cache.identity import Step, code_of, declared, identity_of, is_code, name_of
 
 DIGITS = 16
 SHOWN = 80
@@ -76,14 +76,13 @@ class Call:
 
 
 def call_of(
-    function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], ignored: type, tables: Mapping[str, Source]
+    step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any], ignored: type, tables: Mapping[str, Source]
 ) -> Call:
     """Bind the arguments of a step, and find its key.
 
     Arguments of the type ``ignored`` count as None; ``tables`` tells the entries whose tables have which tokens.
     """
     token_of = Tokens(ignored)
-    step = step_of(function, token_of)
     arguments = bind(step, (*step.args, *args), {**step.kwargs, **kwargs})
     parameters, inputs, tokens = {}, [], {}
     for name, value in arguments.items():

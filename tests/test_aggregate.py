@@ -472,15 +472,16 @@ class TestOptions:
         from xlabelstats.records import Recipe, reduce_block
         from xlabelstats.runs import find_runs
 
-        def collected(*stats: str) -> tuple[str, ...]:
+        def collected(*stats: str) -> tuple[int, int]:
             recipe = Recipe(stats, np.dtype("u2"), True, 0)
-            return reduce_block(np.arange(9, dtype="u2"), find_runs(np.ones(9, int)), recipe).records.dtype.names
+            table = reduce_block(np.arange(9, dtype="u2"), find_runs(np.ones(9, int)), recipe)
+            return table.moments.shape[-1], table.extremes.shape[-1]
 
-        assert collected("max") == ("valid", "min", "max")
-        assert collected("mean") == ("valid", "sum")
-        assert collected("var", "mean") == ("valid", "sum", "m2")
-        assert collected("skew") == ("valid", "sum", "m2", "m3")
-        assert collected("kurtosis", "min") == ("valid", "sum", "m2", "m3", "m4", "min", "max")
+        assert collected("max") == (1, 2)
+        assert collected("mean") == (2, 0)
+        assert collected("var", "mean") == (3, 0)
+        assert collected("skew") == (4, 0)
+        assert collected("kurtosis", "min") == (5, 2)
 
     def test_units_follow_the_image(self):
         image = xr.DataArray([1.0, 2], dims="x", name="DAPI", attrs={"units": "counts"})

@@ -13,8 +13,9 @@ import xarray as xr
 
 from xlabelstats.align import LABEL, Pair, align, check_mask, check_taken, name_of, other_coords
 from xlabelstats.blocks import Column, columns_of, map_blocks
+from xlabelstats.kernels import kernels_for
 from xlabelstats.records import Recipe, Table, finish, merge, reduce_block
-from xlabelstats.runs import Runs, find_runs
+from xlabelstats.runs import Array, Runs, find_runs
 from xlabelstats.scan import Wanted, choose_labels
 from xlabelstats.statistics import STATISTICS, check_names
 
@@ -38,7 +39,7 @@ def aggregate(
     recipe = Recipe(names, image.dtype, skipna is None or bool(skipna), ddof)
     # The labels come from the mask as the caller holds it, for which a scan may be remembered.
     wanted = choose_labels(check_mask(mask), labels, background)
-    reduce = _reduce_dask if pair.is_dask else _reduce_numpy
+    reduce = _reduce_dask if pair.is_dask else _reduce_now
     return _label(reduce(pair, recipe, wanted), wanted.labels, pair, image)
 
 
@@ -77,11 +78,12 @@ def aggregate_dataset(
     return xr.merge(results, compat="override", join="exact", combine_attrs="drop")
 
 
-def _reduce_numpy(pair: Pair, recipe: Recipe, wanted: Wanted) -> dict[str, Any]:
+def _reduce_now(pair: Pair, recipe: Recipe, wanted: Wanted) -> dict[str, Any]:
     runs = find_runs(pair.mask, background=wanted.background, only=wanted.only)
     shape = pair.image.shape[: len(pair.other)]
     table = reduce_block(pair.image if recipe.reads_image else None, runs, recipe)
-    return wanted.take(finish([table], shape, wanted.ids, recipe=recipe, requested=wanted.requested))
+    ids = kernels_for(pair.mask).xp.asarray(wanted.ids)
+    return wanted.take(finish([table], shape, ids, recipe=recipe, requested=wanted.requested))
 
 
 def _reduce_dask(pair: Pair, recipe: Recipe, wanted: Wanted) -> dict[str, Any]:
@@ -91,7 +93,7 @@ def _reduce_dask(pair: Pair, recipe: Recipe, wanted: Wanted) -> dict[str, Any]:
     }
     settle = partial(finish, recipe=recipe, requested=wanted.requested)
     tables = _block_tables(pair, recipe, wanted)
-    return columns_of(tables, wanted.ids, pair.mask.ndim, merge, settle, columns, wanted.order)
+    return columns_of(tables, wanted.ids, pair.mask.ndim, merge, settle, columns, wanted.order, like=pair.mask)
 
 
 def _block_tables(pair: Pair, recipe: Recipe, wanted: Wanted) -> Any:
@@ -113,11 +115,11 @@ def _objects(ndim: int) -> dict[str, Any]:
     return {"meta": np.empty((0,) * ndim, object), "align_arrays": False}
 
 
-def _find_runs(mask: np.ndarray, offset: Any, *, background: bool, only: np.ndarray | None) -> Runs:
+def _find_runs(mask: Array, offset: Any, *, background: bool, only: np.ndarray | None) -> Runs:
     return find_runs(mask, background=background, only=only)
 
 
-def _reduce_block(image: np.ndarray, runs: Runs, *, recipe: Recipe) -> Table:
+def _reduce_block(image: Array, runs: Runs, *, recipe: Recipe) -> Table:
     return reduce_block(image, runs, recipe)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.kernels import kernels_for, on_device
+
 LABEL = "label"
 
 # Coordinates that differ by less than this part of their spacing are taken as equal.
@@ -22,7 +24,7 @@ class Pair:
     Attributes
     ----------
     image : array (*other, *shared)
-        numpy, or dask with the chunks of the mask along the shared dims.
+        numpy, CuPy, or dask of either with the chunks of the mask along the shared dims.
     mask : array (*shared)
         Integers, of the same kind of array.
     other, shared : tuple of dims
@@ -157,9 +159,29 @@ def is_dask(array: Any) -> bool:
     return hasattr(array, "__dask_graph__")
 
 
-def is_cupy(array: Any) -> bool:
-    """Whether an array is CuPy, or dask with CuPy blocks, without importing CuPy."""
-    return type(getattr(array, "_meta", array)).__module__.split(".")[0] == "cupy"
+def as_array(array: xr.DataArray) -> Any:
+    """The numpy, CuPy or dask array that a DataArray holds."""
+    return array.data if is_dask(array.data) else kernels_for(array.data).xp.asarray(array.data)
+
+
+def check_on_host(what: str, **arrays: xr.DataArray | None) -> None:
+    """Complain if one of the arrays is on a GPU, where this cannot run."""
+    for name, array in arrays.items():
+        if array is not None and on_device(array.data):
+            raise TypeError(
+                f"{what} runs in main memory, and the {name} is on the GPU (CuPy); move it there: {name}.as_numpy()"
+            )
+
+
+def check_same_side(**arrays: Any) -> None:
+    """Complain if some arrays are on a GPU and others in main memory: nothing is moved unasked."""
+    device = [name for name, array in arrays.items() if on_device(array)]
+    host = [name for name in arrays if name not in device]
+    if device and host:
+        raise TypeError(
+            f"the {device[0]} is on the GPU (CuPy) and the {host[0]} in main memory (numpy); move one: "
+            f"{host[0]}.cupy.as_cupy() with cupy-xarray, or {device[0]}.as_numpy()"
+        )
 
 
 def rounding_of(*coordinates: Any, spacing: float) -> float:
@@ -220,26 +242,20 @@ def _check_coords(dim: Hashable, image: xr.DataArray, mask: xr.DataArray) -> Non
 
 
 def _same_kind(image: Any, mask: Any) -> tuple[Any, Any]:
-    """Both as numpy, or both as dask with the image's chunks along the shared dims."""
-    if is_cupy(image) != is_cupy(mask):
-        on_device, on_host = ("image", "mask") if is_cupy(image) else ("mask", "image")
-        raise TypeError(
-            f"the {on_device} is on the GPU (CuPy) and the {on_host} in main memory (numpy); move one: "
-            f"{on_host}.cupy.as_cupy() with cupy-xarray, or {on_device}.as_numpy()"
-        )
-    if is_cupy(image):
-        raise NotImplementedError("CuPy arrays cannot be measured yet; move both to main memory with .as_numpy()")
+    """Both as numpy or CuPy, or both as dask with the image's chunks along the shared dims."""
+    check_same_side(image=image, mask=mask)
+    asarray = kernels_for(mask).xp.asarray
     if not is_dask(image) and not is_dask(mask):
-        return np.asarray(image), np.asarray(mask)
+        return asarray(image), asarray(mask)
 
     import dask.array as da
 
-    # A numpy array is wrapped under a new name: hashing all of it would take longer than measuring it.
+    # An array is wrapped under a new name: hashing all of it would take longer than measuring it.
     depth = image.ndim - mask.ndim
     if not is_dask(image):
-        image = da.from_array(np.asarray(image), chunks=(*image.shape[:depth], *mask.chunks), name=False)
+        image = da.from_array(asarray(image), chunks=(*image.shape[:depth], *mask.chunks), name=False)
     if not is_dask(mask):
-        mask = da.from_array(np.asarray(mask), chunks=image.chunks[depth:], name=False)
+        mask = da.from_array(asarray(mask), chunks=image.chunks[depth:], name=False)
     return image, mask.rechunk(image.chunks[depth:])
 
 

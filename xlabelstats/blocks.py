@@ -11,6 +11,8 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from xlabelstats.kernels import kernels_for
+
 # Labels per chunk of a result, and tables per merge.
 LABELS_PER_CHUNK = 2**16
 FAN_IN = 16
@@ -32,8 +34,12 @@ class Rows:
         Pixels per label.
     """
 
-    ids: np.ndarray
-    count: np.ndarray
+    ids: Any
+    count: Any
+
+    def on_host(self) -> Self:
+        """The same in main memory."""
+        return type(self)(*(kernels_for(self.ids).to_host(getattr(self, field.name)) for field in fields(self)))
 
     def between(self, low: Any, high: Any) -> Self:
         """The rows of the labels from ``low`` up to, and without, ``high``; None is no bound."""
@@ -188,6 +194,8 @@ def columns_of(
     settle: Callable[[Sequence[T], tuple[int, ...], np.ndarray], Mapping[str, np.ndarray]],
     columns: Mapping[str, Column],
     order: np.ndarray | None = None,
+    *,
+    like: Any,
 ) -> dict[str, Any]:
     """Merge block tables by label range, and give what is settled from them as lazy arrays.
 
@@ -208,6 +216,8 @@ def columns_of(
     order : array (label,), optional
         The rows in the order in which they are wanted.  All are then settled by one task, since a
         row may go anywhere.
+    like : dask array
+        The mask; the results come in the type of its blocks, numpy or CuPy.
 
     Returns
     -------
@@ -250,17 +260,32 @@ def columns_of(
         }
         layers = HighLevelGraph(graph.layers | {name: items}, graph.dependencies | {name: {base}})
         chunks = (rows, *own, *((n,) for n in spec.shape))
-        array = da.Array(layers, name, chunks, meta=np.empty((0,) * len(chunks), spec.dtype))
+        meta = kernels_for(like).xp.empty((0,) * len(chunks), spec.dtype)
+        array = da.Array(layers, name, chunks, meta=meta)
         arrays[column] = uniform(array.rechunk({0: label_chunks(ids.size)}))
     return arrays
 
 
 def _settle(
-    settle: Callable[..., Mapping[str, np.ndarray]], shape: tuple[int, ...], tables: list[Any], wanted: list[np.ndarray]
-) -> Mapping[str, np.ndarray]:
+    settle: Callable[..., Mapping[str, Any]], shape: tuple[int, ...], tables: list[Any], wanted: list[np.ndarray]
+) -> Mapping[str, Any]:
     ids, *order = wanted
-    settled = settle(tables, shape, ids)
-    return {name: values[order[0]] for name, values in settled.items()} if order else settled
+    settled = settle(tables, shape, kernels_for(tables[0].ids).xp.asarray(ids))
+    return take_rows(settled, order[0]) if order else settled
+
+
+def take_rows(arrays: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
+    """The given rows of arrays."""
+    return {name: array[kernels_for(array).xp.asarray(rows)] for name, array in arrays.items()}
+
+
+def filled(shape: tuple[int, ...], value: Any, dtype: np.dtype, *, like: Any) -> Any:
+    """A dask array of one value, in one chunk, of the type of another's blocks."""
+    import dask.array as da
+
+    array = da.full(shape, value, dtype=dtype, chunks=-1)
+    xp = kernels_for(like).xp
+    return array if xp is np else array.map_blocks(xp.asarray, meta=xp.empty((0,) * len(shape), dtype))
 
 
 def uniform(array: Any) -> Any:

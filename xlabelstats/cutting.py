@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.blocks import Graph, uniform
+from xlabelstats.blocks import Graph, filled, uniform
 from xlabelstats.instances import Objects, Subject
+from xlabelstats.kernels import kernels_for
 from xlabelstats.regions import Owned, Part, Plan, Supply, find_regions, pieces, share_out
-from xlabelstats.runs import read_only
+from xlabelstats.runs import Array
 
 # Chunks of windows from more regions than these are put together of parts.
 FEW_REGIONS = 2
@@ -59,16 +60,14 @@ class Cuts:
         return self.ids.nbytes + self.starts.nbytes
 
 
-def cut_windows(
-    mask: np.ndarray, pixels: np.ndarray, objects: Objects, window: Window, alone: bool, inside: bool = False
-) -> Any:
+def cut_windows(mask: Array, pixels: Array, objects: Objects, window: Window, alone: bool, inside: bool = False) -> Any:
     """The windows (object, *other, *window) of pixels (*other, *shared), 0 beyond their border.
 
     If ``alone``, they are 0 too where the mask (*shared) does not carry the object's label.  If ``inside``, a second
     array (object, *window) says where it does.
     """
     cuts = Cuts(objects.ids, window.starts(objects))
-    out = _Windows(len(cuts.ids), pixels.shape[: pixels.ndim - mask.ndim], window, pixels.dtype, inside)
+    out = _Windows(len(cuts.ids), pixels.shape[: pixels.ndim - mask.ndim], window, pixels, inside)
     out.cut((0,) * mask.ndim, pixels, mask if alone else None, cuts, np.arange(len(cuts.ids)))
     return (out.cells, out.inside) if inside else out.cells
 
@@ -83,21 +82,18 @@ class _Windows:
         Where the windows' own objects are; empty if that was not asked for.
     """
 
-    def __init__(self, n: int, other: tuple[int, ...], window: Window, dtype: np.dtype, inside: bool = False) -> None:
+    def __init__(self, n: int, other: tuple[int, ...], window: Window, like: Array, inside: bool = False) -> None:
         self.window = window
+        xp = kernels_for(like).xp
         size = tuple(window.size.tolist())
-        self.cells = np.zeros((n, *other, *size), native(dtype))
-        self.inside = np.zeros((n, *size) if inside else (0,) * (1 + len(size)), bool)
+        self.cells = xp.zeros((n, *other, *size), native(like.dtype))
+        self.inside = xp.zeros((n, *size) if inside else (0,) * (1 + len(size)), bool)
 
-    def cut(
-        self, low: Sequence[int], pixels: np.ndarray, mask: np.ndarray | None, cuts: Cuts, rows: np.ndarray
-    ) -> None:
+    def cut(self, low: Sequence[int], pixels: Array, mask: Array | None, cuts: Cuts, rows: np.ndarray) -> None:
         """Copy what pixels (*other, *shared) from ``low`` on hold of windows to the given rows.
 
         With a mask (*shared), only the pixels that carry their label.
         """
-        from xlabelstats.kernels import cpu_objects
-
         if mask is not None and mask.shape != pixels.shape[pixels.ndim - mask.ndim :]:
             raise RuntimeError(f"a block of the mask has the shape {mask.shape}, one of the image {pixels.shape}")
         flat, steps = _flat(pixels)
@@ -112,7 +108,7 @@ class _Windows:
         starts = cuts.starts - np.array(low, np.int64)
         # Windows that lie side by side share pages of memory, so they are cut one after the other.
         order = np.lexsort(starts.T[::-1])
-        cpu_objects.cut(
+        kernels_for(pixels).cut(
             flat,
             channels,
             steps[other:],
@@ -189,14 +185,12 @@ class LazyWindows:
         from dask.highlevelgraph import HighLevelGraph
 
         size, mask = tuple(self.window.size.tolist()), self.subject.mask
+        xp = kernels_for(mask).xp
         source = mask if image is None else image
         dtypes = native(source.dtype), native(mask.dtype)
         if not self.regions:
             other = source.shape[: source.ndim - mask.ndim]
-            return tuple(
-                da.zeros((0, *own, *size), dtype=dtype, chunks=-1)
-                for own, dtype in zip((other, ()), dtypes, strict=True)
-            )
+            return filled((0, *other, *size), 0, dtypes[0], like=source), filled((0, *size), 0, dtypes[1], like=mask)
         pixels = self.labels if image is None else Supply(image, self.plan)
         token = uuid.uuid4().hex
         cut, names = f"cut-{token}", (f"windows-{token}", f"mask-windows-{token}")
@@ -221,13 +215,13 @@ class LazyWindows:
         dependencies = [self.owned, *pixels.dependencies, *self.labels.dependencies]
         graph = HighLevelGraph.from_collections(names[0], layer, dependencies=dependencies)
         chunks = (self.chunks, *pixels.other_chunks, *((n,) for n in size))
-        cells = uniform(da.Array(graph, names[0], chunks, meta=np.empty((0,) * len(chunks), dtypes[0])))
+        cells = uniform(da.Array(graph, names[0], chunks, meta=xp.empty((0,) * len(chunks), dtypes[0])))
         if not both:
             return cells, None
         layers = graph.layers | {names[1]: labelled}
         graph = HighLevelGraph(layers, graph.dependencies | {names[1]: {names[0]}})
         chunks = (self.chunks, *((n,) for n in size))
-        return cells, da.Array(graph, names[1], chunks, meta=np.empty((0,) * len(chunks), dtypes[1]))
+        return cells, da.Array(graph, names[1], chunks, meta=xp.empty((0,) * len(chunks), dtypes[1]))
 
 
 def _chunk_task(
@@ -262,7 +256,7 @@ def _cut_chunk(
     ids = np.empty(n, owned[0].objects.ids.dtype)
     found = [pieces(share.parts, held, own.low) for share, held, own in zip(shares, read, owned, strict=True)]
     _, some = found[0][0]
-    out = _Windows(n, some.shape[: some.ndim - len(owned[0].low)], window, some.dtype, inside)
+    out = _Windows(n, some.shape[: some.ndim - len(owned[0].low)], window, some, inside)
     for k, (share, own) in enumerate(zip(shares, owned, strict=True)):
         cuts = own.objects.take(share.objects)
         ids[share.rows] = cuts.ids
@@ -276,22 +270,24 @@ def _join(parts: list[Any], *, places: list[np.ndarray]) -> Any:
     """One chunk of what was cut from one region each, for the given rows."""
     if isinstance(parts[0], tuple):
         return tuple(_join(list(each), places=places) for each in zip(*parts, strict=True))
-    whole = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype)
+    xp = kernels_for(parts[0]).xp
+    whole = xp.empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype)
     for part, rows in zip(parts, places, strict=True):
-        whole[rows] = part
+        whole[xp.asarray(rows)] = part
     return whole
 
 
-def _label(cut: tuple[np.ndarray, np.ndarray, np.ndarray], *, dtype: np.dtype) -> np.ndarray:
+def _label(cut: tuple[Array, Array, np.ndarray], *, dtype: np.dtype) -> Array:
     """Windows of the mask from where the objects are in them."""
     _, inside, ids = cut
-    return inside * ids.astype(dtype).reshape(-1, *(1,) * (inside.ndim - 1))
+    return inside * kernels_for(inside).xp.asarray(ids.astype(dtype)).reshape(-1, *(1,) * (inside.ndim - 1))
 
 
-def as_bits(array: np.ndarray) -> np.ndarray:
+def as_bits(array: Array) -> Array:
     """An array, contiguous, as unsigned integers of its own size, to be moved about but not written to."""
-    array = np.ascontiguousarray(array, native(array.dtype))
-    return read_only(array.view(f"u{array.dtype.itemsize}"))
+    kernels = kernels_for(array)
+    array = kernels.xp.ascontiguousarray(array, native(array.dtype))
+    return kernels.read_only(array.view(f"u{array.dtype.itemsize}"))
 
 
 def native(dtype: np.dtype) -> np.dtype:
@@ -299,13 +295,13 @@ def native(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float64) if dtype.itemsize > 8 else dtype.newbyteorder("=")
 
 
-def _flat(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _flat(array: Array) -> tuple[Array, np.ndarray]:
     """The memory of an array as unsigned integers, copied only if it is not in order; and the steps along its axes."""
+    kernels = kernels_for(array)
     array = array.astype(native(array.dtype), copy=False)
     size = array.itemsize
     if any(step < 0 or step % size for step in array.strides):
-        array = np.ascontiguousarray(array)
+        array = kernels.xp.ascontiguousarray(array)
     steps = np.array(array.strides, np.int64) // size
     length = 1 + int(((np.array(array.shape) - 1) * steps).sum()) if array.size else 0
-    flat = np.lib.stride_tricks.as_strided(array, (length,), (size,), writeable=False)
-    return flat.view(f"u{size}"), steps
+    return kernels.memory(array, length).view(f"u{size}"), steps

@@ -12,12 +12,13 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.align import LABEL, name_of
-from xlabelstats.blocks import Column, Rows, columns_of
+from xlabelstats.blocks import Column, Rows, columns_of, filled
 from xlabelstats.cutting import Window, as_bits, cut_windows, native
 from xlabelstats.instances import Objects, Subject, find_subject
+from xlabelstats.kernels import kernels_for
 from xlabelstats.names import check_known
 from xlabelstats.regions import map_regions
-from xlabelstats.runs import Runs, changed, find_runs, pixels_of, rows_of
+from xlabelstats.runs import Array, Runs, changed, find_runs, pixels_of, rows_of
 from xlabelstats.windows import check_batch, window_of
 
 # How numpy's quantile methods weigh the sorted pixels below and above a quantile that lies between two.
@@ -34,7 +35,7 @@ METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 class Values(Rows):
     """Labels and what was found of each: ``values`` (label, channel, *shape)."""
 
-    values: np.ndarray
+    values: Array
 
 
 def quantiles(
@@ -113,8 +114,8 @@ def statistics(
 
 
 def quantiles_of_region(
-    mask: np.ndarray,
-    image: np.ndarray,
+    mask: Array,
+    image: Array,
     low: tuple[int, ...],
     objects: Objects,
     *,
@@ -123,42 +124,44 @@ def quantiles_of_region(
     skipna: bool,
 ) -> Values:
     """The quantiles (label, channel, quantile) of the objects that lie whole in a region."""
-    from xlabelstats.kernels import cpu_objects
-
+    kernels = kernels_for(mask)
+    xp = kernels.xp
     pixels = pixels_of(image, mask.shape)
     bits = as_bits(pixels)
-    keys = _gather(bits, whole_runs(mask, objects), objects)
-    shape = (objects.ids.size, len(bits), q.size)
-    below, above = np.empty(shape, bits.dtype), np.empty(shape, bits.dtype)
-    valid = np.empty(shape[:2], np.int64)
+    count, q = xp.asarray(objects.count), xp.asarray(q)
+    keys = _gather(bits, whole_runs(mask, objects), count)
+    shape = (count.size, len(bits), q.size)
+    below, above = xp.empty(shape, bits.dtype), xp.empty(shape, bits.dtype)
+    valid = xp.empty(shape[:2], np.int64)
     kind = "uif".index(pixels.dtype.kind)
-    cpu_objects.order_statistics(keys, objects.count, len(bits), kind, q, below, above, valid)
+    kernels.order_statistics(keys, count, len(bits), kind, q, below, above, valid)
     a, b = (found.view(pixels.dtype).astype(np.float64) for found in (below, above))
     virtual = q * (valid[..., None] - 1)
-    whole = np.floor(virtual)
+    whole = xp.floor(virtual)
     t = METHODS[method](virtual - whole, whole)
     # As numpy interpolates, from the nearer side; an infinite neighbour of weight 0 does not count.
     with np.errstate(invalid="ignore", over="ignore"):
-        between = np.where(t < 0.5, a + (b - a) * t, b - (b - a) * (1 - t))
-    values = np.where((t == 0) | (a == b), a, np.where(t == 1, b, between))
-    values[valid == 0 if skipna else valid < objects.count[:, None]] = np.nan
-    return Values(objects.ids, objects.count, values)
+        between = xp.where(t < 0.5, a + (b - a) * t, b - (b - a) * (1 - t))
+    values = xp.where((t == 0) | (a == b), a, xp.where(t == 1, b, between))
+    values[valid == 0 if skipna else valid < count[:, None]] = np.nan
+    return Values(xp.asarray(objects.ids), count, values)
 
 
 def objects_of_region(
-    mask: np.ndarray,
-    image: np.ndarray,
+    mask: Array,
+    image: Array,
     low: tuple[int, ...],
     objects: Objects,
     *,
     window: Window | None,
-    each: Callable[..., np.ndarray],
+    each: Callable[..., Array],
 ) -> Values:
     """What a function makes of the pixels (channel, pixel) of every object, or of those in its window."""
     channels = math.prod(image.shape[: image.ndim - mask.ndim])
     if window is None:
         bits = as_bits(image).reshape(channels, mask.size)
-        pixels = _gather(bits, whole_runs(mask, objects), objects).view(native(image.dtype))
+        count = kernels_for(mask).xp.asarray(objects.count)
+        pixels = _gather(bits, whole_runs(mask, objects), count).view(native(image.dtype))
         ends = (np.cumsum(objects.count) * channels).tolist()
         counts = objects.count.tolist()
         found = (pixels[b - n * channels : b].reshape(channels, n) for b, n in zip(ends, counts, strict=True))
@@ -167,17 +170,17 @@ def objects_of_region(
         boxes = _slices(*window.boxes(objects, np.add(mask.shape, low)), low)
         inside = ((box, mask[box] == label) for box, label in zip(boxes, objects.ids, strict=True))
         found = (image[(slice(None), *box)][:, keep] for box, keep in inside)
-    return Values(objects.ids, objects.count, each(found, objects.ids, channels))
+    return _values(objects, each(found, objects.ids, channels, like=mask))
 
 
 def windows_of_region(
-    mask: np.ndarray,
+    mask: Array,
     image: None,
     low: tuple[int, ...],
     objects: Objects,
     *,
     window: Window | None,
-    each: Callable[..., np.ndarray],
+    each: Callable[..., Array],
     binary: bool = False,
 ) -> Values:
     """What a function makes of the window of every object, or of its bounding box, zero outside the object.
@@ -191,20 +194,27 @@ def windows_of_region(
             (_inside(mask[box], label, count), label)
             for box, label, count in zip(boxes, objects.ids, objects.count, strict=True)
         )
-        found = (own if binary else np.where(own, label, label.dtype.type(0)) for own, label in inside)
+        where = kernels_for(mask).xp.where
+        found = (own if binary else where(own, label, label.dtype.type(0)) for own, label in inside)
     else:
         here = replace(objects, centre=objects.centre - np.array(low))
         cells, own = cut_windows(mask, mask, here, window, True, inside=True)
         found = iter(cells)
         empty = ~own.reshape(len(own), -1).any(axis=1)
-    return Values(objects.ids, objects.count, each(found, objects.ids, None, empty=empty))
+    return _values(objects, each(found, objects.ids, None, like=mask, empty=empty))
 
 
-def _inside(box: np.ndarray, label: np.integer, count: int) -> np.ndarray:
+def _values(objects: Objects, values: Array) -> Values:
+    xp = kernels_for(values).xp
+    return Values(xp.asarray(objects.ids), xp.asarray(objects.count), values)
+
+
+def _inside(box: Array, label: np.integer, count: int) -> Array:
     """Where an object is in its bounding box; all of its pixels must be there."""
     own = box == label
-    if np.count_nonzero(own) != count:
-        raise RuntimeError(changed(int(label), f"had {count} pixels and has {np.count_nonzero(own)}"))
+    found = int(own.sum())
+    if found != count:
+        raise RuntimeError(changed(int(label), f"had {count} pixels and has {found}"))
     return own
 
 
@@ -213,20 +223,22 @@ def call(
     ids: np.ndarray,
     channels: int | None,
     *,
-    empty: np.ndarray | None = None,
+    like: Array,
+    empty: Array | None = None,
     fn: Callable[..., Any],
     kwargs: dict[str, Any],
     shape: tuple[int, ...],
     dtype: np.dtype,
-) -> np.ndarray:
+) -> Array:
     """Call a function with what was found of every label, and check what it returns.
 
     What it returns is (channel, *shape); without channels it is *shape, or (1, *shape).  It is not called for what
-    has no pixel or is ``empty``.
+    has no pixel or is ``empty``.  It gets arrays, and what it returns is put in one, of the type of ``like``.
     """
+    xp = kernels_for(like).xp
     rows = 1 if channels is None else channels
     expected = (rows, *shape)
-    out = np.empty((ids.size, *expected), dtype)
+    out = xp.empty((ids.size, *expected), dtype)
     safe = None
     for i, pixels in enumerate(found):
         if (channels and not pixels.shape[1]) or (empty is not None and empty[i]):
@@ -239,7 +251,7 @@ def call(
             continue
         what = pixels.shape
         try:
-            value = np.asarray(fn(pixels, **kwargs))
+            value = xp.asarray(fn(pixels, **kwargs))
         except Exception as error:
             error.add_note(f"raised by fn for label {ids[i]}, given an array of shape {what}")
             raise
@@ -256,7 +268,7 @@ def call(
     return out
 
 
-def cast(values: np.ndarray, dtype: np.dtype, who: str) -> np.ndarray:
+def cast(values: Array, dtype: np.dtype, who: str) -> Array:
     """Values in the dtype asked for, if it can hold them."""
     held = np.can_cast(values.dtype, dtype, "same_kind")
     if dtype.kind in "iu" and values.dtype.kind in "iub":
@@ -267,24 +279,25 @@ def cast(values: np.ndarray, dtype: np.dtype, who: str) -> np.ndarray:
     return values.astype(dtype, copy=False)
 
 
-def whole_runs(mask: np.ndarray, objects: Objects) -> Runs:
+def whole_runs(mask: Array, objects: Objects) -> Runs:
     """The runs of the objects in a region, of which every pixel must be there."""
+    xp = kernels_for(mask).xp
     runs = find_runs(mask, background=bool((objects.ids == 0).any()), only=objects.ids)
-    count = np.zeros_like(objects.count)
-    count[rows_of(runs.ids, objects.ids)] = runs.count
-    off = np.flatnonzero(count != objects.count)
+    known = xp.asarray(objects.count)
+    count = xp.zeros_like(known)
+    count[rows_of(runs.ids, xp.asarray(objects.ids))] = runs.count
+    off = xp.flatnonzero(count != known)
     if off.size:
-        i = off[0]
-        raise RuntimeError(changed(objects.ids[i], f"had {objects.count[i]} pixels and has {count[i]}"))
+        i = int(off[0])
+        raise RuntimeError(changed(int(objects.ids[i]), f"had {objects.count[i]} pixels and has {int(count[i])}"))
     return runs
 
 
-def _gather(bits: np.ndarray, runs: Runs, objects: Objects) -> np.ndarray:
+def _gather(bits: Array, runs: Runs, count: Array) -> Array:
     """The pixels of every object, one after the other, each as (channel, pixel) in image order."""
-    from xlabelstats.kernels import cpu_objects
-
-    out = np.empty(len(bits) * int(objects.count.sum()), bits.dtype)
-    cpu_objects.gather(bits, runs.codes, runs.starts, runs.lengths, objects.count, out)
+    kernels = kernels_for(bits)
+    out = kernels.xp.empty(len(bits) * int(count.sum()), bits.dtype)
+    kernels.gather(bits, runs.codes, runs.starts, runs.lengths, count, out)
     return out
 
 
@@ -330,29 +343,30 @@ def collect(
         tables = []
         if objects.ids.size:
             tables = [function(subject.mask, subject.image, (0,) * len(subject.shared), objects)]
-        return wanted.take(settle(tables, other, wanted.ids))["values"]
+        ids = kernels_for(subject.mask).xp.asarray(wanted.ids)
+        return wanted.take(settle(tables, other, ids))["values"]
     if not objects.ids.size:
-        import dask.array as da
-
-        return da.full((wanted.ids.size, *other, *shape), np.nan if wanted.ids.size else 0, dtype=dtype, chunks=-1)
+        blank = np.nan if wanted.ids.size else 0
+        return filled((wanted.ids.size, *other, *shape), blank, dtype, like=subject.mask)
     tables = map_regions(function, subject.mask, subject.image, objects, low, high)
     columns = {"values": Column(dtype, shape=shape)}
-    return columns_of(tables, wanted.ids, 1, _merge, settle, columns, wanted.order)["values"]
+    return columns_of(tables, wanted.ids, 1, _merge, settle, columns, wanted.order, like=subject.mask)["values"]
 
 
 def _merge(tables: Sequence[Values]) -> Values:
     """One table of several, none of which have a label in common."""
-    ids = np.concatenate([table.ids for table in tables])
-    order = np.argsort(ids)
-    count, values = (np.concatenate([getattr(t, name) for t in tables])[order] for name in ("count", "values"))
+    xp = kernels_for(tables[0].ids).xp
+    ids = xp.concatenate([table.ids for table in tables])
+    order = xp.argsort(ids)
+    count, values = (xp.concatenate([getattr(t, name) for t in tables])[order] for name in ("count", "values"))
     return Values(ids[order], count, values)
 
 
 def _settle(
-    tables: Sequence[Values], other: tuple[int, ...], ids: np.ndarray, *, shape: tuple[int, ...], dtype: np.dtype
-) -> dict[str, np.ndarray]:
+    tables: Sequence[Values], other: tuple[int, ...], ids: Array, *, shape: tuple[int, ...], dtype: np.dtype
+) -> dict[str, Array]:
     """The rows of the sorted ``ids``, NaN for those that no table has."""
-    out = np.full((ids.size, *other, *shape), np.nan if dtype.kind in "fc" else 0, dtype)
+    out = kernels_for(ids).xp.full((ids.size, *other, *shape), np.nan if dtype.kind in "fc" else 0, dtype)
     if tables:
         table = _merge(tables)
         out[rows_of(table.ids, ids)] = table.values.reshape(table.ids.size, *other, *shape)

@@ -14,11 +14,13 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.align import LABEL, name_of
-from xlabelstats.blocks import Graph
+from xlabelstats.blocks import Graph, filled
 from xlabelstats.cutting import LazyWindows, cut_windows
 from xlabelstats.features import cast
 from xlabelstats.instances import find_subject
+from xlabelstats.kernels import kernels_for
 from xlabelstats.regions import Job
+from xlabelstats.runs import Array
 from xlabelstats.windows import batch_of, check_batch, check_present, in_order, window_of
 
 
@@ -58,7 +60,7 @@ def featurize(
         objects = in_order(subject)
         ids = objects.ids
         pixels = subject.mask if image is None else subject.image
-        features = np.empty((ids.size, n_features), dtype)
+        features = kernels_for(pixels).xp.empty((ids.size, n_features), dtype)
         for first in range(0, ids.size, batch):
             some = objects.take(slice(first, first + batch))
             cells = cut_windows(subject.mask, pixels, some, window, remove_background)
@@ -73,14 +75,14 @@ def featurize(
 
 
 def apply_model(
-    cells: np.ndarray, ids: np.ndarray, other: int, *, model: Callable[..., Any], kwargs: dict, n: int, dtype: np.dtype
-) -> np.ndarray:
+    cells: Array, ids: np.ndarray, other: int, *, model: Callable[..., Any], kwargs: dict, n: int, dtype: np.dtype
+) -> Array:
     """Call a model with windows (label, *other, *window) as (label, channel, *window) and check what it returns."""
     channels = math.prod(cells.shape[1 : 1 + other])
     batch = cells.reshape(len(cells), channels, *cells.shape[1 + other :])
     span = f"labels {ids[0]} to {ids[-1]}" if ids.size > 1 else f"label {ids[0]}"
     try:
-        features = np.asarray(model(batch, **kwargs))
+        features = kernels_for(cells).xp.asarray(model(batch, **kwargs))
     except Exception as error:
         error.add_note(f"raised by the model for a batch of {len(ids)} windows of shape {batch.shape[1:]}, {span}")
         raise
@@ -99,7 +101,7 @@ def lazy_features(cells: Any, ids: np.ndarray, other: int, apply: partial) -> An
 
     n, dtype = apply.keywords["n"], apply.keywords["dtype"]
     if ids.size == 0:
-        return da.zeros((0, n), dtype=dtype, chunks=-1)
+        return filled((0, n), 0, dtype, like=cells)
     cells = cells.rechunk(dict.fromkeys(range(1, cells.ndim), -1))
     token = uuid.uuid4().hex
     name = f"features-{token}"
@@ -111,8 +113,8 @@ def lazy_features(cells: Any, ids: np.ndarray, other: int, apply: partial) -> An
         graph[(f"ids-{token}", j)] = ids[a:b]
         graph[(name, j, 0)] = (_apply, job, (cells.name, j, *(0,) * (cells.ndim - 1)), (f"ids-{token}", j))
     layers = HighLevelGraph.from_collections(name, graph, dependencies=[cells])
-    return da.Array(layers, name, (cells.chunks[0], (n,)), meta=np.empty((0, 0), dtype))
+    return da.Array(layers, name, (cells.chunks[0], (n,)), meta=kernels_for(cells).xp.empty((0, 0), dtype))
 
 
-def _apply(job: Job, cells: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def _apply(job: Job, cells: Array, ids: np.ndarray) -> Array:
     return job.function(cells, ids)

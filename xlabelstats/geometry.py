@@ -13,8 +13,8 @@ import xarray as xr
 from xlabelstats.align import LABEL, align, check_mask, check_taken, other_coords, share_coords
 from xlabelstats.blocks import Column, Rows
 from xlabelstats.grid import Grid, check_units, coordinate, pixel_grid, regular_grid, units_of
-from xlabelstats.moments import NO_WEIGHTS
-from xlabelstats.runs import check_found, find_runs, pixels_of, rows_of, union
+from xlabelstats.kernels import kernels_for
+from xlabelstats.runs import Array, check_found, find_runs, no_pixels, pixels_of, rows_of, union
 from xlabelstats.scan import LabelTable, Wanted, choose_labels, collect, merge_tables, scan_block
 
 
@@ -76,33 +76,35 @@ def radii_and_axes(
 
 
 def _principal(
-    tables: Sequence[LabelTable], other: tuple[int, ...], ids: np.ndarray, *, grid: Grid, requested: bool
-) -> dict[str, np.ndarray]:
+    tables: Sequence[LabelTable], other: tuple[int, ...], ids: Array, *, grid: Grid, requested: bool
+) -> dict[str, Array]:
     """Square roots of the eigenvalues of the sample covariance, largest first, and its eigenvectors.
 
     An eigenvector's sign is free: its entry of largest magnitude is made positive.
     """
+    xp = kernels_for(ids).xp
     table = merge_tables(tables, ids)
     if not requested:
         check_found(table.count, ids)
     ndim = table.low.shape[1]
     few = table.count < ndim
-    covariance = table.m2 / np.maximum(table.count - 1, 1)[:, None, None] * np.outer(grid.step, grid.step)
-    values, vectors = np.linalg.eigh(covariance)
-    radius = np.sqrt(np.clip(values[:, ::-1], 0, None))
-    axes = np.swapaxes(vectors, 1, 2)[:, ::-1]
-    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=2)[..., None], axis=2)
-    axes = axes * np.where(largest < 0, -1.0, 1.0)
-    radius[few], axes[few] = 0, np.eye(ndim)
+    covariance = table.m2 / xp.maximum(table.count - 1, 1)[:, None, None] * xp.asarray(np.outer(grid.step, grid.step))
+    values, vectors = xp.linalg.eigh(covariance)
+    radius = xp.sqrt(xp.clip(values[:, ::-1], 0, None))
+    axes = xp.swapaxes(vectors, 1, 2)[:, ::-1]
+    largest = xp.take_along_axis(axes, xp.abs(axes).argmax(axis=2)[..., None], axis=2)
+    axes = axes * xp.where(largest < 0, -1.0, 1.0)
+    radius = xp.where(few[:, None], 0.0, radius)
+    axes = xp.where(few[:, None, None], xp.eye(ndim), axes)
     radius[table.count == 0], axes[table.count == 0] = np.nan, np.nan
-    return {"radius": radius, "axis_vector": np.ascontiguousarray(axes)}
+    return {"radius": radius, "axis_vector": xp.ascontiguousarray(axes)}
 
 
 @dataclass(frozen=True)
 class WeightTable(Rows):
     """Labels with, per channel, their weight and weighted coordinates (label, channel, 1 + axis)."""
 
-    sums: np.ndarray
+    sums: Array
 
 
 def _positions(mask: xr.DataArray, units: str) -> list[np.ndarray]:
@@ -123,32 +125,33 @@ def _mean_positions(mask: Any, image: Any, positions: list[np.ndarray], wanted: 
 
 
 def _weight_block(
-    mask: np.ndarray,
+    mask: Array,
     offset: Sequence[int],
-    image: np.ndarray | None = None,
+    image: Array | None = None,
     *,
     coords: np.ndarray,
     background: bool,
     only: np.ndarray | None,
 ) -> WeightTable:
-    from xlabelstats.kernels import cpu
-
+    kernels = kernels_for(mask)
+    xp = kernels.xp
     runs = find_runs(mask, background=background, only=only)
     here = np.zeros((mask.ndim, max(mask.shape)))
     for row, whole, start, size in zip(here, coords, offset, mask.shape, strict=True):
         row[:size] = whole[start : start + size]
-    pixels = NO_WEIGHTS if image is None else pixels_of(image, mask.shape)
-    sums = np.zeros((runs.ids.size, 1 if image is None else len(pixels), 1 + mask.ndim))
+    pixels = no_pixels(mask) if image is None else pixels_of(image, mask.shape)
+    sums = xp.zeros((runs.ids.size, 1 if image is None else len(pixels), 1 + mask.ndim))
     shape = np.array(mask.shape, np.int64)
-    cpu.coordinate_sums(pixels, runs.codes, runs.starts, runs.lengths, shape, here, sums)
+    kernels.coordinate_sums(pixels, runs.codes, runs.starts, runs.lengths, shape, xp.asarray(here), sums)
     return WeightTable(runs.ids, runs.count, sums)
 
 
-def _merge_weights(tables: Sequence[WeightTable], ids: np.ndarray | None = None) -> WeightTable:
+def _merge_weights(tables: Sequence[WeightTable], ids: Array | None = None) -> WeightTable:
+    xp = kernels_for(tables[0].ids).xp
     if ids is None:
         ids = union([table.ids for table in tables])
-    count = np.zeros(ids.size, np.int64)
-    sums = np.zeros((ids.size, *tables[0].sums.shape[1:]))
+    count = xp.zeros(ids.size, np.int64)
+    sums = xp.zeros((ids.size, *tables[0].sums.shape[1:]))
     for table in tables:
         rows = rows_of(table.ids, ids)
         count[rows] += table.count
@@ -160,15 +163,15 @@ def _merge_weights(tables: Sequence[WeightTable], ids: np.ndarray | None = None)
 def _settle_means(
     tables: Sequence[WeightTable],
     other: tuple[int, ...],
-    ids: np.ndarray,
+    ids: Array,
     *,
     middle: np.ndarray,
     requested: bool,
     weighted: bool,
-) -> dict[str, np.ndarray]:
+) -> dict[str, Array]:
     table = _merge_weights(tables, ids)
     if not requested:
         check_found(table.count, ids)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        mean = middle + table.sums[..., 1:] / table.sums[..., :1]
+        mean = kernels_for(ids).xp.asarray(middle) + table.sums[..., 1:] / table.sums[..., :1]
     return {"mean": mean.reshape(ids.size, *(other if weighted else ()), middle.size)}

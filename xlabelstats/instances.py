@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import align, check_mask, check_taken, is_dask, other_coords
+from xlabelstats.align import align, as_array, check_mask, check_taken, is_dask, other_coords
 from xlabelstats.blocks import Rows
 from xlabelstats.scan import LabelTable, Wanted, choose_labels, label_table
 
@@ -42,7 +42,7 @@ class Subject:
     Attributes
     ----------
     mask : array (*shared)
-        numpy or dask, with the mask's order of dims.
+        numpy, CuPy or dask, with the mask's order of dims.
     image : array (*other, *shared) or None
         Of the same kind, with the same chunks along the shared dims.
     other, shared : tuple of dims
@@ -91,8 +91,7 @@ def find_subject(
     mask = check_mask(mask)
     if image is None:
         wanted, objects = find_objects(mask, labels, background)
-        pixels = mask.data if is_dask(mask.data) else np.asarray(mask.data)
-        return Subject(pixels, None, (), mask.dims, {}, wanted, objects)
+        return Subject(as_array(mask), None, (), mask.dims, {}, wanted, objects)
     pair = align(image, mask, mask_order=True)
     check_taken(image, pair.other, taken)
     coords = other_coords(image, pair.other)
@@ -102,12 +101,15 @@ def find_subject(
 
 
 def find_objects(mask: xr.DataArray, labels: Any = None, background: bool = False) -> tuple[Wanted, Objects]:
-    """The labels of a result, and those of them that there are; a dask mask is scanned now if it was not before."""
+    """The labels of a result, and those of them that there are; a dask mask is scanned now if it was not before.
+
+    Where they lie is known in main memory, since it decides which pixels to bring together.
+    """
     if labels is None:
-        table = label_table(mask, background=background)
+        table = label_table(mask, background=background).on_host()
         return Wanted(table.ids, False, background), _objects(table)
     wanted = choose_labels(mask, labels, background)
-    table = label_table(mask, background=wanted.background)
+    table = label_table(mask, background=wanted.background).on_host()
     objects = _objects(table)
     return wanted, objects.take(np.isin(table.ids.astype(wanted.ids.dtype), wanted.ids, kind="sort"))
 

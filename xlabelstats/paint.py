@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_labels, check_mask, is_dask
+from xlabelstats.align import LABEL, as_array, check_labels, check_mask, check_same_side, is_dask
 from xlabelstats.blocks import uniform
-from xlabelstats.runs import find_runs
+from xlabelstats.kernels import kernels_for, on_device
+from xlabelstats.runs import Array, find_rows, find_runs
 
 
 def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArray:
     """An image in which every pixel carries its label's value; see `LabelsAccessor.paint`."""
     mask = check_mask(mask)
-    table = _as_table(values)
+    table = _as_table(values, mask)
+    check_same_side(values=table.data, mask=mask.data)
     clash = [dim for dim in table.dims if dim in mask.dims]
     if clash:
         raise ValueError(f"the values and the mask both have a dim {clash[0]!r}; rename it in the values")
@@ -28,7 +30,7 @@ def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArr
     if is_dask(mask.data) or is_dask(table.data):
         painted = _paint_blocks(mask, table, ids, fill, dtype)
     else:
-        painted = _paint_block(np.asarray(mask.data), table.to_numpy(), ids, fill=fill, dtype=dtype)
+        painted = _paint_block(as_array(mask), as_array(table), ids, fill=fill, dtype=dtype)
     coords = {
         name: coord
         for source in (table, mask)
@@ -39,14 +41,15 @@ def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArr
     return xr.DataArray(painted, dims=(*extra, *mask.dims), coords=coords, attrs=table.attrs).rename(table.name)
 
 
-def _as_table(values: Any) -> xr.DataArray:
-    """The values as a DataArray (label, *extra) with unique integer labels."""
+def _as_table(values: Any, mask: xr.DataArray) -> xr.DataArray:
+    """The values as a DataArray (label, *extra) with unique integer labels; a Series goes to where the mask is."""
     import pandas as pd
 
     if isinstance(values, Mapping) and not isinstance(values, xr.Dataset | xr.DataArray):
         values = pd.Series(values) if values else pd.Series([], index=pd.Index([], dtype=np.int64), dtype=np.float64)
     if isinstance(values, pd.Series):
-        values = xr.DataArray(values.to_numpy(), dims=LABEL, coords={LABEL: values.index.to_numpy()}, name=values.name)
+        column = kernels_for(mask.data).xp.asarray(values.to_numpy()) if values.dtype.kind in "biufc" else values
+        values = xr.DataArray(column, dims=LABEL, coords={LABEL: values.index.to_numpy()}, name=values.name)
     if not isinstance(values, xr.DataArray):
         raise TypeError(
             f"values are a DataArray with the dim {LABEL!r}, a pandas Series or a mapping from label to value, "
@@ -76,16 +79,16 @@ def _fill(fill_value: Any, dtype: np.dtype) -> tuple[Any, np.dtype]:
     return fill_value, common
 
 
-def _paint_block(mask: np.ndarray, values: np.ndarray, ids: np.ndarray, *, fill: Any, dtype: np.dtype) -> np.ndarray:
+def _paint_block(mask: Array, values: Array, ids: np.ndarray, *, fill: Any, dtype: np.dtype) -> Array:
     """Paint one block; ``values`` are (label, *extra), the block becomes (*extra, *mask)."""
+    kernels = kernels_for(mask)
     runs = find_runs(mask, background=True)
-    found = runs.ids.astype(ids.dtype)
-    rows = np.searchsorted(ids, found)
-    held = ids[np.minimum(rows, ids.size - 1)] == found if ids.size else np.zeros(found.size, bool)
-    of_label = np.full((runs.ids.size, *values.shape[1:]), fill, dtype)
-    of_label[held] = values[rows[held]]
+    rows, held = find_rows(runs.ids.astype(ids.dtype), kernels.xp.asarray(ids))
+    of_label = kernels.xp.full((runs.ids.size, *values.shape[1:]), fill, dtype)
+    at = kernels.xp.flatnonzero(held)
+    of_label[at] = values[rows[at]]
     # The runs cover the block from its first pixel to its last.
-    painted = np.repeat(np.moveaxis(of_label, 0, -1)[..., runs.codes], runs.lengths, axis=-1)
+    painted = kernels.repeat(kernels.xp.moveaxis(of_label, 0, -1)[..., runs.codes], runs.lengths)
     return painted.reshape(*values.shape[1:], *mask.shape)
 
 
@@ -93,8 +96,10 @@ def _paint_blocks(mask: xr.DataArray, table: xr.DataArray, ids: np.ndarray, fill
     """Paint lazily.  The values are one array that all tasks refer to."""
     import dask.array as da
 
-    pixels = uniform(mask.data) if is_dask(mask.data) else da.from_array(np.asarray(mask.data), name=False)
-    values = table.data if is_dask(table.data) else da.from_array(table.to_numpy(), chunks=-1)
+    pixels = uniform(mask.data) if is_dask(mask.data) else da.from_array(as_array(mask), name=False)
+    # A name that tells the values is the same each time; but hashing them would take them off the GPU.
+    name = False if on_device(table.data) else None
+    values = table.data if is_dask(table.data) else da.from_array(as_array(table), chunks=-1, name=name)
     values = values.rechunk(-1)
     ndim, extra = mask.ndim, table.ndim - 1
     shared = tuple(range(ndim))
@@ -113,9 +118,9 @@ def _paint_blocks(mask: xr.DataArray, table: xr.DataArray, ids: np.ndarray, fill
         to=dtype,
         concatenate=True,
         align_arrays=False,
-        meta=np.empty((0,) * (ndim + extra), dtype),
+        meta=kernels_for(pixels).xp.empty((0,) * (ndim + extra), dtype),
     )
 
 
-def _paint_task(mask: np.ndarray, values: np.ndarray, ids: np.ndarray, *, fill: Any, to: np.dtype) -> np.ndarray:
+def _paint_task(mask: Array, values: Array, ids: np.ndarray, *, fill: Any, to: np.dtype) -> Array:
     return _paint_block(mask, values, ids, fill=fill, dtype=to)

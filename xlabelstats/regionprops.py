@@ -19,7 +19,7 @@ from xlabelstats.blocks import Column
 from xlabelstats.grid import Grid, given_grid, pixel_grid, regular_grid
 from xlabelstats.moments import POWERS, MomentTable, merge_moments, moments_block
 from xlabelstats.names import as_names, check_here, check_known
-from xlabelstats.runs import check_found
+from xlabelstats.runs import Array, check_found
 from xlabelstats.scan import LabelTable, Wanted, choose_labels, collect, merge_tables, scan_block
 from xlabelstats.shapes import Moments, Shape
 
@@ -71,9 +71,7 @@ PROPERTIES: dict[str, Property] = {
     ),
     "area_bbox": Property("area of the bounding box", "mask", lambda s: s.area_bbox, power=-1),
     "extent": Property("area / area_bbox", "mask", lambda s: s.area / s.area_bbox),
-    "centroid": Property(
-        "mean position", "mask", lambda s: s.grid.origin + s.table.centroid * s.grid.step, ("axis",), 1
-    ),
+    "centroid": Property("mean position", "mask", lambda s: s.origin + s.table.centroid * s.step, ("axis",), 1),
     "centroid_local": Property(
         "mean position from the first pixel of the bounding box", "mask", lambda s: s.centroid_local, ("axis",), 1
     ),
@@ -305,13 +303,13 @@ def _dtype(name: str, requested: bool) -> type:
 def _settle(
     tables: Sequence[Any],
     other: tuple[int, ...],
-    ids: np.ndarray,
+    ids: Array,
     *,
     names: tuple[str, ...],
     grid: Grid,
     merge: Callable[..., Any],
     requested: bool,
-) -> dict[str, np.ndarray]:
+) -> dict[str, Array]:
     """Compute properties from the tables of one range of labels; NaN for labels that are absent."""
     table = merge(tables, ids)
     if not requested:
@@ -325,5 +323,5 @@ def _settle(
             values[table.count == 0] = np.nan if values.dtype.kind == "f" else 0
         if isinstance(table, MomentTable):
             values = values.reshape(ids.size, *other, *values.shape[2:])
-        result[name] = np.ascontiguousarray(values)
+        result[name] = start.xp.ascontiguousarray(values)
     return result

@@ -18,6 +18,8 @@ import numpy as np
 
 from xlabelstats.blocks import Graph
 from xlabelstats.instances import Objects
+from xlabelstats.kernels import kernels_for
+from xlabelstats.runs import Array
 
 # What a region costs beside its pixels, counted in pixels: its tasks, and finding its labels.
 REGION_COST = 2**18
@@ -274,11 +276,12 @@ def _is_stored(array: Any) -> bool:
     return function in (core.getter, core.getter_nofancy, core.getter_inline)
 
 
-def _copy(block: np.ndarray, *, boxes: Sequence[Box]) -> list[np.ndarray]:
-    return [np.array(np.asarray(block)[box], order="C") for box in boxes]
+def _copy(block: Array, *, boxes: Sequence[Box]) -> list[Array]:
+    xp = kernels_for(block).xp
+    return [xp.array(xp.asarray(block)[box], order="C") for box in boxes]
 
 
-def pieces(parts: Sequence[Part], held: Sequence[Any], low: Sequence[int]) -> list[tuple[Block, np.ndarray]]:
+def pieces(parts: Sequence[Part], held: Sequence[Any], low: Sequence[int]) -> list[tuple[Block, Array]]:
     """What the keys of a region that begins at ``low`` hold: arrays, with the position of their first pixel.
 
     Together they hold every pixel that its objects need, once, and some beyond.
@@ -288,22 +291,26 @@ def pieces(parts: Sequence[Part], held: Sequence[Any], low: Sequence[int]) -> li
         first = [a + target.start for a, target in zip(low, part.target, strict=True)]
         if part.copy is None:
             first = [a - source.start for a, source in zip(first, part.source, strict=True)]
-        found.append((tuple(first), np.asarray(block if part.copy is None else block[part.copy])))
+        found.append((tuple(first), _array(block if part.copy is None else block[part.copy])))
     return found
 
 
-def join(parts: Sequence[Part], held: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray:
+def join(parts: Sequence[Part], held: Sequence[Any], shape: tuple[int, ...]) -> Array:
     """The pixels (*other, *shape) of a region in one array, 0 where no object needs them; a view of a single block."""
     found = [
-        np.asarray(block)[_within(part.source)] if part.copy is None else block[part.copy]
+        _array(block)[_within(part.source)] if part.copy is None else block[part.copy]
         for part, block in zip(parts, held, strict=True)
     ]
     if found[0].shape[found[0].ndim - len(shape) :] == shape:
         return found[0]
-    region = np.zeros((*found[0].shape[: found[0].ndim - len(shape)], *shape), found[0].dtype)
+    region = kernels_for(found[0]).xp.zeros((*found[0].shape[: found[0].ndim - len(shape)], *shape), found[0].dtype)
     for part, piece in zip(parts, found, strict=True):
         region[_within(part.target)] = piece
     return region
+
+
+def _array(block: Any) -> Array:
+    return kernels_for(block).xp.asarray(block)
 
 
 def _within(box: Box) -> Box:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from xlabelstats.kernels import kernels_for
+
+# Of the type of the mask they belong to, numpy or CuPy.
+Array = Any
 
 
 @dataclass(frozen=True)
@@ -25,87 +31,86 @@ class Runs:
         The shape of the block.
     """
 
-    ids: np.ndarray
-    codes: np.ndarray
-    starts: np.ndarray
-    lengths: np.ndarray
+    ids: Array
+    codes: Array
+    starts: Array
+    lengths: Array
     shape: tuple[int, ...]
 
     @property
-    def count(self) -> np.ndarray:
+    def count(self) -> Array:
         """Pixels per label (label,) of int64."""
-        return np.bincount(self.codes, weights=self.lengths, minlength=self.ids.size).astype(np.int64)
+        xp = kernels_for(self.codes).xp
+        return xp.bincount(self.codes, weights=self.lengths.astype(np.float64), minlength=self.ids.size).astype(
+            np.int64
+        )
 
     def __sizeof__(self) -> int:
         return self.ids.nbytes + self.codes.nbytes + self.starts.nbytes + self.lengths.nbytes
 
 
-def find_runs(mask: np.ndarray, *, background: bool = False, only: np.ndarray | None = None) -> Runs:
+def find_runs(mask: Array, *, background: bool = False, only: np.ndarray | None = None) -> Runs:
     """Find the runs of a mask block; of the labels ``only`` (sorted) where these are given.
 
-    Ids are compacted over the runs, not the pixels, by a hash table: its size goes with the
-    labels present, whatever their values.
+    Ids are compacted over the runs, not the pixels: what that takes goes with the runs and the labels
+    present, whatever their values.
     """
-    import pandas as pd
-
+    kernels = kernels_for(mask)
     labels, starts, lengths = _runs(mask, background, placed=True)
-    index = starts.dtype
-    found, ids = pd.factorize(labels)
-    order = np.argsort(ids)
-    rank = np.empty(ids.size, index)
-    rank[order] = np.arange(ids.size)
-    codes, ids = rank[found], ids[order]
+    codes, ids = kernels.compact(labels)
     if only is not None:
-        kept = np.isin(ids, only, kind="sort")
+        kept = find_rows(ids, kernels.xp.asarray(only))[1]
         held = kept[codes]
-        codes, starts, lengths = (np.cumsum(kept) - 1).astype(index)[codes[held]], starts[held], lengths[held]
-        ids = ids[kept]
+        codes = (kernels.xp.cumsum(kept) - 1).astype(codes.dtype)[codes[held]]
+        starts, lengths, ids = starts[held], lengths[held], ids[kept]
     return Runs(ids, codes, starts, lengths, mask.shape)
 
 
-def find_labels(mask: np.ndarray, *, background: bool = False) -> np.ndarray:
+def find_labels(mask: Array, *, background: bool = False) -> Array:
     """The labels of a mask block, sorted: those of its runs, in less time than it takes to place these."""
-    import pandas as pd
-
-    return np.sort(pd.unique(_runs(mask, background, placed=False)[0]))
+    return kernels_for(mask).unique(_runs(mask, background, placed=False)[0])
 
 
-def _runs(mask: np.ndarray, background: bool, *, placed: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _runs(mask: Array, background: bool, *, placed: bool) -> tuple[Array, Array, Array]:
     """The label, first pixel and length of every run of a block; the latter two empty unless ``placed``."""
-    from xlabelstats.kernels import cpu
-
+    kernels = kernels_for(mask)
     # Runs ask only which pixels are equal, so one compiled loop serves signed and unsigned masks.
     dtype = np.dtype(f"u{mask.dtype.itemsize}")
-    rows = np.ascontiguousarray(mask).view(dtype).reshape(-1, max(mask.shape[-1], 1))
-    rows = read_only(rows)
-    index = np.int32 if mask.size < 2**31 else np.int64
-    n = cpu.count_runs(rows, background) if rows.size else 0
-    values = np.empty(n, dtype)
-    starts, lengths = (np.empty(n if placed else 0, index) for _ in range(2))
-    if n:
-        cpu.find_runs(rows, background, values, starts, lengths)
+    rows = kernels.xp.ascontiguousarray(mask).view(dtype).reshape(-1, max(mask.shape[-1], 1))
+    values, starts, lengths = kernels.find_runs(rows, background, placed)
     return values.view(mask.dtype).astype(mask.dtype.newbyteorder("="), copy=False), starts, lengths
 
 
-def union(ids: Sequence[np.ndarray]) -> np.ndarray:
+def union(ids: Sequence[Array]) -> Array:
     """The labels that occur in any of several arrays, sorted."""
-    merged = np.sort(np.concatenate(ids))
-    return merged[np.concatenate([[True], merged[1:] != merged[:-1]])] if merged.size else merged
+    xp = kernels_for(ids[0]).xp
+    merged = xp.sort(xp.concatenate(ids))
+    new = xp.ones(merged.size, bool)
+    new[1:] = merged[1:] != merged[:-1]
+    return merged[new]
 
 
-def rows_of(found: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def find_rows(found: Array, ids: Array) -> tuple[Array, Array]:
+    """Where labels are, or would be, in the sorted ``ids``, and whether they are among them."""
+    xp = kernels_for(ids).xp
+    if not ids.size:
+        return xp.zeros(found.size, np.int64), xp.zeros(found.size, bool)
+    rows = xp.searchsorted(ids, found)
+    return rows, ids[xp.minimum(rows, ids.size - 1)] == found
+
+
+def rows_of(found: Array, ids: Array) -> Array:
     """The positions in the sorted ``ids`` of labels found in a block, which must be among them."""
-    rows = np.searchsorted(ids, found)
-    strange = found[ids[np.minimum(rows, ids.size - 1)] != found] if ids.size else found
-    if strange.size:
-        raise RuntimeError(changed(strange[0], "is new"))
+    rows, held = find_rows(found, ids)
+    if not held.all():
+        raise RuntimeError(changed(int(found[~held][0]), "is new"))
     return rows
 
 
-def check_found(count: np.ndarray, ids: np.ndarray) -> None:
+def check_found(count: Array, ids: Array) -> None:
     """Complain if a label that the scan of a mask had found has no pixels."""
     if not count.all():
-        raise RuntimeError(changed(ids[count == 0][0], "is gone"))
+        raise RuntimeError(changed(int(ids[count == 0][0]), "is gone"))
 
 
 def changed(label: int, how: str) -> str:
@@ -113,11 +118,18 @@ def changed(label: int, how: str) -> str:
     return f"the mask has changed since it was scanned: label {label} {how}. Open it anew, so that it is scanned again"
 
 
-def pixels_of(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def pixels_of(image: Array, shape: tuple[int, ...]) -> Array:
     """An image block (*other, *shape) as the kernels read it: (channel, pixel), not to be written to."""
+    kernels = kernels_for(image)
     channels = math.prod(image.shape[: image.ndim - len(shape)])
-    pixels = np.ascontiguousarray(image, pixel_dtype(image.dtype)).reshape(channels, math.prod(shape))
-    return read_only(pixels)
+    pixels = kernels.xp.ascontiguousarray(image, pixel_dtype(image.dtype)).reshape(channels, math.prod(shape))
+    return kernels.read_only(pixels)
+
+
+def no_pixels(mask: Array) -> Array:
+    """What the kernels read in place of an image when every pixel of a mask weighs 1."""
+    kernels = kernels_for(mask)
+    return kernels.read_only(kernels.xp.empty((0, 0)))
 
 
 def pixel_dtype(dtype: np.dtype) -> np.dtype:
@@ -127,10 +139,3 @@ def pixel_dtype(dtype: np.dtype) -> np.dtype:
     if dtype.kind == "f":
         return np.dtype(np.float32 if dtype.itemsize <= 4 else np.float64)
     return dtype.newbyteorder("=")
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    """A view that cannot be written to: numba compiles for it apart from a writable array."""
-    view = array.view()
-    view.flags.writeable = False
-    return view

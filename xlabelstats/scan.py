@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_labels, check_mask, is_cupy, is_dask
-from xlabelstats.blocks import Column, Rows, block_keys, columns_of, map_blocks, merge_by_range
-from xlabelstats.runs import find_labels, find_runs, rows_of, union
+from xlabelstats.align import LABEL, as_array, check_labels, check_mask, is_dask
+from xlabelstats.blocks import Column, Rows, block_keys, columns_of, map_blocks, merge_by_range, take_rows
+from xlabelstats.kernels import kernels_for
+from xlabelstats.runs import Array, find_labels, find_runs, rows_of, union
 
 T = TypeVar("T")
 
@@ -34,14 +35,14 @@ class LabelTable(Rows):
         Sums of products of the deviations from the centroid.
     """
 
-    low: np.ndarray
-    high: np.ndarray
-    origin: np.ndarray
-    offset: np.ndarray
-    m2: np.ndarray
+    low: Array
+    high: Array
+    origin: Array
+    offset: Array
+    m2: Array
 
     @property
-    def centroid(self) -> np.ndarray:
+    def centroid(self) -> Array:
         """Mean position (label, axis)."""
         return self.origin + self.offset
 
@@ -68,7 +69,7 @@ def scan(mask: xr.DataArray, *, background: bool = False) -> xr.Dataset:
                 {"long_name": "covariance of position", "units": "pixel**2"},
             ),
         },
-        coords={LABEL: table.ids, "axis": axes, "axis_": axes},
+        coords={LABEL: table.on_host().ids, "axis": axes, "axis_": axes},
     )
     # What is remembered of a mask must not change with what the caller does to the result.
     return result.copy(deep=True)
@@ -76,7 +77,7 @@ def scan(mask: xr.DataArray, *, background: bool = False) -> xr.Dataset:
 
 def label_table(mask: xr.DataArray, *, background: bool = False) -> LabelTable:
     """The label table of a checked mask, computed now, or remembered from an earlier scan."""
-    array = _host_array(mask)
+    array = as_array(mask)
     if not is_dask(array):
         return scan_block(array, (0,) * array.ndim, background)
     found = _memory.get(array, background, LabelTable)
@@ -87,16 +88,17 @@ def label_table(mask: xr.DataArray, *, background: bool = False) -> LabelTable:
 
 
 def label_ids(mask: xr.DataArray, *, background: bool = False) -> np.ndarray:
-    """The sorted labels of a checked mask: what a scan finds, without the geometry."""
-    array = _host_array(mask)
+    """The sorted labels of a checked mask, in main memory: what a scan finds, without the geometry."""
+    array = as_array(mask)
+    to_host = kernels_for(array).to_host
     if not is_dask(array):
-        return _ids_of_block(array, (), background)
+        return to_host(_ids_of_block(array, (), background))
     table = _memory.get(array, background, LabelTable)
     if table is not None:
-        return table.ids
+        return to_host(table.ids)
     found = _memory.get(array, background, np.ndarray)
     if found is None:
-        found = _over_blocks(array, background, _ids_of_block, union)
+        found = to_host(_over_blocks(array, background, _ids_of_block, union))
         _memory.put(array, background, found)
     return found
 
@@ -132,9 +134,9 @@ class Wanted:
         """The labels that a block should keep, None for all."""
         return self.ids if self.requested else None
 
-    def take(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    def take(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Arrays with sorted rows in the order of the result."""
-        return dict(arrays) if self.order is None else {name: array[self.order] for name, array in arrays.items()}
+        return dict(arrays) if self.order is None else take_rows(arrays, self.order)
 
 
 def choose_labels(mask: xr.DataArray, labels: Any, background: bool) -> Wanted:
@@ -165,10 +167,10 @@ def collect(
     ndim = mask.ndim
     if is_dask(mask):
         tables = map_blocks(block, mask, image, **options)
-        return columns_of(tables, wanted.ids, ndim, merge, settle, columns, wanted.order)
+        return columns_of(tables, wanted.ids, ndim, merge, settle, columns, wanted.order, like=mask)
     images, other = ((), ()) if image is None else ((image,), image.shape[: image.ndim - ndim])
-    table = block(np.asarray(mask), (0,) * ndim, *images, **options)
-    return wanted.take(settle([table], other, wanted.ids))
+    table = block(mask, (0,) * ndim, *images, **options)
+    return wanted.take(settle([table], other, kernels_for(mask).xp.asarray(wanted.ids)))
 
 
 def clear_cache() -> None:
@@ -179,49 +181,42 @@ def clear_cache() -> None:
     _memory.clear()
 
 
-def scan_block(mask: np.ndarray, offset: Sequence[int], background: bool, only: np.ndarray | None = None) -> LabelTable:
+def scan_block(mask: Array, offset: Sequence[int], background: bool, only: np.ndarray | None = None) -> LabelTable:
     """The label table of one block whose first pixel lies at ``offset``, of the labels ``only`` if given."""
-    from xlabelstats.kernels import cpu
-
+    kernels = kernels_for(mask)
+    xp = kernels.xp
     runs = find_runs(mask, background=background, only=only)
     n, ndim = runs.ids.size, mask.ndim
     count = runs.count
-    origin, low, high = (np.empty((n, ndim), np.int64) for _ in range(3))
-    s1, s2 = np.zeros((n, ndim)), np.zeros((n, ndim, ndim))
+    origin, low, high = (xp.empty((n, ndim), np.int64) for _ in range(3))
+    s1, s2 = xp.zeros((n, ndim)), xp.zeros((n, ndim, ndim))
     shape = np.array(mask.shape, np.int64)
-    cpu.geometry(runs.codes, runs.starts, runs.lengths, shape, np.zeros(n, bool), origin, low, high, s1, s2)
-    s2 = np.triu(s2) + np.swapaxes(np.triu(s2, 1), 1, 2)
+    kernels.geometry(runs.codes, runs.starts, runs.lengths, shape, origin, low, high, s1, s2)
+    s2 = xp.triu(s2) + xp.swapaxes(xp.triu(s2, 1), 1, 2)
     mean = s1 / count[:, None]
     m2 = s2 - mean[:, :, None] * s1[:, None, :]
-    shift = np.asarray(offset, np.int64)
+    shift = xp.asarray(offset, np.int64)
     return LabelTable(runs.ids, count, low + shift, high + shift, origin + shift, mean, m2)
 
 
-def merge_tables(tables: Sequence[LabelTable], ids: np.ndarray | None = None) -> LabelTable:
+def merge_tables(tables: Sequence[LabelTable], ids: Array | None = None) -> LabelTable:
     """Merge the tables of several blocks; a label that occurs in several is folded pairwise.
 
     With ``ids`` (sorted, all that occur among them) there is a row for each, 0 where none has it.
     """
-    from xlabelstats.kernels import cpu
-
-    if len(tables) == 1 and (ids is None or np.array_equal(ids, tables[0].ids)):
+    kernels = kernels_for(tables[0].ids)
+    if len(tables) == 1 and (ids is None or kernels.xp.array_equal(ids, tables[0].ids)):
         return tables[0]
     if ids is None:
         ids = union([table.ids for table in tables])
     columns = [[getattr(table, field.name) for field in fields(LabelTable)[1:]] for table in tables]
-    merged = [np.zeros((ids.size, *column.shape[1:]), column.dtype) for column in columns[0]]
+    merged = [kernels.xp.zeros((ids.size, *column.shape[1:]), column.dtype) for column in columns[0]]
     for table, column in zip(tables, columns, strict=True):
-        cpu.merge_geometry(rows_of(table.ids, ids), *column, *merged)
+        kernels.merge_geometry(rows_of(table.ids, ids), *column, *merged)
     return LabelTable(ids, *merged)
 
 
-def _host_array(mask: xr.DataArray) -> Any:
-    if is_cupy(mask.data):
-        raise NotImplementedError("CuPy masks cannot be scanned yet; move it to main memory with mask.as_numpy()")
-    return mask.data if is_dask(mask.data) else np.asarray(mask.data)
-
-
-def _ids_of_block(mask: np.ndarray, offset: Sequence[int], background: bool) -> np.ndarray:
+def _ids_of_block(mask: Array, offset: Sequence[int], background: bool) -> Array:
     return find_labels(mask, background=background)
 
 

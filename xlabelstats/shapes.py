@@ -3,57 +3,68 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from xlabelstats.grid import Grid
+from xlabelstats.kernels import kernels_for
 from xlabelstats.moments import POWERS, MomentTable, shift
+from xlabelstats.runs import Array
 from xlabelstats.scan import LabelTable
 
 # Differences of second moments below this part of them are rounding.
 ROUNDING = 1e-13
 
 
-class Shape:
+class _Measured:
+    """A table and the grid that it is measured on, as arrays of the table's type."""
+
+    def __init__(self, table: Any, grid: Grid) -> None:
+        xp = kernels_for(table.ids).xp
+        self.xp, self.table, self.ndim = xp, table, table.low.shape[1]
+        self.origin, self.step, self.spacing = (xp.asarray(each) for each in (grid.origin, grid.step, grid.spacing))
+
+
+class Shape(_Measured):
     """What the formulas of one range of labels start from: its label table and its grid, in units of the grid."""
 
-    def __init__(self, table: LabelTable, grid: Grid) -> None:
-        self.table, self.grid, self.ndim = table, grid, table.low.shape[1]
+    table: LabelTable
 
     @cached_property
-    def area(self) -> np.ndarray:
+    def area(self) -> Array:
         """Pixels times the area of one."""
-        return self.table.count * np.prod(self.grid.spacing)
+        return self.table.count * np.prod(self.spacing)
 
     @cached_property
-    def area_bbox(self) -> np.ndarray:
+    def area_bbox(self) -> Array:
         """Area of the bounding box."""
-        return (self.table.high - self.table.low).prod(axis=1) * np.prod(self.grid.spacing)
+        return (self.table.high - self.table.low).prod(axis=1) * np.prod(self.spacing)
 
     @cached_property
-    def centroid_local(self) -> np.ndarray:
+    def centroid_local(self) -> Array:
         """Centroid from the first pixel of the bounding box."""
-        return ((self.table.origin - self.table.low) + self.table.offset) * self.grid.spacing
+        return ((self.table.origin - self.table.low) + self.table.offset) * self.spacing
 
     @cached_property
-    def covariance(self) -> np.ndarray:
+    def covariance(self) -> Array:
         """Covariance of position, divided by n."""
-        return self.table.m2 / self.table.count[:, None, None] * np.outer(self.grid.spacing, self.grid.spacing)
+        return self.table.m2 / self.table.count[:, None, None] * np.outer(self.spacing, self.spacing)
 
     @cached_property
-    def inertia_tensor(self) -> np.ndarray:
+    def inertia_tensor(self) -> Array:
         """Trace of the covariance times the identity, minus the covariance."""
         trace = np.trace(self.covariance, axis1=1, axis2=2)
-        return trace[:, None, None] * np.eye(self.ndim) - self.covariance
+        return trace[:, None, None] * self.xp.eye(self.ndim) - self.covariance
 
     @cached_property
-    def inertia_tensor_eigvals(self) -> np.ndarray:
+    def inertia_tensor_eigvals(self) -> Array:
         """Its eigenvalues, largest first."""
         tensor = np.where(np.isfinite(self.inertia_tensor), self.inertia_tensor, 0)
         return np.clip(np.linalg.eigvalsh(tensor)[:, ::-1], 0, None)
 
     @cached_property
-    def axis_lengths(self) -> tuple[np.ndarray, np.ndarray]:
+    def axis_lengths(self) -> tuple[Array, Array]:
         """Major and minor axis of the ellipse, or ellipsoid, with the same moments of inertia."""
         values = self.inertia_tensor_eigvals
         if self.ndim == 2:
@@ -65,14 +76,14 @@ class Shape:
         )
 
     @cached_property
-    def eccentricity(self) -> np.ndarray:
+    def eccentricity(self) -> Array:
         """Of the ellipse with the same moments."""
         large, small = self.inertia_tensor_eigvals.T
         tie = large - small <= ROUNDING * large
         return np.where(tie, 0.0, np.sqrt(1 - small / np.where(tie, 1, large)))
 
     @cached_property
-    def orientation(self) -> np.ndarray:
+    def orientation(self) -> Array:
         """Angle from the first axis to the major axis."""
         a, b, c = self.inertia_tensor[:, 0, 0], self.inertia_tensor[:, 0, 1], self.inertia_tensor[:, 1, 1]
         # Symmetric objects must not turn with the rounding of a merge, nor with the sign of a zero.
@@ -82,48 +93,47 @@ class Shape:
         return np.where(np.abs(a - c) <= rounding, tie, 0.5 * np.arctan2(-2 * b, c - a))
 
 
-class Moments:
+class Moments(_Measured):
     """What the formulas for moments start from, per label and channel, in units of the grid."""
 
-    def __init__(self, table: MomentTable, grid: Grid) -> None:
-        self.table, self.grid, self.ndim = table, grid, table.low.shape[1]
+    table: MomentTable
 
-    def _scaled(self, moments: np.ndarray) -> np.ndarray:
-        return moments * self._powers_of(self.grid.spacing)
+    def _scaled(self, moments: Array) -> Array:
+        return moments * self._powers_of(self.spacing)
 
-    def _powers_of(self, factors: np.ndarray) -> np.ndarray:
+    def _powers_of(self, factors: Array) -> Array:
         """The product over the axes of factor**power, for every combination of powers."""
-        powers = [factor ** np.arange(POWERS) for factor in factors]
+        powers = [factor ** self.xp.arange(POWERS) for factor in factors]
         return np.prod(np.stack(np.meshgrid(*powers, indexing="ij")), axis=0)
 
     @cached_property
-    def _offset(self) -> np.ndarray:
+    def _offset(self) -> Array:
         """The centroid (label, channel, axis) from the table's origin, in pixels."""
         unit = np.eye(self.ndim, dtype=int)
         total = self.table.moments[(..., *(0,) * self.ndim)]
         return np.stack([self.table.moments[(..., *unit[a])] / total for a in range(self.ndim)], axis=-1)
 
     @cached_property
-    def raw(self) -> np.ndarray:
+    def raw(self) -> Array:
         """About the first pixel of the bounding box."""
         delta = (self.table.origin - self.table.low).astype(np.float64)
         return self._scaled(shift(self.table.moments, delta))
 
     @cached_property
-    def central(self) -> np.ndarray:
+    def central(self) -> Array:
         """About the centroid."""
         return self._scaled(shift(self.table.moments, -self._offset))
 
     @cached_property
-    def normalized(self) -> np.ndarray:
+    def normalized(self) -> Array:
         """Central moments independent of scale."""
-        order = np.indices((POWERS,) * self.ndim).sum(axis=0)
+        order = self.xp.indices((POWERS,) * self.ndim).sum(axis=0)
         total = self.central[(..., *(0,) * self.ndim, *(None,) * self.ndim)]
-        scale = float(min(self.grid.spacing)) ** order
+        scale = float(min(self.spacing)) ** order
         return np.where(order < 2, np.nan, self.central / scale / total ** (order / self.ndim + 1))
 
     @cached_property
-    def hu(self) -> np.ndarray:
+    def hu(self) -> Array:
         """Hu 1962, the seven invariants of normalized moments n[p, q]."""
         n = self.normalized
         n20, n02, n11 = n[..., 2, 0], n[..., 0, 2], n[..., 1, 1]
@@ -144,11 +154,11 @@ class Moments:
         )
 
     @cached_property
-    def centroid_local(self) -> np.ndarray:
+    def centroid_local(self) -> Array:
         """Centroid from the first pixel of the bounding box."""
-        return (self._offset + (self.table.origin - self.table.low)[:, None]) * self.grid.spacing
+        return (self._offset + (self.table.origin - self.table.low)[:, None]) * self.spacing
 
     @cached_property
-    def centroid(self) -> np.ndarray:
+    def centroid(self) -> Array:
         """Centroid in the units of the grid."""
-        return self.grid.origin + (self._offset + self.table.origin[:, None]) * self.grid.step
+        return self.origin + (self._offset + self.table.origin[:, None]) * self.step

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xlabelstats.kernels.cpu import kernel
+from xlabelstats.kernels.cpu_runs import kernel
 
 # Below this many pixels, inserting each in its place is faster than sorting by digits.
 FEW = 48

@@ -1,0 +1,313 @@
+"""Kernels for arrays on a GPU: CuPy, and loops in CUDA C++ that it compiles when they are first called.
+
+The functions have the names, arguments and results of those in `cpu`.  Nothing here moves pixels to or from main
+memory: what is moved are sizes, and tables of a few numbers per window.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+import cupy as xp
+import numpy as np
+
+# Runs are cut at every so many pixels of a row, so that no thread has much more to do than its neighbours.
+LONGEST_RUN = 64
+THREADS = 256
+
+SIGN = np.uint64(1 << 63)
+
+# The kernels move and count in 64 bits.
+C_TYPES = {
+    "u1": "unsigned char",
+    "u2": "unsigned short",
+    "u4": "unsigned int",
+    "u8": "unsigned long long",
+    "i1": "signed char",
+    "i2": "short",
+    "i4": "int",
+    "i8": "long long",
+    "f4": "float",
+    "f8": "double",
+}
+
+
+def find_runs(rows, background, placed):
+    """The value, first pixel and length of every run of a (row, pixel) array; the latter two empty unless ``placed``.
+
+    Runs of 0 are left out unless ``background``.
+    """
+    new = xp.empty(rows.shape, bool)
+    new[:, 1:] = rows[:, 1:] != rows[:, :-1]
+    new[:, ::LONGEST_RUN] = True
+    starts = xp.flatnonzero(new)
+    values = rows.ravel()[starts]
+    lengths = xp.empty_like(starts)
+    if starts.size:
+        lengths[:-1] = starts[1:] - starts[:-1]
+        lengths[-1] = rows.size - starts[-1]
+    if not background:
+        held = values != 0
+        values, starts, lengths = values[held], starts[held], lengths[held]
+    return values, starts[: starts.size if placed else 0], lengths[: starts.size if placed else 0]
+
+
+def compact(values):
+    """The position of every value among the sorted distinct ones, and these."""
+    distinct, codes = xp.unique(values, return_inverse=True)
+    return codes.astype(np.int64, copy=False), distinct
+
+
+def unique(values):
+    """The sorted distinct values."""
+    return xp.unique(values)
+
+
+def repeat(values, repeats):
+    """Values (..., n), each as often along the last axis as ``repeats`` (n) says."""
+    ends = xp.cumsum(repeats)
+    total = int(ends[-1]) if ends.size else 0
+    return values[..., xp.searchsorted(ends, xp.arange(total), side="right")]
+
+
+def memory(array, length):
+    """The memory of an array, whose steps are not negative, as ``length`` elements in a row."""
+    return xp.lib.stride_tricks.as_strided(array, (length,), (array.itemsize,))
+
+
+def read_only(array):
+    """The array: CuPy has none that cannot be written to."""
+    return array
+
+
+def to_host(array):
+    """An array in main memory."""
+    return xp.asnumpy(array)
+
+
+def count_valid(image, codes, starts, lengths, moments):
+    """Add the number of pixels that are not NaN to moment 0."""
+    fields = moments.shape[2]
+    _each("count_valid", codes.size * len(image), [image], *_runs_of(image, codes, starts, lengths), moments, fields)
+
+
+def sums_and_extremes(image, codes, starts, lengths, zero, sums, extremes):
+    """Add the pixels to ``sums`` and lower and raise ``extremes`` to them, NaN passed over.
+
+    ``zero`` gives the type in which the pixels of one run are summed.  Where there is room for it,
+    what rounding took from a sum is kept beside it (Knuth's two-sum).  Either array may be empty,
+    if it is not wanted.
+    """
+    words = _ordered(extremes)
+    _each(
+        "sums_and_extremes",
+        codes.size * len(image),
+        [image, zero],
+        *_runs_of(image, codes, starts, lengths),
+        sums,
+        sums.shape[2] if sums.size else 0,
+        words,
+        words.size > 0,
+    )
+    extremes[...] = _from_ordered(words, extremes.dtype)
+
+
+def powers(image, codes, starts, lengths, sums, order):
+    """Add the powers 1 to ``order`` (2 to 4) of pixel - sums[..., 0], NaN passed over, to sums."""
+    _each("powers", codes.size * len(image), [image], *_runs_of(image, codes, starts, lengths), sums, order)
+
+
+def centre(sums, moments):
+    """Set the moments from 2 on from sums of powers about a rounded mean, sums[1] / n off the true one."""
+    size = sums.shape[0] * sums.shape[1]
+    _each("centre", size, [], sums, moments, size, moments.shape[2] - 1)
+
+
+def merge(rows, count_in, moments_in, extremes_in, count, moments, extremes):
+    """Fold records into the rows of others, pairwise; a row whose count is 0 is taken over as it is."""
+    _, channels, fields = moments.shape
+    _each(
+        "merge",
+        rows.size * channels,
+        [extremes],
+        rows,
+        rows.size,
+        channels,
+        fields,
+        extremes.shape[2] > 0,
+        moments_in,
+        extremes_in,
+        count,
+        moments,
+        extremes,
+    )
+    count[rows] += count_in
+
+
+def boxes(codes, starts, lengths, shape, low, high):
+    """Lower ``low`` and raise ``high`` (code, axis) to the boxes of the runs."""
+    _each("boxes", codes.size, [], codes, starts, lengths, codes.size, xp.asarray(shape), shape.size, low, high)
+
+
+def geometry(codes, starts, lengths, shape, origin, low, high, s1, s2):
+    """Collect the box of every code and the sums of its pixel positions and of their products.
+
+    Positions count from ``origin`` (code, axis), the corner of the box.
+    """
+    limits = np.iinfo(np.int64)
+    low[...], high[...] = limits.max, limits.min
+    boxes(codes, starts, lengths, shape, low, high)
+    origin[...] = low
+    where = xp.asarray(shape), shape.size
+    _each("position_sums", codes.size, [], codes, starts, lengths, codes.size, *where, origin, s1, s2)
+
+
+def merge_geometry(codes, n_in, low_in, high_in, origin_in, offset_in, m2_in, n, low, high, origin, offset, m2):
+    """Fold boxes, centroids and central second moments into the rows that ``codes`` name, pairwise."""
+    given = n_in, low_in, high_in, origin_in, offset_in, m2_in
+    into = n, low, high, origin, offset, m2
+    _each("merge_geometry", codes.size, [], codes, codes.size, low.shape[1], *given, *into)
+
+
+def coordinate_sums(image, codes, starts, lengths, shape, coords, out):
+    """Add the weights and weighted coordinates of the pixels to ``out`` (code, channel, 1 + axis)."""
+    rows = out.shape[1]
+    runs = _runs_of(image, codes, starts, lengths)
+    where = xp.asarray(shape), shape.size, coords, coords.shape[1]
+    _each("coordinate_sums", codes.size * rows, [image], *runs, *where, out, rows)
+
+
+def position_moments(image, codes, starts, lengths, shape, origin, powers, out):
+    """Add the moments of pixel position to ``out`` (code, channel, power of axis 0, ..., flattened)."""
+    rows, combinations = out.shape[1:]
+    runs = _runs_of(image, codes, starts, lengths)
+    where = xp.asarray(shape), shape.size, origin, powers, combinations
+    _each("position_moments", codes.size * rows * combinations, [image], *runs, *where, out, rows)
+
+
+def gather(image, codes, starts, lengths, count, out):
+    """Copy the pixels of every code to ``out``, code by code, each as (channel, pixel) in image order."""
+    before = xp.cumsum(count) - count
+    order = xp.argsort(codes, kind="stable")
+    sorted_lengths = lengths[order]
+    places = xp.empty_like(starts)
+    places[order] = xp.cumsum(sorted_lengths) - sorted_lengths - before[codes[order]]
+    runs = _runs_of(image, codes, starts, lengths)
+    _each("gather", codes.size * len(image), [image], *runs, count, before, places, out)
+
+
+def order_statistics(keys, count, channels, kind, q, low, high, valid):
+    """Sort the pixels of every code and channel, and pick those next to the quantiles ``q``.
+
+    One sort of all pixels by code, channel and value.  See `cpu_objects.order_statistics`.
+    """
+    bits = 8 * keys.itemsize
+    sign, every = (keys.dtype.type(value) for value in (1 << (bits - 1), (1 << bits) - 1))
+    lengths = xp.repeat(count, channels)
+    ends = xp.cumsum(lengths)
+    segment = xp.searchsorted(ends, xp.arange(keys.size), side="right")
+    n = lengths.reshape(count.size, channels)
+    if kind == 1:
+        keys = keys ^ sign
+    elif kind == 2:
+        infinite = np.array(np.inf, f"f{keys.itemsize}").view(keys.dtype)[()]
+        nan = (keys & ~sign) > infinite
+        # Keys that sort as the pixels do, NaN last.
+        keys = xp.where(nan, every, xp.where(keys & sign != 0, ~keys, keys | sign))
+        n = n - xp.bincount(segment, weights=nan.astype(np.float64), minlength=lengths.size).astype(np.int64).reshape(
+            n.shape
+        )
+    valid[...] = n
+    if bits <= 32:
+        both = xp.sort(segment.astype(np.uint64) << np.uint64(32) | keys.astype(np.uint64))
+        keys = (both & np.uint64(2**32 - 1)).astype(keys.dtype)
+    else:
+        keys = keys[xp.lexsort(xp.stack([keys, segment.astype(np.uint64)]))]
+    first = (ends - lengths).reshape(n.shape)[..., None]
+    most = xp.maximum(n - 1, 0)[..., None]
+    below = xp.minimum((q * most).astype(np.int64), most)
+    for out, at in ((low, below), (high, xp.minimum(below + 1, most))):
+        found = keys[first + at]
+        if kind == 1:
+            found = found ^ sign
+        elif kind == 2:
+            found = xp.where(found & sign != 0, found ^ sign, ~found)
+        out[...] = xp.where(n[..., None] > 0, found, keys.dtype.type(0))
+
+
+def cut(image, channels, steps, mask, mask_steps, shape, starts, size, labels, alone, rows, out, inside):
+    """Copy what a piece of an image holds of some windows to ``out`` (object, channel, pixel of the window).
+
+    See `cpu_objects.cut`.
+    """
+    cells, marking = out.shape[2], inside.size > 0
+    labels = xp.asarray(labels)
+    _each(
+        "cut",
+        len(starts) * (channels.size + marking) * cells,
+        [image, labels],
+        image,
+        xp.asarray(channels),
+        channels.size,
+        xp.asarray(steps),
+        mask,
+        xp.asarray(mask_steps),
+        xp.asarray(shape),
+        shape.size,
+        xp.ascontiguousarray(xp.asarray(starts, np.int64)),
+        xp.asarray(size),
+        cells,
+        labels,
+        alone,
+        xp.asarray(rows),
+        len(starts),
+        out,
+        inside,
+        marking,
+    )
+
+
+def _runs_of(image, codes, starts, lengths):
+    """What the kernels get of an image and its runs."""
+    channels, pixels = image.shape
+    return image, pixels, channels, codes, starts, lengths, codes.size
+
+
+def _ordered(values):
+    """Words that sort as the values do, as those of the kernels."""
+    if values.dtype.kind == "u":
+        return values.astype(np.uint64)
+    if values.dtype.kind == "i":
+        return values.astype(np.int64).view(np.uint64) ^ SIGN
+    bits = values.astype(np.float64).view(np.uint64)
+    return xp.where(bits & SIGN != 0, ~bits, bits | SIGN)
+
+
+def _from_ordered(words, dtype):
+    """The values that words stand for."""
+    if dtype.kind == "u":
+        return words.astype(dtype)
+    if dtype.kind == "i":
+        return (words ^ SIGN).view(np.int64).astype(dtype)
+    return xp.where(words & SIGN != 0, words ^ SIGN, ~words).view(np.float64).astype(dtype)
+
+
+def _each(name, n, types, *args):
+    """Run a kernel, compiled for arrays of the given types, in at least ``n`` threads."""
+    if n:
+        kernel = _compiled(name, *(C_TYPES[each.dtype.str[1:]] for each in types))
+        args = tuple(np.bool_(a) if isinstance(a, bool | np.bool_) else _int(a) for a in args)
+        kernel(((n + THREADS - 1) // THREADS,), (THREADS,), args)
+
+
+def _int(value):
+    return np.int64(value) if isinstance(value, int | np.integer) else value
+
+
+@cache
+def _compiled(name, *types):
+    expression = f"{name}<{', '.join(types)}>" if types else name
+    source = files("xlabelstats.kernels").joinpath("gpu.cu").read_text(encoding="utf-8")
+    module = xp.RawModule(code=source, options=("--std=c++17",), name_expressions=(expression,))
+    return module.get_function(expression)

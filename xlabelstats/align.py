@@ -159,15 +159,16 @@ def is_dask(array: Any) -> bool:
     return hasattr(array, "__dask_graph__")
 
 
-def as_array(array: xr.DataArray) -> Any:
+def data_of(array: xr.DataArray) -> Any:
     """The numpy, CuPy or dask array that a DataArray holds."""
     return array.data if is_dask(array.data) else kernels_for(array.data).xp.asarray(array.data)
 
 
-def check_on_host(what: str, **arrays: xr.DataArray | None) -> None:
+def check_on_host(what: str, **arrays: Any) -> None:
     """Complain if one of the arrays is on a GPU, where this cannot run."""
     for name, array in arrays.items():
-        if array is not None and on_device(array.data):
+        # What was opened lazily would be read by its .data.
+        if on_device(array.variable._data if isinstance(array, xr.DataArray) else array):
             raise TypeError(
                 f"{what} runs in main memory, and the {name} is on the GPU (CuPy); move it there: {name}.as_numpy()"
             )

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import align, as_array, check_mask, check_taken, is_dask, other_coords
+from xlabelstats.align import align, data_of, check_mask, check_taken, is_dask, other_coords
 from xlabelstats.blocks import Rows
 from xlabelstats.scan import LabelTable, Wanted, choose_labels, label_table
 
@@ -91,7 +91,7 @@ def find_subject(
     mask = check_mask(mask)
     if image is None:
         wanted, objects = find_objects(mask, labels, background)
-        return Subject(as_array(mask), None, (), mask.dims, {}, wanted, objects)
+        return Subject(data_of(mask), None, (), mask.dims, {}, wanted, objects)
     pair = align(image, mask, mask_order=True)
     check_taken(image, pair.other, taken)
     coords = other_coords(image, pair.other)

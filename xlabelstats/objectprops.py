@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL
+from xlabelstats.align import LABEL, check_on_host
 from xlabelstats.extras import need
 from xlabelstats.features import call, collect, windows_of_region
 from xlabelstats.grid import Grid, given_grid, regular_grid
@@ -62,6 +62,7 @@ def object_properties(
 ) -> xr.Dataset:
     """Region properties of every object by itself; see `InstancesAccessor.regionprops`."""
     names = _check_properties(properties)
+    check_on_host("instances.regionprops", mask=mask)
     subject = find_subject(None, mask, labels, background)
     ndim = len(subject.shared)
     if ndim not in (2, 3):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, as_array, check_labels, check_mask, check_same_side, is_dask
+from xlabelstats.align import LABEL, data_of, check_labels, check_mask, check_same_side, is_dask
 from xlabelstats.blocks import uniform
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.runs import Array, find_rows, find_runs
@@ -30,7 +30,7 @@ def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArr
     if is_dask(mask.data) or is_dask(table.data):
         painted = _paint_blocks(mask, table, ids, fill, dtype)
     else:
-        painted = _paint_block(as_array(mask), as_array(table), ids, fill=fill, dtype=dtype)
+        painted = _paint_block(data_of(mask), data_of(table), ids, fill=fill, dtype=dtype)
     coords = {
         name: coord
         for source in (table, mask)
@@ -96,10 +96,10 @@ def _paint_blocks(mask: xr.DataArray, table: xr.DataArray, ids: np.ndarray, fill
     """Paint lazily.  The values are one array that all tasks refer to."""
     import dask.array as da
 
-    pixels = uniform(mask.data) if is_dask(mask.data) else da.from_array(as_array(mask), name=False)
+    pixels = uniform(mask.data) if is_dask(mask.data) else da.from_array(data_of(mask), name=False)
     # A name that tells the values is the same each time; but hashing them would take them off the GPU.
     name = False if on_device(table.data) else None
-    values = table.data if is_dask(table.data) else da.from_array(as_array(table), chunks=-1, name=name)
+    values = table.data if is_dask(table.data) else da.from_array(data_of(table), chunks=-1, name=name)
     values = values.rechunk(-1)
     ndim, extra = mask.ndim, table.ndim - 1
     shared = tuple(range(ndim))

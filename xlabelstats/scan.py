@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, as_array, check_labels, check_mask, is_dask
+from xlabelstats.align import LABEL, data_of, check_labels, check_mask, is_dask
 from xlabelstats.blocks import Column, Rows, block_keys, columns_of, map_blocks, merge_by_range, take_rows
 from xlabelstats.kernels import kernels_for
 from xlabelstats.runs import Array, find_labels, find_runs, rows_of, union
@@ -77,7 +77,7 @@ def scan(mask: xr.DataArray, *, background: bool = False) -> xr.Dataset:
 
 def label_table(mask: xr.DataArray, *, background: bool = False) -> LabelTable:
     """The label table of a checked mask, computed now, or remembered from an earlier scan."""
-    array = as_array(mask)
+    array = data_of(mask)
     if not is_dask(array):
         return scan_block(array, (0,) * array.ndim, background)
     found = _memory.get(array, background, LabelTable)
@@ -89,7 +89,7 @@ def label_table(mask: xr.DataArray, *, background: bool = False) -> LabelTable:
 
 def label_ids(mask: xr.DataArray, *, background: bool = False) -> np.ndarray:
     """The sorted labels of a checked mask, in main memory: what a scan finds, without the geometry."""
-    array = as_array(mask)
+    array = data_of(mask)
     to_host = kernels_for(array).to_host
     if not is_dask(array):
         return to_host(_ids_of_block(array, (), background))

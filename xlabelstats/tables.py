@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, is_dask
+from xlabelstats.align import LABEL, check_on_host, is_dask
 from xlabelstats.extras import need
 from xlabelstats.options import compute
 from xlabelstats.statistics import STATISTICS
@@ -26,7 +26,7 @@ def to_dataframe(result: xr.Dataset, instance_key: str = LABEL) -> pd.DataFrame:
     """A wide table of a result; see `LabelsAccessor.to_dataframe`."""
     import pandas as pd
 
-    _check_rows(result)
+    _check_rows(result, "to_dataframe")
     result = _computed(result)
     columns: dict[str, Any] = {}
     for name, variable in result.items():
@@ -47,7 +47,7 @@ def to_anndata(
     package = need("anndata", "anndata", "to_anndata")
     import pandas as pd
 
-    _check_rows(result)
+    _check_rows(result, "to_anndata")
     if X is not None and X not in result.data_vars:
         raise ValueError(
             f"there is no variable {X!r} to be X, there are: {', '.join(map(str, result))}; name one of them, as X=..."
@@ -84,7 +84,9 @@ def ids_of(result: xr.Dataset | xr.DataArray) -> np.ndarray:
     return result[LABEL].to_numpy() if LABEL in result.coords else np.arange(result.sizes[LABEL])
 
 
-def _check_rows(result: xr.Dataset) -> None:
+def _check_rows(result: xr.Dataset, what: str) -> None:
+    for variable in result.values():
+        check_on_host(what, result=variable)
     without = [name for name, variable in result.items() if LABEL not in variable.dims]
     if LABEL not in result.dims or without:
         what = f"variable {without[0]!r} has" if without else "this has"

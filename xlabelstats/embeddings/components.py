@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from xlabelstats.align import is_dask
+from xlabelstats.align import check_on_host, is_dask
 from xlabelstats.options import compute
 
 # Numbers that are held as float64 at a time, so that a block of float16 does not grow fourfold.
@@ -78,6 +78,8 @@ def project_each(
 
     The components, and the range of the colours, are computed at once, for all arrays together.
     """
+    for array in arrays:
+        check_on_host("the projection", data=array)
     arrays = [_whole_features(array, axis) for array in arrays]
     fitted = [
         components_of(moments, n_components) for moments in _fold(arrays, partial(moments_of, axis=axis), merge_moments)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_image, check_mask, check_match
+from xlabelstats.align import LABEL, check_image, check_mask, check_match, check_on_host
 from xlabelstats.cutting import Window
 from xlabelstats.instances import find_subject
 from xlabelstats.multiscale import as_array
@@ -104,6 +104,7 @@ class LabelPatches:
     ) -> None:
         image, mask = as_array(image), check_mask(as_array(mask))
         check_image(image)
+        check_on_host("LabelPatches", image=image, mask=mask)
         self.image = XarrayImageStack(image, letters_of(image.dims, may_be_given=False))
         _check_space(self.image, image, mask)
         letters = letters_of(mask.dims, "the mask", may_be_given=False)

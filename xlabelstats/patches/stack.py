@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import DTypeLike
 
+from xlabelstats.align import check_on_host
 from xlabelstats.cutting import native
 from xlabelstats.multiscale import as_array
 from xlabelstats.patches.axes import LETTERS, check_axes, folded, letters_of, spatial
@@ -75,6 +76,7 @@ class XarrayImageStack:
         array = data.variable if isinstance(data, xr.DataArray) else data
         if not all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__")):
             raise TypeError(f"an image stack is made of a DataArray, not {type(data).__name__}; see load_image_stacks")
+        check_on_host("an image stack", image=data)
         if np.dtype(array.dtype).kind not in "biuf":
             raise TypeError(f"an image stack holds real numbers, not {array.dtype}; cast it with .astype('float32')")
         if axes is not None:

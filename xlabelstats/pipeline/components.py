@@ -19,7 +19,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components as components_of_graph
 
-from xlabelstats.align import check_on_host, is_dask
+from xlabelstats.align import is_dask
 from xlabelstats.blocks import Graph, block_keys, gather, map_blocks
 from xlabelstats.pipeline.steps import Array, check_space, like, named, step
 from xlabelstats.runs import find_runs
@@ -87,7 +87,6 @@ def check_binary(binary: xr.DataArray) -> xr.DataArray:
             f"a binary image holds integers or bool, not {binary.dtype}; make one with threshold(image, value)"
         )
     check_space(binary, "binary image")
-    check_on_host("connected_components", binary=binary)
     for dim, sizes in zip(binary.dims, binary.chunks or (), strict=False):
         if any(size != size for size in sizes):
             raise ValueError(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import is_dask
+from xlabelstats.align import check_on_host, is_dask
 
 F = TypeVar("F", bound=Callable)
 Array = TypeVar("Array", bound=Any)
@@ -31,6 +31,7 @@ def step(version: int) -> Callable[[F], F]:
 
 def named(array: Any, what: str = "image") -> xr.DataArray:
     """An array as a DataArray; the dims of one without names are taken to be the last of t, c, z, y, x."""
+    check_on_host("a step", **{what.split()[0]: array})
     if isinstance(array, xr.DataArray):
         return array
     if isinstance(array, xr.Dataset) or not (isinstance(array, np.ndarray) or is_dask(array)):

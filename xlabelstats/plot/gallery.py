@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL
+from xlabelstats.align import LABEL, check_on_host
 from xlabelstats.options import compute
 from xlabelstats.plot.axes import axes_of, box_of, dots_per_point
 from xlabelstats.plot.channels import blend, choose_channels
@@ -135,6 +135,7 @@ def gallery(
     """
     ax = axes_of(ax, "gallery")
     cells, window, beside = _cells(windows)
+    check_on_host("gallery", windows=cells)
     rows = _rows(ids_of(cells), n, labels)
     dims = drawn_dims(window, indices)
     channel = channel_dim([dim for dim in beside if dim not in dims], indices)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_is_mask, check_mask
+from xlabelstats.align import LABEL, check_is_mask, check_mask, check_on_host
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import check_known
 from xlabelstats.options import compute
@@ -87,6 +87,7 @@ def measurement(
     ax = axes_of(ax, "measurement")
     labels = as_array(mask)
     check_is_mask(labels)
+    check_on_host("measurement", mask=labels)
     table, label = _table(values, variable, name)
     classes = classes_of(table)
     numbers = numbers_of(table) if classes is None else classes.codes

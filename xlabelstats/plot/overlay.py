@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import check_mask, check_match, share_coords
+from xlabelstats.align import check_mask, check_match, check_on_host, share_coords
 from xlabelstats.multiscale import as_array
 from xlabelstats.plot.axes import axes_of
 from xlabelstats.plot.channels import blend, choose_channels
@@ -110,6 +110,7 @@ def overlay(
     ax = axes_of(ax, "overlay")
     whole, labels = as_array(image), as_array(mask)
     check_match(whole, labels)
+    check_on_host("overlay", image=whole, mask=labels)
     dims = drawn_dims(labels.dims, indices)
     own = channel_dim([dim for dim in whole.dims if dim not in labels.dims], indices)
     planes = choose_planes(whole, (*dims, own), indices)

@@ -1,0 +1,332 @@
+"""The whole contract on CuPy arrays: every call gives what it gives for numpy, and gives it on the device.
+
+Without a GPU these tests are skipped here, and run on a stand-in for CuPy by ``tests/test_gpu.py``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from xlabelstats.kernels import kernels_for, on_device
+
+cp = pytest.importorskip("cupy", reason="CuPy is not installed; the extra is called gpu")
+
+
+def devices() -> int:
+    try:
+        return cp.cuda.runtime.getDeviceCount()
+    except Exception:
+        return 0
+
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not devices(), reason="there is no GPU that CuPy can use"),
+    pytest.mark.filterwarnings("ignore:.*are cropped"),
+]
+
+# Sums are added in any order on a device.
+ROUNDING = 1e-12
+EVERY = ("count", "sum", "mean", "var", "std", "skew", "kurtosis", "min", "max", "valid")
+SHAPES = ("area", "bbox", "centroid", "extent", "area_bbox", "equivalent_diameter_area", "axis_major_length",
+          "inertia_tensor", "inertia_tensor_eigvals", "eccentricity", "orientation")  # fmt: skip
+MOMENTS = ("moments", "moments_central", "moments_normalized")
+WEIGHTED = ("intensity_mean", "intensity_std", "centroid_weighted", "moments_weighted", "moments_weighted_central")
+
+
+def totals(pixels: Any, power: int = 1) -> Any:
+    return (pixels.astype(np.float64) ** power).sum(axis=1)[:, None]
+
+
+def pixels_of(window: Any) -> Any:
+    return (window != 0).sum()[None]
+
+
+def corners(batch: Any) -> Any:
+    return batch.reshape(len(batch), -1)[:, [0, 0, -1]].astype(np.float32)
+
+
+Call = Callable[[xr.DataArray, xr.DataArray], Any]
+
+# Of any image and mask.
+CALLS: dict[str, Call] = {
+    "aggregate": lambda image, mask: image.labels.aggregate(mask, EVERY),
+    "aggregate with NaN": lambda image, mask: image.labels.aggregate(mask, EVERY, skipna=False, background=True),
+    "aggregate of some labels": lambda image, mask: image.labels.aggregate(mask, labels=[3, 1, 77], ddof=1),
+    "count alone": lambda image, mask: image.labels.aggregate(mask, "count"),
+    "mean": lambda image, mask: image.labels.mean(mask),
+    "scan": lambda image, mask: mask.labels.scan(background=True),
+    "count": lambda image, mask: mask.labels.count(),
+    "center_of_mass": lambda image, mask: mask.labels.center_of_mass(),
+    "center_of_mass by weight": lambda image, mask: mask.labels.center_of_mass(image, units="pixel"),
+    "radii_and_axes": lambda image, mask: mask.instances.radii_and_axes().radius,
+    "windows": lambda image, mask: image.instances.windows(mask),
+    "windows with neighbours": lambda image, mask: image.instances.windows(mask, 4, remove_background=False),
+    "windows of the mask": lambda image, mask: mask.instances.windows(3),
+    "quantiles": lambda image, mask: image.instances.quantiles(mask, [0, 0.25, 0.6, 1], labels=[3, 1, 77]),
+    "median": lambda image, mask: image.instances.median(mask, skipna=False),
+    "statistics": lambda image, mask: image.instances.statistics(
+        mask, totals, dims={"total": 1}, fn_kwargs={"power": 2}, dtype=np.float64
+    ),
+    "statistics in a window": lambda image, mask: image.instances.statistics(
+        mask, totals, dims={"total": 1}, size=3, dtype=np.float64
+    ),
+    "statistics of the mask": lambda image, mask: mask.instances.statistics(pixels_of, dims={"n": 1}),
+    "statistics of windows of the mask": lambda image, mask: mask.instances.statistics(
+        pixels_of, dims={"n": 1}, size=2, background=True
+    ),
+    "featurize": lambda image, mask: image.instances.featurize(mask, corners, size=2, n_features=3),
+    "featurize the mask": lambda image, mask: mask.instances.featurize(corners, size=2, n_features=3, batch_size=2),
+    "paint numbers": lambda image, mask: mask.labels.paint({1: 0.5, 3: 2.5}),
+    "paint a result": lambda image, mask: mask.labels.paint(image.labels.mean(mask, skipna=True), fill_value=-1),
+}  # fmt: skip
+
+# Of images and masks in two dims or three.
+IN_SPACE: dict[str, Call] = {
+    "regionprops of the mask": lambda image, mask: mask.labels.regionprops(
+        properties=[name for name in SHAPES + MOMENTS if mask.ndim == 2 or name not in ("eccentricity", "orientation")]
+    ),
+    "regionprops of the image": lambda image, mask: image.labels.regionprops(mask, WEIGHTED),
+    "regionprops of some labels": lambda image, mask: mask.labels.regionprops(
+        properties=["area", "bbox", "moments"], labels=[3, 77], spacing=0.5
+    ),
+}
+
+
+def to_device(array: xr.DataArray, chunks: Any = None) -> xr.DataArray:
+    """The same DataArray with CuPy pixels, in chunks if these are given."""
+    moved = array.copy(data=cp.asarray(np.ascontiguousarray(array.data)))
+    return moved if chunks is None else moved.chunk(chunks)
+
+
+def same(found: Any, expected: Any, scale: float = 1.0) -> None:
+    """What was found is on the device, lazy if it was made so, and equal to what numpy gave but for rounding."""
+    if isinstance(found, xr.DataArray):
+        found, expected = found.to_dataset(name="result"), expected.to_dataset(name="result")
+    found = found.compute()
+    assert list(found) == list(expected)
+    assert found.sizes == expected.sizes
+    for name, coord in expected.coords.items():
+        xr.testing.assert_identical(coord.drop_vars(coord.coords), found[name].drop_vars(found[name].coords))
+    for name in expected:
+        assert on_device(found[name].data), name
+        values, known = found[name].as_numpy(), expected[name]
+        assert values.dtype == known.dtype, name
+        assert values.attrs == known.attrs
+        np.testing.assert_allclose(
+            values.astype(float), known.astype(float), rtol=ROUNDING, atol=ROUNDING * scale, err_msg=str(name)
+        )
+
+
+def scale_of(image: xr.DataArray) -> float:
+    """The size of what may cancel in a result: powers of pixels and positions."""
+    finite = np.abs(np.where(np.isfinite(image), image, 0).astype(float))
+    return 1 + max(finite.max(initial=0) ** 2, 1) * image.size**2
+
+
+@st.composite
+def fields(draw: st.DrawFn) -> tuple[xr.DataArray, xr.DataArray, dict[str, int] | None]:
+    """An image and a mask of any dtypes, dims and ids, and chunks to cut them in."""
+    shape = draw(hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=7))
+    dims = draw(st.permutations("zyx"))[: len(shape)]
+    dtype = np.dtype(draw(st.sampled_from("u1 u2 u4 u8 i1 i2 i4 i8".split())))
+    limits = np.iinfo(dtype)
+    ids = np.array([0, 1, 3, limits.max, limits.max - 1, limits.min], dtype)
+    mask = xr.DataArray(ids[draw(hnp.arrays(np.intp, shape, elements=st.integers(0, len(ids) - 1)))], dims=dims)
+    kind = np.dtype(draw(st.sampled_from("? u1 u2 u4 u8 i1 i2 i4 i8 f2 f4 f8".split())))
+    channels = draw(st.integers(1, 3))
+    if kind.kind == "f":
+        numbers = st.floats(-1000, 1000, width=16) | st.just(np.nan)
+    else:
+        numbers = st.booleans() if kind == bool else st.integers(*(int(n) for n in _whole_in_float(kind)))
+    values = draw(hnp.arrays(kind, (*shape, channels), elements=numbers))
+    image = xr.DataArray(values, dims=(*dims, "c"), name="signal").transpose(*draw(st.permutations((*dims, "c"))))
+    chunks = draw(st.none() | st.fixed_dictionaries(dict.fromkeys((*dims, "c"), st.integers(1, 4))))
+    return image, mask, chunks
+
+
+def _whole_in_float(dtype: np.dtype) -> tuple[int, int]:
+    """The integers of a dtype whose sums are exact, so that rounding does not depend on the order."""
+    limits = np.iinfo(dtype)
+    return max(limits.min, -(2**20)), min(limits.max, 2**20)
+
+
+def on_both(call: Call, image: xr.DataArray, mask: xr.DataArray, chunks: Any = None) -> tuple[Any, Any]:
+    """What a call gives for CuPy arrays and for numpy arrays, both in the same chunks."""
+    of_mask = None if chunks is None else {dim: chunks[dim] for dim in mask.dims}
+    found = call(to_device(image, chunks), to_device(mask, of_mask))
+    expected = call(image, mask) if chunks is None else call(image.chunk(chunks), mask.chunk(of_mask)).compute()
+    return found, expected
+
+
+@pytest.mark.parametrize("name", [*CALLS, *IN_SPACE])
+class TestEveryCall:
+    call_of = CALLS | IN_SPACE
+
+    @pytest.mark.parametrize("chunks", [None, {"c": 2, "y": 130, "x": 111}], ids=["at once", "in chunks"])
+    def test_gives_for_real_nuclei_what_it_gives_for_numpy(self, name, chunks, nuclei2d):
+        image, mask = nuclei2d
+        image, mask = image[..., :300, :300], mask[:300, :300]
+        if "c" not in image.dims:
+            image = xr.concat([image, image * 2], "c")
+        if chunks is None:
+            image, mask = image[..., :150, :150], mask[:150, :150]
+        found, expected = on_both(self.call_of[name], image, mask, chunks)
+        same(found, expected, scale=float(image.max()))
+
+    @settings(max_examples=25, deadline=None)
+    @given(field=fields())
+    def test_gives_for_any_field_what_it_gives_for_numpy(self, name, field):
+        image, mask, chunks = field
+        if name in IN_SPACE and mask.ndim == 1:
+            return
+        found, expected = on_both(self.call_of[name], image, mask, chunks)
+        same(found, expected, scale_of(image))
+
+    def test_leaves_its_input_as_it_was(self, name, nuclei2d):
+        image, mask = (to_device(array[..., 50:120, 50:120]) for array in nuclei2d)
+        before = image.as_numpy(), mask.as_numpy()
+        self.call_of[name](image, mask)
+        xr.testing.assert_identical(image.as_numpy(), before[0])
+        xr.testing.assert_identical(mask.as_numpy(), before[1])
+
+    def test_moves_no_pixels_to_main_memory(self, name, nuclei2d, monkeypatch):
+        image, mask = (to_device(array[..., :150, :150]) for array in nuclei2d)
+        kernels, moved = kernels_for(mask.data), []
+        to_host = kernels.to_host
+        monkeypatch.setattr(kernels, "to_host", lambda array: moved.append(array.size) or to_host(array))
+        self.call_of[name](image, mask)
+        # Ids, and where the objects lie: a few numbers for each of them.
+        assert max(moved, default=0) <= 4 * 10 * mask.ndim
+
+
+class TestTypes:
+    def test_one_on_the_device_and_one_in_main_memory_is_an_error_that_says_which_to_move(self, nuclei2d):
+        image, mask = nuclei2d
+        for call in (
+            lambda image, mask: image.labels.aggregate(mask),
+            lambda image, mask: mask.labels.center_of_mass(image),
+            lambda image, mask: image.labels.regionprops(mask, ["intensity_mean"]),
+            lambda image, mask: image.instances.windows(mask, 5),
+            lambda image, mask: image.instances.median(mask),
+        ):
+            with pytest.raises(
+                TypeError, match=r"the image is on the GPU .* the mask in main memory .*mask\.cupy\.as_c"
+            ):
+                call(to_device(image), mask)
+            with pytest.raises(
+                TypeError, match=r"the mask is on the GPU .* the image in main memory .* mask\.as_numpy"
+            ):
+                call(image, to_device(mask).chunk(100))
+        with pytest.raises(TypeError, match="the mask is on the GPU .* the values in main memory"):
+            to_device(mask).labels.paint(mask.labels.count())
+
+    def test_functions_and_models_get_arrays_of_the_device(self, nuclei2d):
+        image, mask = (to_device(array[..., :90, :90]) for array in nuclei2d)
+        seen = []
+
+        def note(pixels):
+            seen.append(on_device(pixels))
+            return totals(pixels)
+
+        def model(batch):
+            seen.append(on_device(batch))
+            return corners(batch)
+
+        image.instances.statistics(mask, note, dims={"n": 1})
+        image.chunk(50).instances.featurize(mask.chunk(50), model, size=9, n_features=3).compute()
+        assert len(seen) > 2
+        assert all(seen)
+
+    def test_a_lazy_result_knows_that_it_is_on_the_device(self, nuclei2d):
+        image, mask = (to_device(array[..., :90, :90]).chunk(50) for array in nuclei2d)
+        for result in (image.labels.mean(mask), image.instances.median(mask), mask.labels.center_of_mass()):
+            assert on_device(result.data)
+            assert isinstance(result.as_numpy().data, np.ndarray)
+        assert on_device(image.instances.windows(mask, 5).image.data)
+
+    def test_a_mask_without_objects_gives_an_empty_result_on_the_device(self, nuclei2d):
+        image = to_device(nuclei2d[0][..., :20, :20])
+        nothing = to_device(xr.zeros_like(nuclei2d[1][:20, :20]))
+        for a, b in ((image, nothing), (image.chunk(9), nothing.chunk(9))):
+            assert a.labels.aggregate(b).sizes["label"] == 0
+            for result in (a.labels.mean(b), a.instances.median(b), a.instances.windows(b, 3).image):
+                assert result.sizes["label"] == 0
+                assert on_device(result.compute().data)
+
+    def test_cupy_xarray_takes_there_and_back(self, nuclei2d):
+        pytest.importorskip("cupy_xarray")
+        image, mask = nuclei2d
+        found = image.cupy.as_cupy().labels.aggregate(mask.cupy.as_cupy())
+        xr.testing.assert_allclose(found.as_numpy(), image.labels.aggregate(mask), rtol=ROUNDING)
+
+    def test_a_mask_that_changed_since_its_scan_is_an_error(self, nuclei2d):
+        import dask.array as da
+
+        image, mask = (array[..., :60, :60] for array in nuclei2d)
+        held = {"labels": to_device(mask).data}
+        lazy = xr.DataArray(
+            da.from_array(held["labels"], chunks=30, name=False).map_blocks(lambda block: block * held.get("n", 1)),
+            dims=mask.dims,
+        )
+        result = to_device(image).chunk(30).instances.median(lazy)
+        held["n"] = 2
+        with pytest.raises(RuntimeError, match="the mask has changed since it was scanned"):
+            result.compute()
+
+
+class TestWhatRunsInMainMemory:
+    def test_says_so_by_name_and_says_how_to_move(self, nuclei2d):
+        from xlabelstats import pipeline
+        from xlabelstats.embeddings import pca
+        from xlabelstats.patches import LabelPatches, XarrayImageStack
+
+        image, mask = (to_device(array[..., :60, :60]) for array in nuclei2d)
+        result = image.labels.aggregate(mask)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            calls = {
+                "instances.regionprops": lambda: mask.instances.regionprops(["solidity"]),
+                "to_dataframe": lambda: result.labels.to_dataframe(),
+                "a step": lambda: pipeline.connected_components(mask),
+                "the projection": lambda: pca(image.expand_dims(k=3), "k"),
+                "LabelPatches": lambda: LabelPatches(image, mask, 8),
+                "an image stack": lambda: XarrayImageStack(image),
+            }
+            for name, call in calls.items():
+                with pytest.raises(TypeError, match=rf"^{name} runs in main memory, .* on the GPU .*\.as_numpy\(\)"):
+                    call()
+
+    @pytest.mark.parametrize("name", ["overlay", "measurement", "gallery"])
+    def test_so_do_pictures(self, name, nuclei2d):
+        pytest.importorskip("matplotlib")
+        from xlabelstats import plot
+
+        image, mask = (to_device(array[..., :60, :60]) for array in nuclei2d)
+        calls = {
+            "overlay": lambda: plot.overlay(image, mask),
+            "measurement": lambda: plot.measurement(mask, {1: 2.0}),
+            "gallery": lambda: plot.gallery(image.instances.windows(mask, 9)),
+        }
+        with pytest.raises(TypeError, match=f"^{name} runs in main memory"):
+            calls[name]()
+
+
+class TestReproducible:
+    def test_ten_runs_agree_to_rounding(self, nuclei2d):
+        image, mask = (to_device(array) for array in nuclei2d)
+        runs = [image.labels.aggregate(mask, EVERY).as_numpy() for _ in range(10)]
+        for other in runs[1:]:
+            xr.testing.assert_allclose(other, runs[0], rtol=ROUNDING)
+        quantiles = [image.instances.quantiles(mask).as_numpy() for _ in range(10)]
+        for other in quantiles[1:]:
+            xr.testing.assert_identical(other, quantiles[0])

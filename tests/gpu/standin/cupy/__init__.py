@@ -104,9 +104,6 @@ class ndarray(NDArrayOperatorsMixin):
     def __float__(self):
         return float(self._array)
 
-    def __index__(self):
-        return self._array.__index__()
-
     def __repr__(self):
         return f"stand-in {self._array!r}"
 
@@ -217,7 +214,14 @@ lib = SimpleNamespace(
         )
     )
 )
-cuda = SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=lambda: 1))
+cuda = SimpleNamespace(
+    runtime=SimpleNamespace(getDeviceCount=lambda: 1, getDeviceProperties=lambda i: {"name": b"a stand-in"}),
+    Device=lambda: SimpleNamespace(synchronize=lambda: None),
+)
+
+
+def get_default_memory_pool():
+    return SimpleNamespace(total_bytes=lambda: 0)
 
 
 class RawModule:
@@ -268,5 +272,5 @@ def _kind(value):
     """What an argument of a kernel is, as the shim writes it."""
     if not isinstance(value, ndarray):
         return f"{value.dtype.kind}{value.dtype.itemsize}"
-    dtype = value._array.dtype
-    return f"*{dtype.kind}{dtype.itemsize}"
+    assert value._array.flags.c_contiguous, "kernels take arrays whose elements lie in order"
+    return f"*{value.dtype.kind}{value.dtype.itemsize}"

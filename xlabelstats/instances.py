@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import align, data_of, check_mask, check_taken, is_dask, other_coords
+from xlabelstats.align import align, check_mask, check_taken, data_of, is_dask, other_coords
 from xlabelstats.blocks import Rows
 from xlabelstats.scan import LabelTable, Wanted, choose_labels, label_table
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, data_of, check_labels, check_mask, check_same_side, is_dask
+from xlabelstats.align import LABEL, check_labels, check_mask, check_same_side, data_of, is_dask
 from xlabelstats.blocks import uniform
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.runs import Array, find_rows, find_runs

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, data_of, check_labels, check_mask, is_dask
+from xlabelstats.align import LABEL, check_labels, check_mask, data_of, is_dask
 from xlabelstats.blocks import Column, Rows, block_keys, columns_of, map_blocks, merge_by_range, take_rows
 from xlabelstats.kernels import kernels_for
 from xlabelstats.runs import Array, find_labels, find_runs, rows_of, union

@@ -138,16 +138,16 @@ def fields(draw: st.DrawFn) -> tuple[xr.DataArray, xr.DataArray, dict[str, int] 
     """An image and a mask of any dtypes, dims and ids, and chunks to cut them in."""
     shape = draw(hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=7))
     dims = draw(st.permutations("zyx"))[: len(shape)]
-    dtype = np.dtype(draw(st.sampled_from("u1 u2 u4 u8 i1 i2 i4 i8".split())))
+    dtype = np.dtype(draw(st.sampled_from(["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8"])))
     limits = np.iinfo(dtype)
     ids = np.array([0, 1, 3, limits.max, limits.max - 1, limits.min], dtype)
     mask = xr.DataArray(ids[draw(hnp.arrays(np.intp, shape, elements=st.integers(0, len(ids) - 1)))], dims=dims)
-    kind = np.dtype(draw(st.sampled_from("? u1 u2 u4 u8 i1 i2 i4 i8 f2 f4 f8".split())))
+    kind = np.dtype(draw(st.sampled_from(["?", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"])))
     channels = draw(st.integers(1, 3))
     if kind.kind == "f":
         numbers = st.floats(-1000, 1000, width=16) | st.just(np.nan)
     else:
-        numbers = st.booleans() if kind == bool else st.integers(*(int(n) for n in _whole_in_float(kind)))
+        numbers = st.booleans() if kind.kind == "b" else st.integers(*(int(n) for n in _whole_in_float(kind)))
     values = draw(hnp.arrays(kind, (*shape, channels), elements=numbers))
     image = xr.DataArray(values, dims=(*dims, "c"), name="signal").transpose(*draw(st.permutations((*dims, "c"))))
     chunks = draw(st.none() | st.fixed_dictionaries(dict.fromkeys((*dims, "c"), st.integers(1, 4))))
@@ -227,7 +227,7 @@ class TestTypes:
                 TypeError, match=r"the mask is on the GPU .* the image in main memory .* mask\.as_numpy"
             ):
                 call(image, to_device(mask).chunk(100))
-        with pytest.raises(TypeError, match="the mask is on the GPU .* the values in main memory"):
+        with pytest.raises(TypeError, match=r"the mask is on the GPU .* the values in main memory"):
             to_device(mask).labels.paint(mask.labels.count())
 
     def test_functions_and_models_get_arrays_of_the_device(self, nuclei2d):

@@ -153,26 +153,25 @@ def _method(name):
 
 for _name in ("dtype", "shape", "ndim", "size", "nbytes", "itemsize", "strides"):
     setattr(ndarray, _name, _attribute(_name))
-for _name in (
-    "all any argmax argsort clip copy cumsum max mean min prod ravel reshape sort squeeze sum swapaxes take transpose view"
-).split():
+_METHODS = (
+    "all any argmax argsort clip copy cumsum max mean min prod ravel reshape sort squeeze sum swapaxes"
+    " take transpose view"
+)
+for _name in _METHODS.split():
     setattr(ndarray, _name, _method(_name))
 
 # The functions of CuPy that are used, which do on arrays of the device what those of numpy do on its own.
-_FUNCTIONS = frozenset(
-    """
-    abs all any arange argsort array_equal bincount broadcast_to clip concatenate cumsum empty empty_like expand_dims
-    eye flatnonzero full full_like indices isfinite isnan lexsort maximum minimum moveaxis ones ones_like
-    ravel_multi_index repeat result_type searchsorted sort sqrt stack swapaxes take take_along_axis tensordot
-    transpose triu unique where zeros zeros_like floor nanmax nanmin squeeze can_cast isin astype
-    """.split()
-)
+_FUNCTIONS = """
+    abs arange argsort array_equal bincount broadcast_to clip concatenate cumsum empty empty_like eye flatnonzero floor
+    full indices isfinite lexsort maximum minimum moveaxis ones repeat result_type searchsorted sort sqrt stack swapaxes
+    take take_along_axis tensordot transpose triu unique where zeros zeros_like
+"""
 for _name in ("float64", "float32", "int64", "bool_", "newaxis", "nan", "inf", "iinfo", "finfo"):
     globals()[_name] = getattr(np, _name)
 
 
 def __getattr__(name):
-    if name not in _FUNCTIONS:
+    if name not in _FUNCTIONS.split():
         raise AttributeError(f"module 'cupy' has no attribute {name!r}")
 
     def function(*args, **kwargs):

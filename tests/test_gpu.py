@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,5 +27,5 @@ def test_the_contract_holds_on_a_stand_in_for_cupy():
         check=False,
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    assert " passed" in done.stdout
-    assert "skipped" not in done.stdout.replace("1 skipped", "")
+    # One of them needs cupy-xarray.
+    assert re.search(r"\b\d{3} passed(, 1 skipped)? in", done.stdout), done.stdout[-500:]

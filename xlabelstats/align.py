@@ -135,6 +135,7 @@ def check_image(image: xr.DataArray) -> None:
 
 def check_labels(labels: Any, dtype: np.dtype) -> np.ndarray:
     """The requested labels as a 1-D integer array that compares exactly with a mask's ids."""
+    check_on_host("the choice of labels", labels=labels)
     values = np.asarray(labels)
     if values.ndim == 1 and values.dtype.kind not in "iu":
         # A list may be empty, or mix ids that only uint64 and only int64 can hold.
@@ -161,17 +162,18 @@ def is_dask(array: Any) -> bool:
 
 def data_of(array: xr.DataArray) -> Any:
     """The numpy, CuPy or dask array that a DataArray holds."""
-    return array.data if is_dask(array.data) else kernels_for(array.data).xp.asarray(array.data)
+    data = array.data
+    return data if is_dask(data) else kernels_for(data).xp.asarray(data)
 
 
 def check_on_host(what: str, **arrays: Any) -> None:
     """Complain if one of the arrays is on a GPU, where this cannot run."""
     for name, array in arrays.items():
         # What was opened lazily would be read by its .data.
-        if on_device(array.variable._data if isinstance(array, xr.DataArray) else array):
-            raise TypeError(
-                f"{what} runs in main memory, and the {name} is on the GPU (CuPy); move it there: {name}.as_numpy()"
-            )
+        named = isinstance(array, xr.DataArray)
+        if on_device(array.variable._data if named else array):
+            move = f"{name}.as_numpy()" if named else f"cupy.asnumpy({name})"
+            raise TypeError(f"{what} runs in main memory, and the {name} is on the GPU (CuPy); move it there: {move}")
 
 
 def check_same_side(**arrays: Any) -> None:
@@ -179,8 +181,9 @@ def check_same_side(**arrays: Any) -> None:
     device = [name for name, array in arrays.items() if on_device(array)]
     host = [name for name in arrays if name not in device]
     if device and host:
+        verb = "are" if device[0].endswith("s") else "is"
         raise TypeError(
-            f"the {device[0]} is on the GPU (CuPy) and the {host[0]} in main memory (numpy); move one: "
+            f"the {device[0]} {verb} on the GPU (CuPy) and the {host[0]} in main memory (numpy); move one: "
             f"{host[0]}.cupy.as_cupy() with cupy-xarray, or {device[0]}.as_numpy()"
         )
 

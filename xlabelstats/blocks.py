@@ -43,8 +43,9 @@ class Rows:
 
     def between(self, low: Any, high: Any) -> Self:
         """The rows of the labels from ``low`` up to, and without, ``high``; None is no bound."""
-        first = 0 if low is None else np.searchsorted(self.ids, low)
-        last = None if high is None else np.searchsorted(self.ids, high)
+        xp = kernels_for(self.ids).xp
+        first = 0 if low is None else int(xp.searchsorted(self.ids, xp.asarray(low)))
+        last = None if high is None else int(xp.searchsorted(self.ids, xp.asarray(high)))
         return type(self)(*(getattr(self, field.name)[first:last] for field in fields(self)))
 
     def __sizeof__(self) -> int:
@@ -191,7 +192,7 @@ def columns_of(
     ids: np.ndarray,
     ndim: int,
     merge: Callable[[Sequence[T]], T],
-    settle: Callable[[Sequence[T], tuple[int, ...], np.ndarray], Mapping[str, np.ndarray]],
+    settle: Callable[[Sequence[T], tuple[int, ...], Any], Mapping[str, Any]],
     columns: Mapping[str, Column],
     order: np.ndarray | None = None,
     *,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, name_of
+from xlabelstats.align import LABEL, check_on_host, name_of
 from xlabelstats.blocks import Column, Rows, columns_of, filled
 from xlabelstats.cutting import Window, as_bits, cut_windows, native
 from xlabelstats.instances import Objects, Subject, find_subject
@@ -22,7 +22,7 @@ from xlabelstats.runs import Array, Runs, changed, find_runs, pixels_of, rows_of
 from xlabelstats.windows import check_batch, window_of
 
 # How numpy's quantile methods weigh the sorted pixels below and above a quantile that lies between two.
-METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+METHODS: dict[str, Callable[[Array, Array], Array]] = {
     "linear": lambda part, below: part,
     "lower": lambda part, below: np.zeros_like(part),
     "higher": lambda part, below: np.ceil(part),
@@ -50,6 +50,7 @@ def quantiles(
 ) -> xr.DataArray:
     """Quantiles of every label's pixels; see `InstancesAccessor.quantiles`."""
     check_known([method], METHODS, "method")
+    check_on_host("the choice of quantiles", q=q)
     try:
         at = np.asarray(q, np.float64)
     except (TypeError, ValueError):

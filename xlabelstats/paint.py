@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ from xlabelstats.runs import Array, find_rows, find_runs
 def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArray:
     """An image in which every pixel carries its label's value; see `LabelsAccessor.paint`."""
     mask = check_mask(mask)
-    table = _as_table(values, mask)
-    check_same_side(values=table.data, mask=mask.data)
+    pixels = data_of(mask)
+    table = _as_table(values, kernels_for(pixels).xp)
+    check_same_side(values=table.data, mask=pixels)
     clash = [dim for dim in table.dims if dim in mask.dims]
     if clash:
         raise ValueError(f"the values and the mask both have a dim {clash[0]!r}; rename it in the values")
@@ -27,10 +29,10 @@ def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArr
     ids = np.sort(ids)
     fill, dtype = _fill(fill_value, table.dtype)
     extra = table.dims[1:]
-    if is_dask(mask.data) or is_dask(table.data):
-        painted = _paint_blocks(mask, table, ids, fill, dtype)
+    if is_dask(pixels) or is_dask(table.data):
+        painted = _paint_blocks(pixels, table, ids, fill, dtype)
     else:
-        painted = _paint_block(data_of(mask), data_of(table), ids, fill=fill, dtype=dtype)
+        painted = _paint_block(pixels, data_of(table), ids, fill=fill, dtype=dtype)
     coords = {
         name: coord
         for source in (table, mask)
@@ -41,14 +43,14 @@ def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArr
     return xr.DataArray(painted, dims=(*extra, *mask.dims), coords=coords, attrs=table.attrs).rename(table.name)
 
 
-def _as_table(values: Any, mask: xr.DataArray) -> xr.DataArray:
-    """The values as a DataArray (label, *extra) with unique integer labels; a Series goes to where the mask is."""
+def _as_table(values: Any, xp: ModuleType) -> xr.DataArray:
+    """The values as a DataArray (label, *extra) with unique integer labels; those of a Series as an array of ``xp``."""
     import pandas as pd
 
     if isinstance(values, Mapping) and not isinstance(values, xr.Dataset | xr.DataArray):
         values = pd.Series(values) if values else pd.Series([], index=pd.Index([], dtype=np.int64), dtype=np.float64)
     if isinstance(values, pd.Series):
-        column = kernels_for(mask.data).xp.asarray(values.to_numpy()) if values.dtype.kind in "biufc" else values
+        column = xp.asarray(values.to_numpy()) if values.dtype.kind in "biufc" else values
         values = xr.DataArray(column, dims=LABEL, coords={LABEL: values.index.to_numpy()}, name=values.name)
     if not isinstance(values, xr.DataArray):
         raise TypeError(
@@ -92,11 +94,11 @@ def _paint_block(mask: Array, values: Array, ids: np.ndarray, *, fill: Any, dtyp
     return painted.reshape(*values.shape[1:], *mask.shape)
 
 
-def _paint_blocks(mask: xr.DataArray, table: xr.DataArray, ids: np.ndarray, fill: Any, dtype: np.dtype) -> Any:
+def _paint_blocks(mask: Any, table: xr.DataArray, ids: np.ndarray, fill: Any, dtype: np.dtype) -> Any:
     """Paint lazily.  The values are one array that all tasks refer to."""
     import dask.array as da
 
-    pixels = uniform(mask.data) if is_dask(mask.data) else da.from_array(data_of(mask), name=False)
+    pixels = uniform(mask) if is_dask(mask) else da.from_array(mask, name=False)
     # A name that tells the values is the same each time; but hashing them would take them off the GPU.
     name = False if on_device(table.data) else None
     values = table.data if is_dask(table.data) else da.from_array(data_of(table), chunks=-1, name=name)

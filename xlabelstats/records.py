@@ -128,7 +128,7 @@ def merge(tables: Sequence[Table], ids: Array | None = None) -> Table:
 
 def finish(
     tables: Sequence[Table], shape: tuple[int, ...], ids: Array, *, recipe: Recipe, requested: bool
-) -> dict[str, np.ndarray]:
+) -> dict[str, Array]:
     """Merge tables and compute the statistics: ``count`` as (label,), the others as (label, *shape).
 
     The rows are those of the sorted ``ids``: the labels known to be there, or those the user

@@ -69,7 +69,7 @@ def scan(mask: xr.DataArray, *, background: bool = False) -> xr.Dataset:
                 {"long_name": "covariance of position", "units": "pixel**2"},
             ),
         },
-        coords={LABEL: table.on_host().ids, "axis": axes, "axis_": axes},
+        coords={LABEL: kernels_for(table.ids).to_host(table.ids), "axis": axes, "axis_": axes},
     )
     # What is remembered of a mask must not change with what the caller does to the result.
     return result.copy(deep=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from xlabelstats.names import as_names, check_here, check_known
 
-Fields = Mapping[str, np.ndarray]
+Fields = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Statistic:
 
     summary: str
     fields: tuple[str, ...]
-    formula: Callable[[Fields, int], np.ndarray] | None
+    formula: Callable[[Fields, int], Any] | None
     units: str = "{}"
 
     @property
@@ -42,18 +43,18 @@ class Statistic:
 _ORDERS = {"sum": 1, "m2": 2, "m3": 3, "m4": 4}
 
 
-def _variance(f: Fields, ddof: int) -> np.ndarray:
+def _variance(f: Fields, ddof: int) -> Any:
     return np.where(f["valid"] > ddof, f["m2"], np.nan) / (f["valid"] - ddof)
 
 
-def _central(f: Fields) -> np.ndarray:
+def _central(f: Fields) -> Any:
     """The second central moment, NaN where it is no more than the rounding of the mean."""
     mean, m2 = f["sum"] / f["valid"], f["m2"] / f["valid"]
     mean *= np.finfo(float).resolution
     return np.where(m2 > mean * mean, m2, np.nan)
 
 
-def _skew(f: Fields, ddof: int) -> np.ndarray:
+def _skew(f: Fields, ddof: int) -> Any:
     m2 = _central(f)
     # The product and root take a tenth of the time of m2**1.5.
     return f["m3"] / f["valid"] / (m2 * np.sqrt(m2))

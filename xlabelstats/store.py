@@ -16,6 +16,7 @@ import xarray as xr
 
 from xlabelstats.align import is_dask
 from xlabelstats.blocks import uniform
+from xlabelstats.kernels import on_device
 
 T = TypeVar("T", xr.DataArray, xr.Dataset)
 
@@ -73,6 +74,12 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     """
     if not isinstance(result, xr.DataArray | xr.Dataset):
         raise TypeError(f"to_zarr writes a Dataset or a DataArray, not {type(result).__name__}")
+    for array in result.variables.values() if isinstance(result, xr.Dataset) else [result.variable]:
+        if on_device(array._data):
+            raise TypeError(
+                "to_zarr writes from main memory, and the result is on the GPU (CuPy); move it there: "
+                "result.as_numpy(), or block by block result.map_blocks(lambda block: block.as_numpy())"
+            )
     target = target_of(path, overwrite, ", or with result.to_zarr(path), which an interruption leaves half-written")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = beside(target, "partial")

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import xlabelstats
 from xlabelstats.kernels import kernels_for, on_device
 
 cp = pytest.importorskip("cupy", reason="CuPy is not installed; the extra is called gpu")
@@ -68,7 +69,7 @@ CALLS: dict[str, Call] = {
     "count": lambda image, mask: mask.labels.count(),
     "center_of_mass": lambda image, mask: mask.labels.center_of_mass(),
     "center_of_mass by weight": lambda image, mask: mask.labels.center_of_mass(image, units="pixel"),
-    "radii_and_axes": lambda image, mask: mask.instances.radii_and_axes().radius,
+    "radii_and_axes": lambda image, mask: mask.instances.radii_and_axes().radius ** 2,
     "windows": lambda image, mask: image.instances.windows(mask),
     "windows with neighbours": lambda image, mask: image.instances.windows(mask, 4, remove_background=False),
     "windows of the mask": lambda image, mask: mask.instances.windows(3),
@@ -145,7 +146,7 @@ def fields(draw: st.DrawFn) -> tuple[xr.DataArray, xr.DataArray, dict[str, int] 
     kind = np.dtype(draw(st.sampled_from(["?", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"])))
     channels = draw(st.integers(1, 3))
     if kind.kind == "f":
-        numbers = st.floats(-1000, 1000, width=16) | st.just(np.nan)
+        numbers = st.floats(-1000, 1000, width=16) | st.sampled_from([np.nan, np.inf, -np.inf, -0.0])
     else:
         numbers = st.booleans() if kind.kind == "b" else st.integers(*(int(n) for n in _whole_in_float(kind)))
     values = draw(hnp.arrays(kind, (*shape, channels), elements=numbers))
@@ -183,7 +184,7 @@ class TestEveryCall:
         found, expected = on_both(self.call_of[name], image, mask, chunks)
         same(found, expected, scale=float(image.max()))
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(field=fields())
     def test_gives_for_any_field_what_it_gives_for_numpy(self, name, field):
         image, mask, chunks = field
@@ -191,6 +192,13 @@ class TestEveryCall:
             return
         found, expected = on_both(self.call_of[name], image, mask, chunks)
         same(found, expected, scale_of(image))
+
+    def test_holds_for_more_labels_than_fit_in_a_chunk(self, name, nuclei2d, monkeypatch):
+        monkeypatch.setattr("xlabelstats.blocks.LABELS_PER_CHUNK", 5)
+        monkeypatch.setattr("xlabelstats.blocks.FAN_IN", 2)
+        image, mask = (array[..., :120, :120] for array in nuclei2d)
+        found, expected = on_both(self.call_of[name], image.expand_dims(c=2), mask, {"c": 1, "y": 50, "x": 40})
+        same(found, expected, scale=float(image.max()))
 
     def test_leaves_its_input_as_it_was(self, name, nuclei2d):
         image, mask = (to_device(array[..., 50:120, 50:120]) for array in nuclei2d)
@@ -286,7 +294,9 @@ class TestTypes:
 
 class TestWhatRunsInMainMemory:
     def test_says_so_by_name_and_says_how_to_move(self, nuclei2d):
-        from xlabelstats import pipeline
+        pytest.importorskip("matplotlib")
+        from xlabelstats import pipeline, plot
+        from xlabelstats.compat.harpy import RasterAggregator
         from xlabelstats.embeddings import pca
         from xlabelstats.patches import LabelPatches, XarrayImageStack
 
@@ -301,10 +311,25 @@ class TestWhatRunsInMainMemory:
                 "the projection": lambda: pca(image.expand_dims(k=3), "k"),
                 "LabelPatches": lambda: LabelPatches(image, mask, 8),
                 "an image stack": lambda: XarrayImageStack(image),
+                "measurement": lambda: plot.measurement(mask.as_numpy(), result["mean"]),
+                "the drop-in class": lambda: RasterAggregator(mask.data[None], image.data[None, None]),
+                "the choice of labels": lambda: image.labels.mean(mask, labels=cp.asarray([1, 3])),
+                "the choice of quantiles": lambda: image.instances.quantiles(mask, cp.asarray([0.5])),
             }
             for name, call in calls.items():
-                with pytest.raises(TypeError, match=rf"^{name} runs in main memory, .* on the GPU .*\.as_numpy\(\)"):
+                with pytest.raises(
+                    TypeError, match=rf"^{name} runs in main memory, .* on the GPU .*(\.as_|cupy\.as)numpy"
+                ):
                     call()
+
+    def test_a_result_is_stored_from_main_memory(self, nuclei2d, tmp_path):
+        image, mask = (to_device(array[..., :60, :60]).chunk(40) for array in nuclei2d)
+        windows = image.instances.windows(mask, 9)
+        with pytest.raises(TypeError, match=r"^to_zarr writes from main memory, .* result\.as_numpy\(\)"):
+            xlabelstats.to_zarr(windows, tmp_path / "windows.zarr")
+        moved = windows.map_blocks(lambda block: block.as_numpy())
+        stored = xlabelstats.to_zarr(moved, tmp_path / "windows.zarr")
+        xr.testing.assert_equal(stored.compute(), windows.as_numpy())
 
     @pytest.mark.parametrize("name", ["overlay", "measurement", "gallery"])
     def test_so_do_pictures(self, name, nuclei2d):

@@ -117,9 +117,14 @@ __global__ void centre(const double* sums, double* moments, integer size, intege
     const double* s = sums + t * 5;
     double* out = moments + t * (order + 1);
     double n = out[0], d = n > 0 ? s[1] / n : 0.0;
-    out[2] = fmax(s[2] - n * d * d, 0.0);
+    // Unlike fmax, these keep NaN.
+    double m2 = s[2] - n * d * d;
+    out[2] = m2 < 0 ? 0.0 : m2;
     if (order > 2) out[3] = s[3] - 3 * d * s[2] + 2 * n * d * d * d;
-    if (order > 3) out[4] = fmax(s[4] - 4 * d * s[3] + 6 * d * d * s[2] - 3 * n * d * d * d * d, 0.0);
+    if (order > 3) {
+        double m4 = s[4] - 4 * d * s[3] + 6 * d * d * s[2] - 3 * n * d * d * d * d;
+        out[4] = m4 < 0 ? 0.0 : m4;
+    }
 }
 
 // One thread per row and channel; the counts are added when all have been here.

@@ -67,8 +67,9 @@ def unique(values):
 def repeat(values, repeats):
     """Values (..., n), each as often along the last axis as ``repeats`` (n) says."""
     ends = xp.cumsum(repeats)
-    total = int(ends[-1]) if ends.size else 0
-    return values[..., xp.searchsorted(ends, xp.arange(total), side="right")]
+    new = xp.zeros(int(ends[-1]) if ends.size else 0, np.int32)
+    new[ends[:-1]] = 1
+    return values[..., xp.cumsum(new, dtype=np.int32)]
 
 
 def memory(array, length):

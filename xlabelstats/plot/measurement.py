@@ -131,6 +131,7 @@ def _table(values: Any, variable: Hashable | None, name: str | None) -> tuple[pd
             pd.Series(values) if len(values) else pd.Series([], index=pd.Index([], dtype=np.int64), dtype=np.float64)
         )
         return table, str(name or ("" if table.name is None else table.name))
+    check_on_host("measurement", values=values)
     if values.dims != (LABEL,):
         more = [str(dim) for dim in values.dims if dim != LABEL]
         hint = f"; choose one along {more[0]!r}: values.sel({more[0]}=...)" if LABEL in values.dims else ""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import is_dask
+from xlabelstats.align import check_on_host, is_dask
 
 SPACE = ("z", "y", "x")
 
@@ -27,6 +27,7 @@ class InputError(ValueError, AssertionError):
 
 def named_arrays(mask: Any, image: Any) -> tuple[xr.DataArray, xr.DataArray | None]:
     """The bare arrays of a mask and an image with the names of their dims, or a complaint."""
+    check_on_host("the drop-in class", mask_dask_array=mask, image_dask_array=image)
     if not np.issubdtype(mask.dtype, np.integer):
         raise ValueError(f"mask_dask_array holds integer labels, not {mask.dtype}; cast it with .astype('int32')")
     if mask.ndim != 3:

@@ -163,7 +163,7 @@ for _name in _METHODS.split():
 # The functions of CuPy that are used, which do on arrays of the device what those of numpy do on its own.
 _FUNCTIONS = """
     abs arange argsort array_equal bincount broadcast_to clip concatenate cumsum empty empty_like eye flatnonzero floor
-    full indices isfinite lexsort maximum minimum moveaxis ones repeat result_type searchsorted sort sqrt stack swapaxes
+    full indices isfinite lexsort maximum minimum moveaxis ones repeat result_type sort sqrt stack swapaxes
     take take_along_axis tensordot transpose triu unique where zeros zeros_like
 """
 for _name in ("float64", "float32", "int64", "bool_", "newaxis", "nan", "inf", "iinfo", "finfo"):
@@ -186,6 +186,13 @@ def asarray(a, dtype=None, order=None):
     array = a._array if isinstance(a, ndarray) else np.asarray(_inner(a) if isinstance(a, list | tuple) else a)
     same = isinstance(a, ndarray) and (dtype is None or array.dtype == dtype)
     return a if same else ndarray(np.array(array, dtype, order=order))
+
+
+def searchsorted(a, v, side="left", sorter=None):
+    called.add("searchsorted")
+    if not isinstance(v, ndarray | int | float | complex):
+        raise NotImplementedError("Only python scalars or ndarrays are supported for v")
+    return ndarray(np.searchsorted(_inner(a), _inner(v), side))
 
 
 def array(a, dtype=None, copy=True, order="K"):

@@ -11,6 +11,8 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from xlabelstats.runs import check_shape
+
 # Labels per chunk of a result, and tables per merge.
 LABELS_PER_CHUNK = 2**16
 FAN_IN = 16
@@ -144,16 +146,23 @@ def map_blocks(function: Callable[..., Any], mask: Any, image: Any = None, **opt
     for index in np.ndindex(*whole.numblocks):
         shared = index[other:]
         offset = tuple(start[i] for start, i in zip(starts, shared, strict=True))
+        shape = tuple(sizes[i] for sizes, i in zip(mask.chunks, shared, strict=True))
         blocks = [(mask.name, *shared)] + ([] if image is None else [(image.name, *index)])
-        graph[(name, *index)] = (partial(_call, call, offset, tuple(held)), blocks, list(held.values()))
+        graph[(name, *index)] = (partial(_call, call, offset, shape, tuple(held)), blocks, list(held.values()))
     layers = HighLevelGraph.from_collections(name, graph, dependencies=[mask] if image is None else [mask, image])
     return da.Array(layers, name, whole.chunks, meta=np.empty((0,) * whole.ndim, object))
 
 
 def _call(
-    function: Callable[..., T], offset: tuple[int, ...], options: Sequence[str], blocks: list[Any], arrays: list[Any]
+    function: Callable[..., T],
+    offset: tuple[int, ...],
+    shape: tuple[int, ...],
+    options: Sequence[str],
+    blocks: list[Any],
+    arrays: list[Any],
 ) -> T:
     mask, *image = blocks
+    check_shape(mask.shape, shape)
     return function(mask, offset, *image, **dict(zip(options, arrays, strict=True)))
 
 

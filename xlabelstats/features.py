@@ -140,6 +140,8 @@ def quantiles_of_region(
     # As numpy interpolates, from the nearer side; an infinite neighbour of weight 0 does not count.
     with np.errstate(invalid="ignore", over="ignore"):
         between = np.where(t < 0.5, a + (b - a) * t, b - (b - a) * (1 - t))
+        # Beside an infinite pixel there is no way to go along.
+        between = np.where(np.isfinite(a) & np.isfinite(b), between, a * (1 - t) + b * t)
     values = np.where((t == 0) | (a == b), a, np.where(t == 1, b, between))
     values[valid == 0 if skipna else valid < objects.count[:, None]] = np.nan
     return Values(objects.ids, objects.count, values)

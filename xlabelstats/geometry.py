@@ -14,6 +14,7 @@ from xlabelstats.align import LABEL, align, check_mask, check_taken, other_coord
 from xlabelstats.blocks import Column, Rows
 from xlabelstats.grid import Grid, check_units, coordinate, pixel_grid, regular_grid, units_of
 from xlabelstats.moments import NO_WEIGHTS
+from xlabelstats.reading import pixels_of_store
 from xlabelstats.runs import check_found, find_runs, pixels_of, rows_of, union
 from xlabelstats.scan import LabelTable, Wanted, choose_labels, collect, merge_tables, scan_block
 
@@ -30,7 +31,7 @@ def center_of_mass(
     check_units(units)
     mask = check_mask(mask)
     wanted = choose_labels(mask, labels, background)
-    pixels, image = mask.data, None
+    pixels, image = pixels_of_store(mask, "mask"), None
     other: tuple[Hashable, ...] = ()
     coords: dict[Any, Any] = {}
     if weights is not None:
@@ -64,7 +65,8 @@ def radii_and_axes(
         "radius": Column(np.float64, per_other=False, shape=(mask.ndim,)),
         "axis_vector": Column(np.float64, per_other=False, shape=(mask.ndim, mask.ndim)),
     }
-    arrays = collect(scan_block, mask.data, None, wanted, merge_tables, settle, columns)
+    pixels = pixels_of_store(mask, "mask")
+    arrays = collect(scan_block, pixels, None, wanted, merge_tables, settle, columns)
     about = {"long_name": "standard deviation of position along a principal axis", **grid.units_of(1)}
     return xr.Dataset(
         {

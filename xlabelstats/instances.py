@@ -11,6 +11,7 @@ import xarray as xr
 
 from xlabelstats.align import align, check_mask, check_taken, is_dask, other_coords
 from xlabelstats.blocks import Rows
+from xlabelstats.reading import pixels_of_store
 from xlabelstats.scan import LabelTable, Wanted, choose_labels, label_table
 
 
@@ -91,7 +92,8 @@ def find_subject(
     mask = check_mask(mask)
     if image is None:
         wanted, objects = find_objects(mask, labels, background)
-        pixels = mask.data if is_dask(mask.data) else np.asarray(mask.data)
+        pixels = pixels_of_store(mask, "mask")
+        pixels = pixels if is_dask(pixels) else np.asarray(pixels)
         return Subject(pixels, None, (), mask.dims, {}, wanted, objects)
     pair = align(image, mask, mask_order=True)
     check_taken(image, pair.other, taken)

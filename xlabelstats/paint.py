@@ -10,6 +10,7 @@ import xarray as xr
 
 from xlabelstats.align import LABEL, check_labels, check_mask, is_dask
 from xlabelstats.blocks import uniform
+from xlabelstats.reading import pixels_of_store
 from xlabelstats.runs import find_runs
 
 
@@ -20,15 +21,16 @@ def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArr
     clash = [dim for dim in table.dims if dim in mask.dims]
     if clash:
         raise ValueError(f"the values and the mask both have a dim {clash[0]!r}; rename it in the values")
-    ids = check_labels(np.asarray(table[LABEL]), mask.dtype)
+    ids = _labels_of(table, mask.dtype)
     table = table.isel({LABEL: np.argsort(ids, kind="stable")})
     ids = np.sort(ids)
     fill, dtype = _fill(fill_value, table.dtype)
     extra = table.dims[1:]
-    if is_dask(mask.data) or is_dask(table.data):
-        painted = _paint_blocks(mask, table, ids, fill, dtype)
+    pixels = pixels_of_store(mask, "mask")
+    if is_dask(pixels) or is_dask(table.data):
+        painted = _paint_blocks(pixels, table, ids, fill, dtype)
     else:
-        painted = _paint_block(np.asarray(mask.data), table.to_numpy(), ids, fill=fill, dtype=dtype)
+        painted = _paint_block(np.asarray(pixels), table.to_numpy(), ids, fill=fill, dtype=dtype)
     coords = {
         name: coord
         for source in (table, mask)
@@ -61,6 +63,17 @@ def _as_table(values: Any) -> xr.DataArray:
     return values.transpose(LABEL, ...)
 
 
+def _labels_of(table: xr.DataArray, dtype: np.dtype) -> np.ndarray:
+    labels = np.asarray(table[LABEL])
+    try:
+        return check_labels(labels, dtype)
+    except TypeError:
+        raise TypeError(
+            f"labels are a 1-D sequence of integers, and those of the values, their index, hold {labels.dtype}: "
+            f"{', '.join(map(repr, labels[:3].tolist()))}, ...; cast them to int"
+        ) from None
+
+
 def _fill(fill_value: Any, dtype: np.dtype) -> tuple[Any, np.dtype]:
     """The value of pixels without one, and a dtype that holds it and the values."""
     if fill_value is None:
@@ -89,11 +102,11 @@ def _paint_block(mask: np.ndarray, values: np.ndarray, ids: np.ndarray, *, fill:
     return painted.reshape(*values.shape[1:], *mask.shape)
 
 
-def _paint_blocks(mask: xr.DataArray, table: xr.DataArray, ids: np.ndarray, fill: Any, dtype: np.dtype) -> Any:
+def _paint_blocks(mask: Any, table: xr.DataArray, ids: np.ndarray, fill: Any, dtype: np.dtype) -> Any:
     """Paint lazily.  The values are one array that all tasks refer to."""
     import dask.array as da
 
-    pixels = uniform(mask.data) if is_dask(mask.data) else da.from_array(np.asarray(mask.data), name=False)
+    pixels = uniform(mask) if is_dask(mask) else da.from_array(np.asarray(mask), name=False)
     values = table.data if is_dask(table.data) else da.from_array(table.to_numpy(), chunks=-1)
     values = values.rechunk(-1)
     ndim, extra = mask.ndim, table.ndim - 1

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from xlabelstats.blocks import Rows
-from xlabelstats.runs import Runs, check_found, pixel_dtype, pixels_of, rows_of, union
+from xlabelstats.runs import NOT_AS_DECLARED, Runs, check_found, pixel_dtype, pixels_of, rows_of, union
 from xlabelstats.statistics import STATISTICS
 
 
@@ -88,6 +88,10 @@ def reduce_block(image: np.ndarray | None, runs: Runs, recipe: Recipe) -> Table:
     count = _group(runs.lengths, runs.codes, n, "sum", np.int64)
     if image is None:
         return Table(runs.ids, count, np.empty((n, 0), recipe.record_dtype))
+    if image.size and not np.can_cast(image.dtype, recipe.dtype, "same_kind"):
+        raise TypeError(
+            f"a block of the image holds {image.dtype}, which its dask array calls {recipe.dtype}; {NOT_AS_DECLARED}"
+        )
     pixels = pixels_of(image, runs.shape)
     channels = len(pixels)
 

@@ -19,6 +19,7 @@ from xlabelstats.blocks import Column
 from xlabelstats.grid import Grid, given_grid, pixel_grid, regular_grid
 from xlabelstats.moments import POWERS, MomentTable, merge_moments, moments_block
 from xlabelstats.names import as_names, check_here, check_known
+from xlabelstats.reading import pixels_of_store
 from xlabelstats.runs import check_found
 from xlabelstats.scan import LabelTable, Wanted, choose_labels, collect, merge_tables, scan_block
 from xlabelstats.shapes import Moments, Shape
@@ -199,8 +200,9 @@ def regionprops(
     grid = _grid_for(names, mask, spacing)
     wanted = choose_labels(mask, labels, background)
     of = {source: [name for name in names if PROPERTIES[name].source == source] for source in get_args(Source)}
-    arrays = _columns(of["mask"], mask.data, None, grid, wanted, scan_block, merge_tables)
-    arrays |= _columns(of["moments"], mask.data, None, grid, wanted, moments_block, merge_moments)
+    pixels = pixels_of_store(mask, "mask")
+    arrays = _columns(of["mask"], pixels, None, grid, wanted, scan_block, merge_tables)
+    arrays |= _columns(of["moments"], pixels, None, grid, wanted, moments_block, merge_moments)
     dims: dict[str, tuple[Hashable, ...]] = {name: (LABEL, *_dims(name, mask)) for name in arrays}
     coords: dict[Any, Any] = {}
     if image is not None and pair is not None:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from xlabelstats.align import LABEL, check_labels, check_mask, is_cupy, is_dask
 from xlabelstats.blocks import Column, Rows, block_keys, columns_of, map_blocks, merge_by_range
+from xlabelstats.reading import pixels_of_store, with_sources
 from xlabelstats.runs import find_labels, find_runs, rows_of, union
 
 T = TypeVar("T")
@@ -216,9 +217,10 @@ def merge_tables(tables: Sequence[LabelTable], ids: np.ndarray | None = None) ->
 
 
 def _host_array(mask: xr.DataArray) -> Any:
-    if is_cupy(mask.data):
+    array = mask.data if mask.chunks is not None else pixels_of_store(mask, "mask")
+    if is_cupy(array):
         raise NotImplementedError("CuPy masks cannot be scanned yet; move it to main memory with mask.as_numpy()")
-    return mask.data if is_dask(mask.data) else np.asarray(mask.data)
+    return array if is_dask(array) else np.asarray(array)
 
 
 def _ids_of_block(mask: np.ndarray, offset: Sequence[int], background: bool) -> np.ndarray:
@@ -226,17 +228,17 @@ def _ids_of_block(mask: np.ndarray, offset: Sequence[int], background: bool) -> 
 
 
 def _over_blocks(mask: Any, background: bool, scan: Callable[..., T], merge: Callable[[Sequence[T]], T]) -> T:
-    """Scan every block of a dask mask and merge what is found, now."""
+    """Scan every block of a dask mask and merge what is found, now; the last tables here, so that no task holds all."""
     from dask.delayed import Delayed
     from dask.highlevelgraph import HighLevelGraph
 
-    from xlabelstats.options import compute
+    from xlabelstats.options import compute_each
 
-    tables = map_blocks(scan, mask, background=background)
+    tables = map_blocks(scan, with_sources(mask, "mask"), background=background)
     name = f"merge-{tables.name}"
     merges, (last,) = merge_by_range(name, block_keys(tables).ravel().tolist(), [], merge)
-    graph = HighLevelGraph.from_collections(name, merges | {name: (merge, last)}, dependencies=[tables])
-    return compute(Delayed(name, graph))
+    graph = HighLevelGraph.from_collections(name, merges, dependencies=[tables])
+    return merge(compute_each([Delayed(key, graph, layer=name) for key in last]))
 
 
 class _Memory:
@@ -259,6 +261,8 @@ class _Memory:
         return found if name == mask.name and reference() is mask else None
 
     def put(self, mask: Any, background: bool, found: Any) -> None:
+        # Results share these ids, and whoever writes to a result must not change what is remembered.
+        (found.ids if isinstance(found, LabelTable) else found).flags.writeable = False
         key = (id(mask), background, type(found))
         self._entries[key] = (weakref.ref(mask, lambda _: self._entries.pop(key, None)), mask.name, found)
         self._entries.move_to_end(key)

@@ -86,6 +86,8 @@ def check_binary(binary: xr.DataArray) -> xr.DataArray:
         raise TypeError(
             f"a binary image holds integers or bool, not {binary.dtype}; make one with threshold(image, value)"
         )
+    if not binary.dims:
+        raise ValueError("a binary image needs at least one dim; this one is a single number")
     check_space(binary, "binary image")
     if is_cupy(binary.data):
         raise NotImplementedError("CuPy arrays cannot be labelled yet; move them to main memory with .as_numpy()")
@@ -143,6 +145,9 @@ class Joints:
 
     first: np.ndarray
     faces: dict[tuple[int, int], np.ndarray]
+
+    def __sizeof__(self) -> int:
+        return self.first.nbytes + sum(face.nbytes for face in self.faces.values())
 
 
 def components_of_blocks(binary: Any, structure: np.ndarray, copies: int = 1) -> list[Any]:

@@ -29,7 +29,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = project
 html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
 # These pages have no others below them.
-html_sidebars = {page: [] for page in ("index", "start", "how-it-works", "benchmarks")}
+html_sidebars = {page: [] for page in ("index", "start", "how-it-works", "how-it-scales", "benchmarks")}
 html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 html_show_sourcelink = False

@@ -692,7 +692,7 @@ class TestSchedulers:
         distributed = pytest.importorskip("distributed")
         with (
             distributed.LocalCluster(
-                n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None
+                n_workers=1, threads_per_worker=2, processes=True, dashboard_address=":0"
             ) as cluster,
             distributed.Client(cluster),
         ):

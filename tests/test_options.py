@@ -74,7 +74,7 @@ def test_unknown_options_and_values_are_errors():
 def test_a_cluster_shows_its_own_progress(image, mask, capsys):
     from distributed import Client
 
-    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None):
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0"):
         expected = image.labels.aggregate(mask, "count").labels.to_dataframe()
         capsys.readouterr()
         with xlabelstats.set_options(progress=True):

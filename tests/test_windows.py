@@ -1212,7 +1212,7 @@ class TestSchedulers:
         from distributed import Client
 
         one = dask.compute(*self.lazies(), scheduler="synchronous")
-        with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None):
+        with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=":0"):
             for found, expected in zip(dask.compute(*self.lazies()), one, strict=True):
                 xr.testing.assert_identical(found, expected)
 

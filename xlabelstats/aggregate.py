@@ -61,7 +61,10 @@ def aggregate_dataset(
     usable = {name: a for name, a in images.items() if a.dtype.kind in "biuf" and set(mask.dims) <= set(a.dims)}
     left_out = [name for name in images if name not in usable]
     if not usable:
-        raise ValueError(f"no variable of the Dataset is numeric and has the dims of the mask {tuple(mask.dims)}")
+        found = ", ".join(f"{name!r} {tuple(a.dims)} of {a.dtype}" for name, a in images.items()) or "none"
+        raise ValueError(
+            f"no variable of the Dataset is numeric and has the dims of the mask {tuple(mask.dims)}; there are: {found}"
+        )
     if left_out:
         warnings.warn(
             f"left out, because they are not numeric or lack a dim of the mask {tuple(mask.dims)}: "

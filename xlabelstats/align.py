@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.blocks import filled
 from xlabelstats.kernels import kernels_for, on_device
+from xlabelstats.reading import pixels_of_store
 
 LABEL = "label"
 
@@ -52,7 +54,10 @@ def align(image: xr.DataArray, mask: xr.DataArray, *, mask_order: bool = False) 
     mask = check_mask(mask)
     shared = mask.dims if mask_order else tuple(dim for dim in image.dims if dim in mask.dims)
     other = tuple(dim for dim in image.dims if dim not in mask.dims)
-    pixels, labels = _same_kind(image.transpose(*other, *shared).data, mask.transpose(*shared).data)
+    pixels, labels = _same_kind(
+        data_of(image.transpose(*other, *shared), "mask" if image is mask else "image"),
+        data_of(mask.transpose(*shared), "mask"),
+    )
     return Pair(pixels, labels, other, shared)
 
 
@@ -65,7 +70,11 @@ def check_match(image: xr.DataArray, mask: xr.DataArray) -> None:
         raise ValueError(
             f"the image has no dim {_names(lacking)} of the mask: image {_sizes(image)}, mask {_sizes(mask)}. "
             "Rename dims with .rename, or drop one of length 1 from the mask with .squeeze"
-            + ("; or are the two swapped? It is image.labels...(mask)" if set(image.dims) < set(mask.dims) else "")
+            + (
+                "; or are the two swapped? It is image.labels...(mask)"
+                if image.dims and set(image.dims) < set(mask.dims)
+                else ""
+            )
         )
     unequal = [dim for dim in mask.dims if image.sizes[dim] != mask.sizes[dim]]
     if unequal:
@@ -75,6 +84,7 @@ def check_match(image: xr.DataArray, mask: xr.DataArray) -> None:
         raise ValueError(f"image and mask differ in size: {sizes}. Bring both to the same grid first")
     for dim in mask.dims:
         _check_coords(dim, image, mask)
+    check_same_side(image=image, mask=mask)
 
 
 def share_coords(mask: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
@@ -85,8 +95,8 @@ def share_coords(mask: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
 
 
 def other_coords(image: xr.DataArray, other: tuple[Hashable, ...]) -> dict[Hashable, Any]:
-    """The coordinates of the image that lie along its own dims alone, which results keep."""
-    return {name: coord for name, coord in image.coords.items() if set(coord.dims) <= set(other)}
+    """Copies of the coordinates of the image that lie along its own dims alone, which results keep."""
+    return {name: coord.copy() for name, coord in image.coords.items() if set(coord.dims) <= set(other)}
 
 
 def name_of(array: xr.DataArray, what: str) -> str:
@@ -99,25 +109,46 @@ def name_of(array: xr.DataArray, what: str) -> str:
 def check_mask(mask: Any) -> xr.DataArray:
     """A mask of integers, bool read as one label, or a complaint."""
     check_is_mask(mask)
-    return mask.astype(np.uint8) if mask.dtype == bool else mask
+    return mask.copy(data=pixels_of_store(mask, "mask")).astype(np.uint8) if mask.dtype == bool else mask
 
 
 def check_is_mask(mask: Any) -> None:
     """Complain about what is no mask, without reading a pixel."""
     if not isinstance(mask, xr.DataArray):
-        raise TypeError(
-            f"a mask is an xarray.DataArray, not {type(mask).__name__}; name its dims: "
-            'xr.DataArray(mask, dims=("y", "x"))'
-        )
+        raise TypeError(f"a mask is an xarray.DataArray, not {type(mask).__name__}; {how_to_a_mask(mask)}")
     _check_names(mask, "mask")
     if mask.dtype.kind not in "iub":
-        raise TypeError(
-            f"a mask holds integer labels, not {mask.dtype}; cast it with mask.astype('int32'), "
-            "after checking that its values are whole numbers"
-        )
+        raise TypeError(f"a mask holds integer labels, not {mask.dtype}; {how_to_integers(mask)}")
     if not mask.dims:
         raise ValueError("a mask needs at least one dim; this one is a single number")
-    _check_array(mask, "mask")
+    check_chunks(mask, "mask")
+
+
+def is_array(given: Any) -> bool:
+    """Whether something holds an array, or several, named or not."""
+    return isinstance(given, xr.Dataset) or getattr(given, "ndim", 0) > 0
+
+
+def how_to_a_mask(given: Any) -> str:
+    """What to do where a mask is wanted and something else is given."""
+    if isinstance(given, xr.Dataset):
+        return f"choose one of its variables: {', '.join(map(repr, given))}"
+    if is_array(given) or isinstance(given, list):
+        return 'name its dims: xr.DataArray(mask, dims=("y", "x"))'
+    return "it holds the label of every pixel, 0 for the background"
+
+
+def how_to_integers(mask: xr.DataArray) -> str:
+    """What to do with a mask that does not hold integers."""
+    if mask.dtype.kind not in "fO":
+        return "give every object a number: 0 for the background, then 1, 2, ..."
+    stored = np.dtype(mask.encoding.get("dtype", mask.dtype))
+    if stored.kind in "iu":
+        return (
+            f"it is stored as {stored}, but xarray reads integers that have a fill value as floating point: "
+            "open it with mask_and_scale=False"
+        )
+    return "cast it with mask.astype('int32'), after checking that its values are whole numbers"
 
 
 def check_image(image: xr.DataArray) -> None:
@@ -127,10 +158,10 @@ def check_image(image: xr.DataArray) -> None:
     if image.dtype.kind not in "biuf":
         raise TypeError(
             f"an image holds numbers (integer, floating point or bool), not {image.dtype}; "
-            "cast it with image.astype('float64'), or measure .real and .imag apart"
+            + ("measure .real and .imag apart" if image.dtype.kind == "c" else "cast it with image.astype('float64')")
         )
     _check_names(image, "image")
-    _check_array(image, "image")
+    check_chunks(image, "image")
 
 
 def check_labels(labels: Any, dtype: np.dtype) -> np.ndarray:
@@ -160,25 +191,28 @@ def is_dask(array: Any) -> bool:
     return hasattr(array, "__dask_graph__")
 
 
-def data_of(array: xr.DataArray) -> Any:
-    """The numpy, CuPy or dask array that a DataArray holds."""
-    data = array.data
+def data_of(array: xr.DataArray, what: str) -> Any:
+    """The numpy, CuPy or dask array that a DataArray holds; what fails in reading it, now or later, names the chunk."""
+    data = pixels_of_store(array, what)
     return data if is_dask(data) else kernels_for(data).xp.asarray(data)
 
 
 def check_on_host(what: str, **arrays: Any) -> None:
     """Complain if one of the arrays is on a GPU, where this cannot run."""
     for name, array in arrays.items():
-        # What was opened lazily would be read by its .data.
-        named = isinstance(array, xr.DataArray)
-        if on_device(array.variable._data if named else array):
-            move = f"{name}.as_numpy()" if named else f"cupy.asnumpy({name})"
+        if on_device(_held(array)):
+            move = f"{name}.as_numpy()" if isinstance(array, xr.DataArray) else f"cupy.asnumpy({name})"
             raise TypeError(f"{what} runs in main memory, and the {name} is on the GPU (CuPy); move it there: {move}")
+
+
+def _held(array: Any) -> Any:
+    """What a DataArray holds, or the array itself; the .data of what was opened lazily would read it."""
+    return array.variable._data if isinstance(array, xr.DataArray) else array
 
 
 def check_same_side(**arrays: Any) -> None:
     """Complain if some arrays are on a GPU and others in main memory: nothing is moved unasked."""
-    device = [name for name, array in arrays.items() if on_device(array)]
+    device = [name for name, array in arrays.items() if on_device(_held(array))]
     host = [name for name in arrays if name not in device]
     if device and host:
         verb = "are" if device[0].endswith("s") else "is"
@@ -206,6 +240,11 @@ def check_taken(image: xr.DataArray, kept: tuple[Hashable, ...], taken: Iterable
 
 
 def _check_names(array: xr.DataArray, what: str) -> None:
+    if len(set(array.dims)) < array.ndim:
+        raise ValueError(
+            f"the dims of the {what} are not told apart by their names: {tuple(array.dims)}; "
+            f"name each: xr.DataArray({what}.data, dims=(...))"
+        )
     for kind, names in (("dim", array.dims), ("coord", array.coords)):
         if LABEL in names:
             raise ValueError(
@@ -214,7 +253,8 @@ def _check_names(array: xr.DataArray, what: str) -> None:
             )
 
 
-def _check_array(array: xr.DataArray, what: str) -> None:
+def check_chunks(array: xr.DataArray, what: str) -> None:
+    """Complain about a dask array that does not know its shape."""
     for dim, chunks in zip(array.dims, array.chunks or (), strict=False):
         if any(size != size for size in chunks):
             raise ValueError(
@@ -247,7 +287,6 @@ def _check_coords(dim: Hashable, image: xr.DataArray, mask: xr.DataArray) -> Non
 
 def _same_kind(image: Any, mask: Any) -> tuple[Any, Any]:
     """Both as numpy or CuPy, or both as dask with the image's chunks along the shared dims."""
-    check_same_side(image=image, mask=mask)
     asarray = kernels_for(mask).xp.asarray
     if not is_dask(image) and not is_dask(mask):
         return asarray(image), asarray(mask)
@@ -260,7 +299,9 @@ def _same_kind(image: Any, mask: Any) -> tuple[Any, Any]:
         image = da.from_array(asarray(image), chunks=(*image.shape[:depth], *mask.chunks), name=False)
     if not is_dask(mask):
         mask = da.from_array(asarray(mask), chunks=image.chunks[depth:], name=False)
-    return image, mask.rechunk(image.chunks[depth:])
+    chunks = image.chunks[depth:]
+    # dask leaves the chunks of an array without pixels as they are, or loses its dtype.
+    return image, mask.rechunk(chunks) if mask.size else filled(mask.shape, 0, mask.dtype, chunks=chunks, like=mask)
 
 
 def _names(dims: list[Hashable]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from xlabelstats.kernels import kernels_for
+from xlabelstats.runs import check_shape
 
 # Labels per chunk of a result, and tables per merge.
 LABELS_PER_CHUNK = 2**16
@@ -151,16 +152,23 @@ def map_blocks(function: Callable[..., Any], mask: Any, image: Any = None, **opt
     for index in np.ndindex(*whole.numblocks):
         shared = index[other:]
         offset = tuple(start[i] for start, i in zip(starts, shared, strict=True))
+        shape = tuple(sizes[i] for sizes, i in zip(mask.chunks, shared, strict=True))
         blocks = [(mask.name, *shared)] + ([] if image is None else [(image.name, *index)])
-        graph[(name, *index)] = (partial(_call, call, offset, tuple(held)), blocks, list(held.values()))
+        graph[(name, *index)] = (partial(_call, call, offset, shape, tuple(held)), blocks, list(held.values()))
     layers = HighLevelGraph.from_collections(name, graph, dependencies=[mask] if image is None else [mask, image])
     return da.Array(layers, name, whole.chunks, meta=np.empty((0,) * whole.ndim, object))
 
 
 def _call(
-    function: Callable[..., T], offset: tuple[int, ...], options: Sequence[str], blocks: list[Any], arrays: list[Any]
+    function: Callable[..., T],
+    offset: tuple[int, ...],
+    shape: tuple[int, ...],
+    options: Sequence[str],
+    blocks: list[Any],
+    arrays: list[Any],
 ) -> T:
     mask, *image = blocks
+    check_shape(mask.shape, shape)
     return function(mask, offset, *image, **dict(zip(options, arrays, strict=True)))
 
 
@@ -280,11 +288,11 @@ def take_rows(arrays: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
     return {name: array[kernels_for(array).xp.asarray(rows)] for name, array in arrays.items()}
 
 
-def filled(shape: tuple[int, ...], value: Any, dtype: np.dtype, *, like: Any) -> Any:
-    """A dask array of one value, in one chunk, of the type of another's blocks."""
+def filled(shape: tuple[int, ...], value: Any, dtype: np.dtype, *, like: Any, chunks: Any = -1) -> Any:
+    """A dask array of one value, if not otherwise said in one chunk, of the type of another's blocks."""
     import dask.array as da
 
-    array = da.full(shape, value, dtype=dtype, chunks=-1)
+    array = da.full(shape, value, dtype=dtype, chunks=chunks)
     xp = kernels_for(like).xp
     return array if xp is np else array.map_blocks(xp.asarray, meta=xp.empty((0,) * len(shape), dtype))
 

@@ -16,7 +16,7 @@ from xlabelstats.blocks import Graph, filled, uniform
 from xlabelstats.instances import Objects, Subject
 from xlabelstats.kernels import kernels_for
 from xlabelstats.regions import Owned, Part, Plan, Supply, find_regions, pieces, share_out
-from xlabelstats.runs import Array
+from xlabelstats.runs import Array, check_numbers
 
 # Chunks of windows from more regions than these are put together of parts.
 FEW_REGIONS = 2
@@ -135,6 +135,16 @@ class _Share:
     parts: Sequence[Part]
 
 
+@dataclass(frozen=True)
+class _Shares:
+    """What a chunk of windows gets of every region: one object, to which the tasks of several other chunks refer."""
+
+    each: Sequence[_Share]
+
+    def __sizeof__(self) -> int:
+        return sum(share.rows.nbytes for share in self.each)
+
+
 class LazyWindows:
     """The windows of dask arrays, in the order of the blocks that own the objects."""
 
@@ -194,10 +204,13 @@ class LazyWindows:
         pixels = self.labels if image is None else Supply(image, self.plan)
         token = uuid.uuid4().hex
         cut, names = f"cut-{token}", (f"windows-{token}", f"mask-windows-{token}")
+        several = math.prod(map(len, pixels.other_chunks)) > 1
         layer: Graph = {}
         labelled: Graph = {}
         zeros = (0,) * len(size)
         for j, shares in enumerate(self.shares):
+            held = (f"shares-{token}", j) if several else None
+            layer |= {held: _Shares(shares)} if several else {}
             owned = [(self.owned.name, share.region) for share in shares]
             for i, index in enumerate(np.ndindex(*map(len, pixels.other_chunks))):
                 read = [pixels.keys(share.region, index) for share in shares]
@@ -207,7 +220,7 @@ class LazyWindows:
                 inside = both and i == 0
                 key = (names[0], j, *index, *zeros)
                 call = partial(_cut_chunk, window=self.window, alone=self.alone, inside=inside)
-                task, parts = _chunk_task(call, shares, keys, (f"part-{token}", j, *index))
+                task, parts = _chunk_task(call, held, shares, keys, (f"part-{token}", j, *index))
                 layer |= {(cut, j) if inside else key: task, **parts}
                 if inside:
                     layer[key] = (operator.itemgetter(0), (cut, j))
@@ -225,33 +238,42 @@ class LazyWindows:
 
 
 def _chunk_task(
-    call: partial, shares: Sequence[_Share], keys: Sequence[list[Any]], name: tuple[Any, ...]
+    call: partial, held: Any, shares: Sequence[_Share], keys: Sequence[list[Any]], name: tuple[Any, ...]
 ) -> tuple[Any, Graph]:
-    """The task that cuts a chunk out of what the keys of every share hold, and the tasks of its parts, if any."""
+    """The task that cuts a chunk out of what the keys of every share hold, and the tasks of its parts, if any.
+
+    ``held`` is the key of the shares, if other tasks need them too.
+    """
     if len(shares) <= FEW_REGIONS:
-        return (partial(call, shares=shares), *keys), {}
+        return ((call, held, *keys) if held else (partial(call, _Shares(shares)), *keys)), {}
     # One region at a time, so that not all their blocks are in memory at once.
     parts: Graph = {}
     for k, share in enumerate(shares):
         own = replace(share, rows=np.arange(share.rows.size))
-        parts[(*name, k)] = (partial(call, shares=[own]), *([each[k]] for each in keys))
-    return (partial(_join, places=[share.rows for share in shares]), list(parts)), parts
+        cut = (partial(call, part=k), held) if held else (partial(call, _Shares([own])),)
+        parts[(*name, k)] = (*cut, *([each[k]] for each in keys))
+    join = (_join_chunk, held) if held else (partial(_join_chunk, _Shares(shares)),)
+    return (*join, list(parts)), parts
 
 
 def _cut_chunk(
+    held: _Shares,
     owned: list[Owned],
     read: list[list[Any]],
     masks: list[list[Any]] | None = None,
     *,
     window: Window,
-    shares: Sequence[_Share],
     alone: bool,
     inside: bool,
+    part: int | None = None,
 ) -> Any:
     """One chunk of windows; if ``inside``, also where in them their objects are, and the labels.
 
-    Without masks of their own the pixels are the mask.
+    Without masks of their own the pixels are the mask.  With ``part``, of one share only, and its windows alone.
     """
+    shares = held.each
+    if part is not None:
+        shares = [replace(shares[part], rows=np.arange(shares[part].rows.size))]
     n = sum(share.rows.size for share in shares)
     ids = np.empty(n, owned[0].objects.ids.dtype)
     found = [pieces(share.parts, held, own.low) for share, held, own in zip(shares, read, owned, strict=True)]
@@ -266,10 +288,15 @@ def _cut_chunk(
     return (out.cells, out.inside, ids) if inside else out.cells
 
 
-def _join(parts: list[Any], *, places: list[np.ndarray]) -> Any:
-    """One chunk of what was cut from one region each, for the given rows."""
+def _join_chunk(held: _Shares, parts: list[Any]) -> Any:
+    """One chunk of what was cut of every share."""
+    return _join(parts, [share.rows for share in held.each])
+
+
+def _join(parts: list[Any], places: list[np.ndarray]) -> Any:
+    """Parts put together, each at the given rows."""
     if isinstance(parts[0], tuple):
-        return tuple(_join(list(each), places=places) for each in zip(*parts, strict=True))
+        return tuple(_join(list(each), places) for each in zip(*parts, strict=True))
     xp = kernels_for(parts[0]).xp
     whole = xp.empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype)
     for part, rows in zip(parts, places, strict=True):
@@ -292,6 +319,7 @@ def as_bits(array: Array) -> Array:
 
 def native(dtype: np.dtype) -> np.dtype:
     """A dtype in the machine's byte order, of at most eight bytes."""
+    check_numbers(dtype)
     return np.dtype(np.float64) if dtype.itemsize > 8 else dtype.newbyteorder("=")
 
 

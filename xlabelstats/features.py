@@ -143,6 +143,8 @@ def quantiles_of_region(
     # As numpy interpolates, from the nearer side; an infinite neighbour of weight 0 does not count.
     with np.errstate(invalid="ignore", over="ignore"):
         between = xp.where(t < 0.5, a + (b - a) * t, b - (b - a) * (1 - t))
+        # Beside an infinite pixel there is no way to go along.
+        between = xp.where(xp.isfinite(a) & xp.isfinite(b), between, a * (1 - t) + b * t)
     values = xp.where((t == 0) | (a == b), a, xp.where(t == 1, b, between))
     values[valid == 0 if skipna else valid < count[:, None]] = np.nan
     return Values(xp.asarray(objects.ids), count, values)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, align, check_mask, check_taken, other_coords, share_coords
+from xlabelstats.align import LABEL, align, check_mask, check_taken, data_of, other_coords, share_coords
 from xlabelstats.blocks import Column, Rows
 from xlabelstats.grid import Grid, check_units, coordinate, pixel_grid, regular_grid, units_of
 from xlabelstats.kernels import kernels_for
@@ -30,7 +30,7 @@ def center_of_mass(
     check_units(units)
     mask = check_mask(mask)
     wanted = choose_labels(mask, labels, background)
-    pixels, image = mask.data, None
+    pixels, image = data_of(mask, "mask"), None
     other: tuple[Hashable, ...] = ()
     coords: dict[Any, Any] = {}
     if weights is not None:
@@ -64,7 +64,8 @@ def radii_and_axes(
         "radius": Column(np.float64, per_other=False, shape=(mask.ndim,)),
         "axis_vector": Column(np.float64, per_other=False, shape=(mask.ndim, mask.ndim)),
     }
-    arrays = collect(scan_block, mask.data, None, wanted, merge_tables, settle, columns)
+    pixels = data_of(mask, "mask")
+    arrays = collect(scan_block, pixels, None, wanted, merge_tables, settle, columns)
     about = {"long_name": "standard deviation of position along a principal axis", **grid.units_of(1)}
     return xr.Dataset(
         {

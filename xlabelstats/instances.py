@@ -91,7 +91,7 @@ def find_subject(
     mask = check_mask(mask)
     if image is None:
         wanted, objects = find_objects(mask, labels, background)
-        return Subject(data_of(mask), None, (), mask.dims, {}, wanted, objects)
+        return Subject(data_of(mask, "mask"), None, (), mask.dims, {}, wanted, objects)
     pair = align(image, mask, mask_order=True)
     check_taken(image, pair.other, taken)
     coords = other_coords(image, pair.other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from xlabelstats.names import check_known
@@ -21,8 +22,8 @@ class set_options:
     progress : bool, default False
         Show a `tqdm` bar whenever dask computes in this process: the package's own scans of a
         mask, `xlabelstats.to_zarr`, and ``.compute()`` of what it returned.  With a `dask.distributed`
-        client, which computes elsewhere, scans show the client's progress; for the rest, use
-        ``dask.distributed.progress(result.persist())``, or look at the client's dashboard.
+        client, which computes elsewhere, scans and `xlabelstats.to_zarr` show the client's progress; for
+        the rest, use ``dask.distributed.progress(result.persist())``, or look at the client's dashboard.
 
     Raises
     ------
@@ -52,14 +53,21 @@ class set_options:
 
 def compute(collection: Any) -> Any:
     """Compute a dask collection, showing progress where that is asked for."""
+    return compute_each([collection])[0]
+
+
+def compute_each(collections: Sequence[Any]) -> Sequence[Any]:
+    """Compute dask collections together, as `compute` does one."""
     client = _client()
     if client is None or not OPTIONS["progress"]:
-        return collection.compute()
+        import dask
+
+        return dask.compute(*collections)
     from distributed import progress
 
-    future = client.compute(collection)
-    progress(future)
-    return future.result()
+    futures = client.compute(list(collections))
+    progress(futures)
+    return client.gather(futures)
 
 
 def _client() -> Any:

@@ -18,13 +18,13 @@ from xlabelstats.runs import Array, find_rows, find_runs
 def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArray:
     """An image in which every pixel carries its label's value; see `LabelsAccessor.paint`."""
     mask = check_mask(mask)
-    pixels = data_of(mask)
+    pixels = data_of(mask, "mask")
     table = _as_table(values, kernels_for(pixels).xp)
     check_same_side(values=table.data, mask=pixels)
     clash = [dim for dim in table.dims if dim in mask.dims]
     if clash:
         raise ValueError(f"the values and the mask both have a dim {clash[0]!r}; rename it in the values")
-    ids = check_labels(np.asarray(table[LABEL]), mask.dtype)
+    ids = _labels_of(table, mask.dtype)
     table = table.isel({LABEL: np.argsort(ids, kind="stable")})
     ids = np.sort(ids)
     fill, dtype = _fill(fill_value, table.dtype)
@@ -32,7 +32,7 @@ def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArr
     if is_dask(pixels) or is_dask(table.data):
         painted = _paint_blocks(pixels, table, ids, fill, dtype)
     else:
-        painted = _paint_block(pixels, data_of(table), ids, fill=fill, dtype=dtype)
+        painted = _paint_block(pixels, data_of(table, "table of values"), ids, fill=fill, dtype=dtype)
     coords = {
         name: coord
         for source in (table, mask)
@@ -64,6 +64,17 @@ def _as_table(values: Any, xp: ModuleType) -> xr.DataArray:
     if values.dtype.kind not in "biufc":
         raise TypeError(f"values to paint are numbers, not {values.dtype}; give each category a number")
     return values.transpose(LABEL, ...)
+
+
+def _labels_of(table: xr.DataArray, dtype: np.dtype) -> np.ndarray:
+    labels = np.asarray(table[LABEL])
+    try:
+        return check_labels(labels, dtype)
+    except TypeError:
+        raise TypeError(
+            f"labels are a 1-D sequence of integers, and those of the values, their index, hold {labels.dtype}: "
+            f"{', '.join(map(repr, labels[:3].tolist()))}, ...; cast them to int"
+        ) from None
 
 
 def _fill(fill_value: Any, dtype: np.dtype) -> tuple[Any, np.dtype]:
@@ -101,7 +112,9 @@ def _paint_blocks(mask: Any, table: xr.DataArray, ids: np.ndarray, fill: Any, dt
     pixels = uniform(mask) if is_dask(mask) else da.from_array(mask, name=False)
     # A name that tells the values is the same each time; but hashing them would take them off the GPU.
     name = False if on_device(table.data) else None
-    values = table.data if is_dask(table.data) else da.from_array(data_of(table), chunks=-1, name=name)
+    values = (
+        table.data if is_dask(table.data) else da.from_array(data_of(table, "table of values"), chunks=-1, name=name)
+    )
     values = values.rechunk(-1)
     ndim, extra = mask.ndim, table.ndim - 1
     shared = tuple(range(ndim))

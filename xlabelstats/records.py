@@ -16,7 +16,16 @@ import numpy as np
 
 from xlabelstats.blocks import Rows
 from xlabelstats.kernels import kernels_for
-from xlabelstats.runs import Array, Runs, check_found, pixel_dtype, pixels_of, rows_of, union
+from xlabelstats.runs import (
+    NOT_AS_DECLARED,
+    Array,
+    Runs,
+    check_found,
+    pixel_dtype,
+    pixels_of,
+    rows_of,
+    union,
+)
 from xlabelstats.statistics import STATISTICS
 
 
@@ -100,6 +109,10 @@ def reduce_block(image: Array | None, runs: Runs, recipe: Recipe) -> Table:
     count = runs.count
     if image is None:
         return Table(runs.ids, count, *_blank(count, 0, recipe))
+    if image.size and not np.can_cast(image.dtype, recipe.dtype, "same_kind"):
+        raise TypeError(
+            f"a block of the image holds {image.dtype}, which its dask array calls {recipe.dtype}; {NOT_AS_DECLARED}"
+        )
     pixels = pixels_of(image, runs.shape)
     # flox groups numpy arrays alone.
     reduce = _by_flox if isinstance(pixels, np.ndarray) else _by_kernels

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, align, check_mask, check_taken, other_coords, share_coords
+from xlabelstats.align import LABEL, align, check_mask, check_taken, data_of, other_coords, share_coords
 from xlabelstats.blocks import Column
 from xlabelstats.grid import Grid, given_grid, pixel_grid, regular_grid
 from xlabelstats.moments import POWERS, MomentTable, merge_moments, moments_block
@@ -197,8 +197,9 @@ def regionprops(
     grid = _grid_for(names, mask, spacing)
     wanted = choose_labels(mask, labels, background)
     of = {source: [name for name in names if PROPERTIES[name].source == source] for source in get_args(Source)}
-    arrays = _columns(of["mask"], mask.data, None, grid, wanted, scan_block, merge_tables)
-    arrays |= _columns(of["moments"], mask.data, None, grid, wanted, moments_block, merge_moments)
+    pixels = data_of(mask, "mask")
+    arrays = _columns(of["mask"], pixels, None, grid, wanted, scan_block, merge_tables)
+    arrays |= _columns(of["moments"], pixels, None, grid, wanted, moments_block, merge_moments)
     dims: dict[str, tuple[Hashable, ...]] = {name: (LABEL, *_dims(name, mask)) for name in arrays}
     coords: dict[Any, Any] = {}
     if image is not None and pair is not None:

@@ -19,7 +19,7 @@ import numpy as np
 from xlabelstats.blocks import Graph
 from xlabelstats.instances import Objects
 from xlabelstats.kernels import kernels_for
-from xlabelstats.runs import Array
+from xlabelstats.runs import Array, check_shape
 
 # What a region costs beside its pixels, counted in pixels: its tasks, and finding its labels.
 REGION_COST = 2**18
@@ -301,6 +301,8 @@ def join(parts: Sequence[Part], held: Sequence[Any], shape: tuple[int, ...]) -> 
         _array(block)[_within(part.source)] if part.copy is None else block[part.copy]
         for part, block in zip(parts, held, strict=True)
     ]
+    for part, piece in zip(parts, found, strict=True):
+        check_shape(piece.shape[piece.ndim - len(shape) :], tuple(along.stop - along.start for along in part.source))
     if found[0].shape[found[0].ndim - len(shape) :] == shape:
         return found[0]
     region = kernels_for(found[0]).xp.zeros((*found[0].shape[: found[0].ndim - len(shape)], *shape), found[0].dtype)

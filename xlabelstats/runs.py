@@ -74,6 +74,13 @@ def find_labels(mask: Array, *, background: bool = False) -> Array:
 def _runs(mask: Array, background: bool, *, placed: bool) -> tuple[Array, Array, Array]:
     """The label, first pixel and length of every run of a block; the latter two empty unless ``placed``."""
     kernels = kernels_for(mask)
+    if mask.dtype.kind not in "iu":
+        if mask.size:
+            raise TypeError(
+                f"a block of the mask holds {mask.dtype}, which its dask array calls integers; {NOT_AS_DECLARED}"
+            )
+        # What dask puts together of blocks without pixels may have lost their dtype.
+        mask = mask.astype(np.int64)
     # Runs ask only which pixels are equal, so one compiled loop serves signed and unsigned masks.
     dtype = np.dtype(f"u{mask.dtype.itemsize}")
     rows = kernels.xp.ascontiguousarray(mask).view(dtype).reshape(-1, max(mask.shape[-1], 1))
@@ -118,9 +125,28 @@ def changed(label: int, how: str) -> str:
     return f"the mask has changed since it was scanned: label {label} {how}. Open it anew, so that it is scanned again"
 
 
+NOT_AS_DECLARED = "give map_blocks, or whatever made it, the dtype= and chunks= of what it returns"
+
+
+def check_numbers(dtype: np.dtype) -> None:
+    """Complain about a block of a dask array that holds no numbers, though the array says so."""
+    if dtype.kind not in "biuf":
+        raise TypeError(f"a block of the image holds {dtype}, which its dask array calls numbers; {NOT_AS_DECLARED}")
+
+
+def check_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Complain about a block of a dask array that is not as large as the array's chunks say."""
+    if found != expected and (all(found) or all(expected)):
+        raise ValueError(
+            f"a block has the shape {found} where its dask array, or the mask over it, says {expected}; "
+            f"{NOT_AS_DECLARED}"
+        )
+
+
 def pixels_of(image: Array, shape: tuple[int, ...]) -> Array:
     """An image block (*other, *shape) as the kernels read it: (channel, pixel), not to be written to."""
     kernels = kernels_for(image)
+    check_shape(image.shape[image.ndim - len(shape) :], shape)
     channels = math.prod(image.shape[: image.ndim - len(shape)])
     pixels = kernels.xp.ascontiguousarray(image, pixel_dtype(image.dtype)).reshape(channels, math.prod(shape))
     return kernels.read_only(pixels)
@@ -138,4 +164,5 @@ def pixel_dtype(dtype: np.dtype) -> np.dtype:
         return np.dtype(np.uint8)
     if dtype.kind == "f":
         return np.dtype(np.float32 if dtype.itemsize <= 4 else np.float64)
+    check_numbers(dtype)
     return dtype.newbyteorder("=")

@@ -14,6 +14,7 @@ import xarray as xr
 from xlabelstats.align import LABEL, check_labels, check_mask, data_of, is_dask
 from xlabelstats.blocks import Column, Rows, block_keys, columns_of, map_blocks, merge_by_range, take_rows
 from xlabelstats.kernels import kernels_for
+from xlabelstats.reading import with_sources
 from xlabelstats.runs import Array, find_labels, find_runs, rows_of, union
 
 T = TypeVar("T")
@@ -77,7 +78,7 @@ def scan(mask: xr.DataArray, *, background: bool = False) -> xr.Dataset:
 
 def label_table(mask: xr.DataArray, *, background: bool = False) -> LabelTable:
     """The label table of a checked mask, computed now, or remembered from an earlier scan."""
-    array = data_of(mask)
+    array = _array(mask)
     if not is_dask(array):
         return scan_block(array, (0,) * array.ndim, background)
     found = _memory.get(array, background, LabelTable)
@@ -89,7 +90,7 @@ def label_table(mask: xr.DataArray, *, background: bool = False) -> LabelTable:
 
 def label_ids(mask: xr.DataArray, *, background: bool = False) -> np.ndarray:
     """The sorted labels of a checked mask, in main memory: what a scan finds, without the geometry."""
-    array = data_of(mask)
+    array = _array(mask)
     to_host = kernels_for(array).to_host
     if not is_dask(array):
         return to_host(_ids_of_block(array, (), background))
@@ -216,22 +217,27 @@ def merge_tables(tables: Sequence[LabelTable], ids: Array | None = None) -> Labe
     return LabelTable(ids, *merged)
 
 
+def _array(mask: xr.DataArray) -> Any:
+    """What a mask holds; if that is a dask array itself, since by that its scan is remembered."""
+    return mask.data if mask.chunks is not None else data_of(mask, "mask")
+
+
 def _ids_of_block(mask: Array, offset: Sequence[int], background: bool) -> Array:
     return find_labels(mask, background=background)
 
 
 def _over_blocks(mask: Any, background: bool, scan: Callable[..., T], merge: Callable[[Sequence[T]], T]) -> T:
-    """Scan every block of a dask mask and merge what is found, now."""
+    """Scan every block of a dask mask and merge what is found, now; the last tables here, so that no task holds all."""
     from dask.delayed import Delayed
     from dask.highlevelgraph import HighLevelGraph
 
-    from xlabelstats.options import compute
+    from xlabelstats.options import compute_each
 
-    tables = map_blocks(scan, mask, background=background)
+    tables = map_blocks(scan, with_sources(mask, "mask"), background=background)
     name = f"merge-{tables.name}"
     merges, (last,) = merge_by_range(name, block_keys(tables).ravel().tolist(), [], merge)
-    graph = HighLevelGraph.from_collections(name, merges | {name: (merge, last)}, dependencies=[tables])
-    return compute(Delayed(name, graph))
+    graph = HighLevelGraph.from_collections(name, merges, dependencies=[tables])
+    return merge(compute_each([Delayed(key, graph, layer=name) for key in last]))
 
 
 class _Memory:
@@ -254,6 +260,10 @@ class _Memory:
         return found if name == mask.name and reference() is mask else None
 
     def put(self, mask: Any, background: bool, found: Any) -> None:
+        # Results share these ids, and whoever writes to a result must not change what is remembered.
+        ids = found.ids if isinstance(found, LabelTable) else found
+        if isinstance(ids, np.ndarray):
+            ids.flags.writeable = False
         key = (id(mask), background, type(found))
         self._entries[key] = (weakref.ref(mask, lambda _: self._entries.pop(key, None)), mask.name, found)
         self._entries.move_to_end(key)

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
+import math
 import os
 import platform
 import shutil
+import time
 import uuid
 import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import xarray as xr
 
 from xlabelstats.align import is_dask
 from xlabelstats.blocks import uniform
 from xlabelstats.kernels import on_device
+from xlabelstats.options import compute_each
+
+# Seconds after which the last file of a failed write should be written.
+LATE = 0.1
 
 T = TypeVar("T", xr.DataArray, xr.Dataset)
 
 # Files of which a Zarr group or array has at least one, in either version of the format.
 MARKS = ("zarr.json", ".zgroup", ".zarray")
+
+# What systems say when nothing more can be written, and what can be done about it.
+FULL = {
+    errno.ENOSPC: ("the disk is full", "free some space, or write to another disk"),
+    errno.EDQUOT: ("the quota of the disk is used up", "free some space, or write to another disk"),
+    errno.EFBIG: (
+        "a file would be larger than the system allows",
+        "make chunks smaller, as by .chunk(), or raise the limit (ulimit -f)",
+    ),
+}
 
 
 def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False) -> T:
@@ -48,6 +67,8 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     ------
     FileExistsError
         There is something at ``path`` already, and ``overwrite`` is False, or it is no Zarr store.
+    OSError
+        The disk is full.  Nothing is left of the store, and one that was to be replaced stays as it was.
     ValueError
         ``path`` is a URL.
     TypeError
@@ -81,22 +102,35 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
                 "result.as_numpy(), or block by block result.map_blocks(lambda block: block.as_numpy())"
             )
     target = target_of(path, overwrite, ", or with result.to_zarr(path), which an interruption leaves half-written")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = beside(target, "partial")
     opener = xr.open_dataset if isinstance(result, xr.Dataset) else xr.open_dataarray
     with warnings.catch_warnings():
         # Names, such as those of channels, are strings, which zarr warns are not in its specification yet.
         warnings.filterwarnings("ignore", ".*(does not have a Zarr V3|not part in the Zarr format 3) specification")
-        try:
-            _with_uniform_chunks(result).to_zarr(partial, mode="w-", consolidated=False)
+        with told_when_full([target], result.nbytes), scratch_beside([target]) as (partial,):
+            write_out(_with_uniform_chunks(result).to_zarr(partial, mode="w-", consolidated=False, compute=False))
             put_in_place(partial, target, overwrite)
-        finally:
-            remove(partial)
         # Lengths and lifetimes keep their units, and do not become times.
         parts = result.variables if isinstance(result, xr.Dataset) else {**result.coords, None: result}
         kinds = {part.dtype.kind for part in parts.values()}
         times, spans = not kinds.isdisjoint("mM"), "m" in kinds
         return opener(target, engine="zarr", chunks={}, consolidated=False, decode_times=times, decode_timedelta=spans)
+
+
+def write_out(tasks: Any) -> None:
+    """Compute what writes, a dask collection or a tuple of them, as `dask.array.store` gives.
+
+    Where that fails, no thread goes on writing to what is then removed.
+    """
+    import dask.threaded
+    from dask.base import get_scheduler
+    from dask.system import CPU_COUNT
+
+    tasks = tasks if isinstance(tasks, tuple) else (tasks,)
+    if get_scheduler(collections=tasks) is not dask.threaded.get or dask.config.get("pool", None) is not None:
+        compute_each(tasks)
+        return
+    with ThreadPoolExecutor(dask.config.get("num_workers", None) or CPU_COUNT) as pool:
+        dask.compute(*tasks, pool=pool)
 
 
 def _with_uniform_chunks(result: T) -> T:
@@ -162,7 +196,58 @@ def put_in_place(partial: Path, target: Path, overwrite: bool) -> None:
             replaced.rename(target)
         _in_use.discard(replaced)
         raise
-    remove(replaced)
+    _retire(replaced)
+
+
+@contextlib.contextmanager
+def scratch_beside(targets: Sequence[Path]) -> Iterator[list[Path]]:
+    """A path beside each target, removed in any case; by the next write to the target if this process is killed.
+
+    So are the folders made for them, if nothing came of them.
+    """
+    made = [folder for target in targets for folder in target.parents if not folder.exists()]
+    partials = [beside(target, "partial") for target in targets]
+    try:
+        for target in targets:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        yield partials
+    finally:
+        for partial in partials:
+            remove(partial)
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def told_when_full(targets: Sequence[Path], nbytes: float) -> Iterator[None]:
+    """Say of a full disk what was to be written where, and what to do; outermost, so that what is free is known."""
+    try:
+        yield
+    except OSError as error:
+        old = ", and what was there is as it was" if any(target.exists() for target in targets) else ""
+        where = targets[0] if len(targets) == 1 else targets[0].parent
+        told = no_room(error, "the result", where, nbytes, f"nothing of it is kept{old}")
+        if told is None:
+            raise
+        raise told from error
+
+
+def no_room(error: BaseException, what: str, target: Path | str, nbytes: float, state: str) -> OSError | None:
+    """The complaint that an error stands for, if it is one of a full disk."""
+    from dask.utils import format_bytes
+
+    if not isinstance(error, OSError) or error.errno not in FULL:
+        return None
+    reason, advice = FULL[error.errno]
+    sizes = [f"{format_bytes(int(nbytes))} before compression"] if math.isfinite(nbytes) else []
+    folder = next(
+        (each for each in (Path(target), *Path(target).parents) if each.is_absolute() and each.exists()), None
+    )
+    if folder is not None:
+        sizes.append(f"{format_bytes(shutil.disk_usage(folder).free)} are free")
+    about = f" ({'; '.join(sizes)})" if sizes else ""
+    return OSError(error.errno, f"there is no room for {what}{about}: {reason}; {state}; {advice}", str(target))
 
 
 def beside(target: Path, what: str) -> Path:
@@ -173,9 +258,28 @@ def beside(target: Path, what: str) -> Path:
 
 
 def remove(path: Path) -> None:
-    """Remove a folder of a name that `beside` gave, and let go of the name."""
-    shutil.rmtree(path, ignore_errors=True)
+    """Remove a file or folder of a name that `beside` gave, and let go of the name."""
+    if path.exists():
+        _remove_now(path)
+        # zarr writes several files at once, and when one fails it does not wait for the others.
+        time.sleep(LATE)
+        _remove_now(path)
     _in_use.discard(path)
+
+
+def _remove_now(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _retire(replaced: Path) -> None:
+    """Remove a whole store, under a name by which no rest of it is brought back if that is cut short."""
+    with contextlib.suppress(OSError):
+        _remove_now(replaced.rename(replaced.with_suffix(".partial")))
+    _in_use.discard(replaced)
 
 
 def tidy(target: Path) -> None:
@@ -191,8 +295,10 @@ def tidy(target: Path) -> None:
             if what == "replaced" and not target.exists():
                 # It was to be replaced by a store that never came.
                 left.rename(target)
+            elif what == "replaced":
+                _retire(left)
             else:
-                shutil.rmtree(left, ignore_errors=True)
+                _remove_now(left)
 
 
 def here() -> str:

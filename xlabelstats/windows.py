@@ -146,10 +146,11 @@ def _offsets(window: Window, mask: xr.DataArray) -> dict[Hashable, Any]:
     """The coordinates of window dims: pixels from the centre; along a whole dim, the mask's own."""
     coords: dict[Hashable, Any] = {}
     for dim, n, centred in zip(mask.dims, window.size.tolist(), window.centred, strict=True):
-        if centred:
+        # xarray cannot index a dim whose name is no string.
+        if centred and isinstance(dim, str):
             about = {"long_name": f"offset from the centre along {dim}", "units": "pixel"}
             coords[dim] = (dim, np.arange(n) - n // 2, about)
-        elif dim in mask.coords:
+        elif not centred and dim in mask.coords:
             coords[dim] = mask[dim].variable
     return coords
 

@@ -10,6 +10,7 @@ import xarray as xr
 
 from xlabelstats.accessors.plots import WindowPlots
 from xlabelstats.accessors.types import Labels, Mask, Size
+from xlabelstats.align import check_is_mask, how_to_a_mask, how_to_integers, is_array
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import describe
 from xlabelstats.objectprops import OBJECT_PROPERTIES
@@ -101,7 +102,7 @@ class InstancesAccessor:
         """
         from xlabelstats.windows import windows
 
-        image, mask, size = self._with_mask(mask, size, "size")
+        image, mask, size = self._with_mask(mask, size, "size", "windows")
         return windows(image, mask, size, labels=labels, remove_background=remove_background, batch_size=batch_size)
 
     def statistics(
@@ -178,7 +179,7 @@ class InstancesAccessor:
         """
         from xlabelstats.features import statistics
 
-        image, mask, fn = self._with_mask(mask, fn, "fn")
+        image, mask, fn = self._with_mask(mask, fn, "fn", "statistics")
         return statistics(
             image,
             mask,
@@ -331,7 +332,7 @@ class InstancesAccessor:
         """
         from xlabelstats.featurize import featurize
 
-        image, mask, model = self._with_mask(mask, model, "model")
+        image, mask, model = self._with_mask(mask, model, "model", "featurize")
         return featurize(
             image,
             mask,
@@ -444,7 +445,7 @@ class InstancesAccessor:
 
         return radii_and_axes(self._array, units=units, labels=labels, background=background)
 
-    def _with_mask(self, mask: Any, what: Any, name: str) -> tuple[xr.DataArray | None, xr.DataArray, Any]:
+    def _with_mask(self, mask: Any, what: Any, name: str, call: str) -> tuple[xr.DataArray | None, xr.DataArray, Any]:
         """The image, the mask and what comes after it, told apart by whether a mask was given."""
         mask = as_array(mask)
         if isinstance(mask, xr.DataArray):
@@ -452,16 +453,14 @@ class InstancesAccessor:
         if mask is not None and what is not None:
             raise TypeError(
                 f"the first argument is a mask, a DataArray, or without one {name}; it is {type(mask).__name__}, and "
-                f"{name} is given too"
+                f"{name} is given too. If it is the mask, {how_to_a_mask(mask)}"
             )
-        if isinstance(mask, np.ndarray):
-            raise TypeError(
-                'a mask is an xarray.DataArray, not ndarray; name its dims: xr.DataArray(mask, dims=("y", "x"))'
-            )
+        if is_array(mask):
+            check_is_mask(mask)
         if self._array.dtype.kind not in "iub":
             raise TypeError(
                 f"this array holds {self._array.dtype}. If it is the image, the mask comes first: "
-                "image.instances.windows(mask, ...); if it is the mask, cast it: mask.astype('int32')"
+                f"image.instances.{call}(mask, ...); if it is the mask, {how_to_integers(self._array)}"
             )
         return None, self._array, what if mask is None else mask
 

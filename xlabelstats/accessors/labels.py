@@ -10,7 +10,7 @@ import xarray as xr
 
 from xlabelstats.accessors.plots import LabelsPlots
 from xlabelstats.accessors.types import Labels, Mask
-from xlabelstats.align import LABEL
+from xlabelstats.align import LABEL, check_is_mask, is_array
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import describe
 from xlabelstats.regionprops import PROPERTIES, regionprops
@@ -384,6 +384,8 @@ class LabelsAccessor:
         """
         mask = as_array(mask)
         if mask is not None and not isinstance(mask, xr.DataArray):
+            if is_array(mask):
+                check_is_mask(mask)
             raise TypeError(
                 f"the first argument is a mask, a DataArray, not {type(mask).__name__}; "
                 "properties are given by name: mask.labels.regionprops(properties=...)"

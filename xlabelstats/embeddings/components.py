@@ -115,7 +115,8 @@ def _centre(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # Without the first sample first: so equal samples are centred to exactly 0, and a large mean costs no precision.
     first = samples[:, :1].astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        centred = np.subtract(samples, first, dtype=np.float64)
+        # Sums are rounded by their order, which is not to follow from how a block happens to lie in memory.
+        centred = np.subtract(samples, first, dtype=np.float64, order="C")
         shift = centred.mean(axis=1, keepdims=True)
         centred -= shift
         return centred, (first + shift)[:, 0]
@@ -162,7 +163,7 @@ def _project_block(block: np.ndarray, *, axis: int, components: Components) -> n
     # A sample with a NaN or an infinite number has no finite component.
     with np.errstate(invalid="ignore"):
         for slab in _slabs(samples):
-            centred = np.subtract(samples[:, slab], components.mean[:, None], dtype=np.float64)
+            centred = np.subtract(samples[:, slab], components.mean[:, None], dtype=np.float64, order="C")
             projected[:, slab] = components.axes @ centred
     projected[~np.isfinite(projected)] = np.nan
     others = [size for i, size in enumerate(block.shape) if i != axis]

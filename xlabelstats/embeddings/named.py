@@ -8,6 +8,7 @@ from typing import Any
 import xarray as xr
 from xarray.core import indexing
 
+from xlabelstats.align import check_chunks
 from xlabelstats.embeddings.components import Components, check_components, project_each
 
 
@@ -82,6 +83,7 @@ def pca(data: xr.DataArray, dim: Hashable, n_components: int = 3, as_rgb: bool =
         raise TypeError(f"data is an xarray.DataArray, not {type(data).__name__}; name its dims")
     if data.dtype.kind not in "biuf":
         raise TypeError(f"data holds numbers (integer, floating point or bool), not {data.dtype}")
+    check_chunks(data, "data")
     if dim not in data.dims:
         raise ValueError(f"data has no dim {dim!r}; it has {tuple(data.dims)}")
     n_components = check_components(n_components, data.sizes[dim], as_rgb)

@@ -114,7 +114,11 @@ def _array(embedding: Any, shape: Any) -> tuple[Any, tuple[int, ...]]:
         raise ValueError("an embedding does not tell the shape of its image; give shape=(y, x), or (z, y, x)")
     array, shape = as_array(embedding), _check_shape(shape)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"embeddings are an array of real numbers or a Zarr group of tiles, not {type(embedding)}")
+        raise TypeError(
+            f"embeddings are an array of real numbers or a Zarr group of tiles, not an array of {array.dtype}"
+        )
+    if any(n != n for n in array.shape):
+        raise ValueError("the chunks of the embedding have unknown sizes; compute them first: .compute_chunk_sizes()")
     stack = stack_of(array)
     if 0 in stack.shape:
         raise ValueError(f"the embedding is empty; its shape is {array.shape}")

@@ -132,7 +132,8 @@ def scaled_intensity(image: Any, minimum: float = 0.0, scale: float = 1.0, box: 
     sums = xr.DataArray(found if is_dask(whole.data) else compute(found), dims=whole.dims, coords=kept)
     if box is None:
         return sums.sum(space, skipna=False).rename("cells")
-    centres = zip(space, _centres(shape, boxes), strict=True)
+    # xarray cannot index a dim whose name is no string.
+    centres = [(dim, at) for dim, at in zip(space, _centres(shape, boxes), strict=True) if isinstance(dim, str)]
     coords = {dim: (dim, at_pixels(whole, dim, at), _units(units_along(whole, dim))) for dim, at in centres}
     return sums.assign_coords(coords).assign_attrs(_about(map(str, space), boxes, shape)).rename("cells")
 

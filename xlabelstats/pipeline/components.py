@@ -86,6 +86,8 @@ def check_binary(binary: xr.DataArray) -> xr.DataArray:
         raise TypeError(
             f"a binary image holds integers or bool, not {binary.dtype}; make one with threshold(image, value)"
         )
+    if not binary.dims:
+        raise ValueError("a binary image needs at least one dim; this one is a single number")
     check_space(binary, "binary image")
     for dim, sizes in zip(binary.dims, binary.chunks or (), strict=False):
         if any(size != size for size in sizes):
@@ -141,6 +143,9 @@ class Joints:
 
     first: np.ndarray
     faces: dict[tuple[int, int], np.ndarray]
+
+    def __sizeof__(self) -> int:
+        return self.first.nbytes + sum(face.nbytes for face in self.faces.values())
 
 
 def components_of_blocks(binary: Any, structure: np.ndarray, copies: int = 1) -> list[Any]:

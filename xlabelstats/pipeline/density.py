@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xlabelstats.align import check_mask, is_dask
+from xlabelstats.align import check_chunks, check_mask, is_dask
 from xlabelstats.blocks import Graph
 from xlabelstats.grid import Grid, coordinate, regular_grid
 from xlabelstats.options import compute
@@ -124,6 +124,7 @@ def _sums_of(counted: Any, atlas: xr.DataArray, grid: Grid) -> Sums:
     if isinstance(counted, pd.DataFrame):
         return _sums_of_points(as_table(counted), atlas, grid)
     array = named(counted, "image or mask that was counted")
+    check_chunks(array, "image")
     if array.dtype.kind == "f":
         return _sums_of_image(array, atlas, grid)
     return _sums_of_points(as_table(array), atlas, grid)

@@ -63,6 +63,9 @@ def method_levels(image: xr.DataArray, space: Sequence[Hashable], method: str) -
     ordered = image.transpose(*other, *space)
     if not image.size:
         raise ValueError("the image has no pixels, so there is no threshold between them; give a number")
+    if ordered.chunks is not None:
+        # dask finds no smallest pixel of a chunk without pixels.
+        ordered = ordered.chunk({dim: tuple(n for n in sizes if n) for dim, sizes in ordered.chunksizes.items()})
     bins = _bins_of(ordered, other, method)
     found = [
         _level(ordered.data[index], each, method)

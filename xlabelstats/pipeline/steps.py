@@ -35,7 +35,7 @@ def named(array: Any, what: str = "image") -> xr.DataArray:
     if isinstance(array, xr.DataArray):
         return array
     if isinstance(array, xr.Dataset) or not (isinstance(array, np.ndarray) or is_dask(array)):
-        raise TypeError(f"the {what} is a DataArray, a numpy array or a dask array, not {type(array).__name__}")
+        raise TypeError(f"the {what} must be a DataArray, a numpy array or a dask array, not {type(array).__name__}")
     if array.ndim not in NAMELESS:
         raise ValueError(f"the {what} has {array.ndim} dims; name them: xr.DataArray({what}, dims=(...))")
     return xr.DataArray(array, dims=NAMELESS[array.ndim], name=what)
@@ -51,7 +51,9 @@ def space_of(array: xr.DataArray, what: str = "image") -> tuple[Hashable, ...]:
     found = tuple(dim for dim in array.dims if dim in SPACE)
     if found:
         return found
-    if not 1 <= array.ndim <= 3:
+    if not array.dims:
+        raise ValueError(f"the {what} needs at least one dim in space; this one is a single number")
+    if array.ndim > 3:
         raise ValueError(
             f"the {what} has the dims {tuple(array.dims)}, of which none is z, y or x; rename those in space: .rename"
         )

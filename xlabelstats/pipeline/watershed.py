@@ -190,6 +190,9 @@ class Clumps(Objects):
     peaks: np.ndarray
     first: np.ndarray
 
+    def __sizeof__(self) -> int:
+        return super().__sizeof__() + sum(peaks.nbytes for peaks in self.peaks)
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -197,6 +200,9 @@ class Piece:
 
     low: tuple[int, ...]
     ids: np.ndarray
+
+    def __sizeof__(self) -> int:
+        return self.ids.nbytes
 
 
 @dataclass(frozen=True)

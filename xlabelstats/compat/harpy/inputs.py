@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import check_on_host, is_dask
+from xlabelstats.align import check_chunks, check_on_host, is_dask
 
 SPACE = ("z", "y", "x")
 
@@ -33,12 +33,14 @@ def named_arrays(mask: Any, image: Any) -> tuple[xr.DataArray, xr.DataArray | No
     if mask.ndim != 3:
         raise InputError(f"mask_dask_array has the dims (z, y, x), but its shape is {mask.shape}; add z by mask[None]")
     named = xr.DataArray(_lazy(mask), dims=SPACE, name="mask")
+    check_chunks(named, "mask")
     if image is None:
         return named, None
     if image.ndim != 4:
         raise InputError(
             f"image_dask_array has the dims (c, z, y, x), but its shape is {image.shape}; add z by image[:, None]"
         )
+    check_chunks(xr.DataArray(_lazy(image), dims=("c", *SPACE)), "image")
     if image.shape[1:] != mask.shape:
         raise InputError(f"image and mask differ in (z, y, x): {image.shape[1:]} and {mask.shape}")
     return named, xr.DataArray(_lazy(image), dims=("c", *SPACE), name="image")

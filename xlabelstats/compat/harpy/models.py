@@ -13,9 +13,9 @@ import xarray as xr
 
 from xlabelstats.align import LABEL
 from xlabelstats.compat.harpy.inputs import InputError, parameters_of
-from xlabelstats.compat.harpy.stores import scratch_beside, write_arrays
+from xlabelstats.compat.harpy.stores import write_arrays
 from xlabelstats.featurize import apply_model, lazy_features
-from xlabelstats.store import to_zarr
+from xlabelstats.store import scratch_beside, to_zarr, told_when_full
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -59,7 +59,7 @@ def features_by_store(
     """
     n = int(keywords["embedding_dimension"])
     apply = partial(apply_model, model=model, kwargs=dict(keywords), n=n, dtype=np.dtype(dtype))
-    with scratch_beside([target]) as (folder,):
+    with told_when_full([target], windows.nbytes), scratch_beside([target]) as (folder,):
         cells = to_zarr(windows, folder / "windows.zarr").data
         features = lazy_features(cells, windows[LABEL].values, int("c" in windows.dims), apply)
         return write_arrays([features], [target])[0]

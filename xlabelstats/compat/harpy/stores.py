@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from xlabelstats.blocks import uniform
-from xlabelstats.store import beside, put_in_place, remove
+from xlabelstats.store import put_in_place, scratch_beside, told_when_full, write_out
 
 
 def write_arrays(arrays: Sequence[Any], targets: Sequence[Path], overwrite: bool = False) -> list[Any]:
@@ -22,7 +21,7 @@ def write_arrays(arrays: Sequence[Any], targets: Sequence[Path], overwrite: bool
     if len(set(targets)) < len(targets):
         raise ValueError(f"two arrays cannot both be written to {targets[0]}; give them different names")
     arrays = [uniform(array) for array in arrays]
-    with scratch_beside(targets) as partials:
+    with told_when_full(targets, sum(array.nbytes for array in arrays)), scratch_beside(targets) as partials:
         stores = [
             zarr.create_array(
                 store=str(partial),
@@ -34,27 +33,7 @@ def write_arrays(arrays: Sequence[Any], targets: Sequence[Path], overwrite: bool
             for array, partial in zip(arrays, partials, strict=True)
         ]
         # Chunks of the store are blocks of the array, so no two tasks write to the same one.
-        da.store(arrays, stores, lock=False)
+        write_out(da.store(arrays, stores, lock=False, compute=False))
         for partial, target in zip(partials, targets, strict=True):
             put_in_place(partial, target, overwrite)
     return [da.from_zarr(str(target)) for target in targets]
-
-
-@contextlib.contextmanager
-def scratch_beside(targets: Sequence[Path]) -> Iterator[list[Path]]:
-    """A path beside each target, removed in any case; by the next write to the target if this process is killed.
-
-    So are the folders made for them, if nothing came of them.
-    """
-    made = [folder for target in targets for folder in target.parents if not folder.exists()]
-    partials = [beside(target, "partial") for target in targets]
-    try:
-        for target in targets:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        yield partials
-    finally:
-        for partial in partials:
-            remove(partial)
-        for folder in made:
-            with contextlib.suppress(OSError):
-                folder.rmdir()

@@ -14,7 +14,7 @@ import zarr
 
 from xlabelstats.blocks import uniform
 from xlabelstats.names import check_known
-from xlabelstats.options import compute
+from xlabelstats.store import write_out
 
 # Chunks of arrays that have none, and the largest that are stored by default: codecs end at 2 GiB.
 CHUNK_BYTES = 2**24
@@ -150,7 +150,7 @@ def write(array: Any, target: zarr.Array) -> None:
     """Write a dask array so that no two tasks write to one chunk of the target."""
     import dask.array as da
 
-    compute(da.store(aligned(array, target.chunks), target, lock=False, compute=False))
+    write_out(da.store(aligned(array, target.chunks), target, lock=False, compute=False))
 
 
 def aligned(array: Any, chunks: Sequence[int]) -> Any:

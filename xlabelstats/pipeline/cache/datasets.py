@@ -11,10 +11,10 @@ import xarray as xr
 from xarray.indexes import PandasMultiIndex
 
 from xlabelstats.align import is_dask
-from xlabelstats.options import compute
 from xlabelstats.pipeline.cache.arrays import Source, aligned, as_dask, codec, renamed, storage_chunks
 from xlabelstats.pipeline.cache.folders import Folder
 from xlabelstats.pipeline.cache.values import decode, encode
+from xlabelstats.store import write_out
 
 
 def write_dataset(
@@ -61,7 +61,7 @@ def write_dataset(
         warnings.filterwarnings("ignore", ".*(does not have a Zarr V3|not part in the Zarr format 3) specification")
         # Which variables are coordinates is told beside the store.
         warnings.filterwarnings("ignore", ".*has a space in its name")
-        compute(
+        write_out(
             plain.to_zarr(
                 folder.zarr(read_only=False),
                 mode="w-",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import math
 import os
 import re
 import time
@@ -17,12 +17,13 @@ from xlabelstats.pipeline.cache.folders import Folder, as_json, read_json
 from xlabelstats.pipeline.cache.images import Layout
 from xlabelstats.pipeline.cache.keys import DIGITS
 from xlabelstats.pipeline.cache.results import (
+    bytes_of,
     differs,
     read_pyramid,
     read_result,
     write_result,
 )
-from xlabelstats.store import here, is_alive
+from xlabelstats.store import here, is_alive, no_room
 
 MARKER, LAST = "step.json", ".last.json"
 FORMAT = 2
@@ -126,7 +127,11 @@ class FolderShelf:
             first = entry.publish(attempt, MARKER, replace=former is not None or torn)
         except BaseException as error:
             _remove(attempt)
-            raise _explained(error, source, self.root) from error
+            what = f"the result of {source.path!r}"
+            told = no_room(error, what, self.root.url, bytes_of(result), "nothing of it is kept")
+            if told is None:
+                raise
+            raise told from error
         finally:
             _in_use.discard(attempt.name)
         if not first:
@@ -188,7 +193,15 @@ class FolderShelf:
 
     def set_last(self, path: str, last: dict[str, str]) -> None:
         """Take note of it."""
-        (self.root / path).replace(LAST, as_json(last))
+        try:
+            (self.root / path).replace(LAST, as_json(last))
+        except OSError as error:
+            told = no_room(
+                error, f"a note beside the result of {path!r}", self.root.url, math.nan, "the result is kept"
+            )
+            if told is None:
+                raise
+            raise told from error
 
     def clear(self, path: str) -> None:
         """Remove all entries under a name, their markers first."""
@@ -235,11 +248,3 @@ def _remove(attempt: Folder) -> None:
     # A task may still be writing to it; the next run of the entry removes the rest.
     with suppress(OSError):
         parent.remove(attempt.name)
-
-
-def _explained(error: BaseException, source: Source, root: Folder) -> BaseException:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OSError(
-            error.errno, f"there is no room for the result of {source.path!r}, of which nothing is kept", root.url
-        )
-    return error

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -15,6 +15,8 @@ from fsspec.implementations.local import LocalFileSystem
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, LocalStore, WrapperStore
+
+from xlabelstats.store import beside, remove, tidy
 
 METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 
@@ -111,13 +113,14 @@ class Folder:
         if not self.is_local:
             self.write(name, content)
             return
-        aside = f".{name}.{uuid.uuid4().hex}"
+        target = Path((self / name).path)
+        tidy(target)
+        aside = beside(target, "partial")
         try:
-            self.write(aside, content)
-            os.replace((self / aside).path, (self / name).path)
-        except BaseException:
-            self.remove(aside)
-            raise
+            self.write(aside.name, content)
+            os.replace(aside, target)
+        finally:
+            remove(aside)
 
     def publish(self, written: Folder, name: str, *, replace: bool = False) -> bool:
         """Move a file here that another folder of the same disk holds; say whether it is the one that counts now.

@@ -11,7 +11,7 @@ from xlabelstats.pipeline.cache import levels
 from xlabelstats.pipeline.cache.arrays import Source
 from xlabelstats.pipeline.cache.entries import Entry, Marker, finished
 from xlabelstats.pipeline.cache.images import Layout
-from xlabelstats.pipeline.cache.results import in_memory, kind_of, named
+from xlabelstats.pipeline.cache.results import bytes_of, in_memory, kind_of, named
 
 
 @dataclass
@@ -32,7 +32,7 @@ class MemoryShelf:
         before = former["about"] if former else {"multiscale": 1, "labels": None}
         labels = before["labels"] if layout.is_label is None else layout.is_label
         about = {"kind": kind_of(kept), "multiscale": layout.multiscale or before["multiscale"], "labels": labels}
-        marker = {**finished(record), "about": about, "size": _bytes_of(kept)}
+        marker = {**finished(record), "about": about, "size": bytes_of(kept)}
         self.held[source] = marker, kept
         return marker
 
@@ -80,9 +80,3 @@ class MemoryShelf:
         """Let go of all entries under a name."""
         for entry in list(self.entries(path)):
             del self.held[entry.source]
-
-
-def _bytes_of(result: Any) -> int:
-    if hasattr(result, "nbytes"):
-        return int(result.nbytes)
-    return int(result.memory_usage(deep=True).sum()) if hasattr(result, "memory_usage") else len(repr(result))

@@ -96,6 +96,13 @@ def named(array: Any) -> xr.DataArray:
     return xr.DataArray(array, dims=dims).rename(None)
 
 
+def bytes_of(result: Any) -> int:
+    """The bytes that a result takes in memory."""
+    if hasattr(result, "nbytes"):
+        return int(result.nbytes)
+    return int(result.memory_usage(deep=True).sum()) if hasattr(result, "memory_usage") else len(repr(result))
+
+
 def check_layout(kind: str, layout: Layout, step: str) -> None:
     """Complain about settings that a result of this kind has no use for."""
     settings = list(layout.asked) if kind != "image" else []

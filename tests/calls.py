@@ -1,0 +1,103 @@
+"""Every public call that measures a mask, or an image over one, as a table, for tests that hold for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+STATS = ("count", "sum", "mean", "var", "skew", "kurtosis", "min", "max", "std", "valid")
+SHORTCUTS = ("mean", "sum", "var", "std", "skew", "kurtosis", "min", "max")
+SHAPES = ("num_pixels", "area", "bbox", "centroid", "inertia_tensor", "axis_major_length", "moments_central")
+WEIGHED = ("intensity_mean", "intensity_max", "centroid_weighted", "moments_weighted")
+WHOLE = ("area_filled", "euler_number")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call, as a function of an image, a mask over it and its options.
+
+    Attributes
+    ----------
+    run : callable (image, mask, **options)
+    image : bool
+        Whether it reads the image.
+    ndim : tuple of int
+        The numbers of dims that a mask may have.
+    options : set of str
+        Which of ``labels``, ``background`` and ``skipna`` it takes.
+    """
+
+    run: Callable[..., Any]
+    image: bool = True
+    ndim: tuple[int, ...] = (1, 2, 3, 4)
+    options: frozenset[str] = frozenset({"labels", "background"})
+
+
+def extent(pixels: np.ndarray) -> np.ndarray:
+    """The sum and the size of what `statistics` is given, (channel, pixel)."""
+    return np.stack([pixels.astype(float).sum(axis=1), np.full(len(pixels), pixels.shape[1])], axis=1)
+
+
+def of_box(window: np.ndarray) -> list[int]:
+    """The size of an object and of its bounding box, as `statistics` of a mask is given it."""
+    return [np.count_nonzero(window), window.size]
+
+
+def features(batch: np.ndarray) -> np.ndarray:
+    """The sum and the largest pixel of every window (b, channel, *window)."""
+    flat = batch.reshape(len(batch), -1).astype(np.float64)
+    return np.stack([flat.sum(axis=1), flat.max(axis=1, initial=0)], axis=1)
+
+
+def painted(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.DataArray:
+    """The pixels of every label, painted."""
+    return mask.labels.paint(mask.labels.count(**options))
+
+
+def of_dataset(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.Dataset:
+    """The statistics of an image in a Dataset."""
+    return xr.Dataset({"pixels": image}).labels.aggregate(mask, STATS, **options)
+
+
+_shape, _labels = (2, 3), frozenset({"labels"})
+_all = frozenset({"labels", "background", "skipna"})
+_double = {"dtype": np.float64}
+
+CALLS: dict[str, Call] = {
+    "labels.aggregate": Call(lambda i, m, **o: i.labels.aggregate(m, STATS, **o), options=_all),
+    **{
+        f"labels.{name}": Call(lambda i, m, name=name, **o: getattr(i.labels, name)(m, **o), options=_all)
+        for name in SHORTCUTS
+    },
+    "labels.ids": Call(lambda i, m, **o: m.labels.ids(**o), False, options=frozenset({"background"})),
+    "labels.scan": Call(lambda i, m, **o: m.labels.scan(**o), False, options=frozenset({"background"})),
+    "labels.count": Call(lambda i, m, **o: m.labels.count(**o), False),
+    "labels.center_of_mass": Call(lambda i, m, **o: m.labels.center_of_mass(**o), False),
+    "labels.center_of_mass(weights)": Call(lambda i, m, **o: m.labels.center_of_mass(i, **o)),
+    "labels.regionprops": Call(lambda i, m, **o: m.labels.regionprops(properties=SHAPES, **o), False, _shape),
+    "labels.regionprops(mask)": Call(lambda i, m, **o: i.labels.regionprops(m, SHAPES + WEIGHED, **o), ndim=_shape),
+    "labels.paint": Call(painted, False),
+    "labels.to_dataframe": Call(lambda i, m, **o: i.labels.aggregate(m, STATS, **o).labels.to_dataframe()),
+    "dataset.labels.aggregate": Call(of_dataset, options=_all),
+    "instances.windows": Call(lambda i, m, **o: m.instances.windows(3, **o), False, options=_labels),
+    "instances.windows(mask)": Call(lambda i, m, **o: i.instances.windows(m, 3, **o), options=_labels),
+    "instances.windows(mask), whole": Call(lambda i, m, **o: i.instances.windows(m, **o), options=_labels),
+    "instances.statistics": Call(lambda i, m, **o: m.instances.statistics(of_box, dims={"s": 2}, **o), False),
+    "instances.statistics(mask)": Call(
+        lambda i, m, **o: i.instances.statistics(m, extent, dims={"s": 2}, **_double, **o)
+    ),
+    "instances.quantiles": Call(lambda i, m, **o: i.instances.quantiles(m, [0, 0.25, 1], **o), options=_all),
+    "instances.median": Call(lambda i, m, **o: i.instances.median(m, **o), options=_all),
+    "instances.radii_and_axes": Call(lambda i, m, **o: m.instances.radii_and_axes(**o), False),
+    "instances.featurize": Call(
+        lambda i, m, **o: m.instances.featurize(features, size=3, n_features=2, **_double, **o), False, options=_labels
+    ),
+    "instances.featurize(mask)": Call(
+        lambda i, m, **o: i.instances.featurize(m, features, size=3, n_features=2, **_double, **o), options=_labels
+    ),
+    "instances.regionprops": Call(lambda i, m, **o: m.instances.regionprops(WHOLE, **o), False, _shape),
+}

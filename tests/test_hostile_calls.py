@@ -1,0 +1,224 @@
+"""What holds for every call: the same for any form of the same input, and what it gives may be written to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from calls import CALLS
+from layouts import INTEGERS, LAYOUTS, pool
+
+
+def small(**coords: Any) -> tuple[xr.DataArray, xr.DataArray]:
+    """An image of two channels and a mask of four labels, one of which lies in two places."""
+    labels = np.array([[0, 1, 1, 2, 2], [0, 3, 3, 2, 0], [5, 5, 0, 2, 1], [5, 0, 0, 1, 1]], np.int32)
+    values = np.random.default_rng(0).random((2, 4, 5)) * 50
+    image = xr.DataArray(values, dims=("c", "y", "x"), coords={"gain": ("c", [1.0, 2.0]), "c": [5.0, 6.0]} | coords)
+    return image, xr.DataArray(labels, dims=("y", "x"))
+
+
+def plain(result: Any) -> xr.Dataset:
+    """A result as a Dataset of numpy arrays, in the order of labels."""
+    if isinstance(result, np.ndarray):
+        return xr.Dataset(coords={"label": result})
+    if isinstance(result, xr.DataArray):
+        result = result.to_dataset(name=result.name or "values")
+    elif not isinstance(result, xr.Dataset):
+        result = result.to_xarray()
+    result = result.compute()
+    return result.sortby("label") if "label" in result.coords else result
+
+
+def assert_same(found: xr.DataArray, expected: xr.DataArray, name: str, roughly: bool = False) -> None:
+    """The same to rounding, which differs with the order in which blocks are merged."""
+    assert set(found.dims) == set(expected.dims), name
+    values, wanted = found.transpose(*expected.dims).values, expected.values
+    if wanted.dtype.kind not in "iuf":
+        assert (values == wanted).all(), name
+    elif roughly:
+        np.testing.assert_allclose(values, wanted, rtol=1e-6, err_msg=name)
+    else:
+        assert values.dtype == wanted.dtype, name
+        np.testing.assert_allclose(values, wanted, rtol=1e-10, atol=1e-10, err_msg=name)
+
+
+IN_BLOCKS = {"y": (1, 0, 3), "x": (2, 2, 1)}
+
+# Ways in which input may differ from `small`, and the result may not.
+SAME = {
+    "a list of chunks": lambda i, m: (i.chunk(IN_BLOCKS), m.chunk(IN_BLOCKS)),
+    "chunks that differ": lambda i, m: (i.chunk(c=1, y=3, x=2), m.chunk(y=1, x=4)),
+    "a dask mask": lambda i, m: (i, m.chunk(y=2)),
+    "a dask image": lambda i, m: (i.chunk(c=1, x=3), m),
+    "any order of dims": lambda i, m: (i.transpose("x", "c", "y"), m),
+    "coords on both sides": lambda i, m: (i, m.assign_coords(y=i["y"], x=i["x"])),
+    "coords that differ by rounding": lambda i, m: (i, m.assign_coords(y=i["y"] + 1e-12, x=i["x"] * (1 + 1e-13))),
+    "coords of another dtype": lambda i, m: (i, m.assign_coords(y=i["y"].astype("f4"), x=i["x"].astype("f4"))),
+    "other coords": lambda i, m: (i.assign_coords(depth=3.5), m.assign_coords(area=(("y", "x"), np.ones((4, 5))))),
+    **{f"mask, {name}": lambda i, m, f=f: (i, m.copy(data=f(m.values))) for name, f in LAYOUTS.items()},
+    **{f"image, {name}": lambda i, m, f=f: (i.copy(data=f(i.values)), m) for name, f in LAYOUTS.items()},
+}
+
+
+@pytest.mark.filterwarnings("ignore:[0-9] of [0-9] objects reach beyond their window")
+class TestEveryCall:
+    """What holds for every call in the table."""
+
+    @pytest.mark.parametrize("way", SAME)
+    def test_gives_the_same(self, way: str) -> None:
+        image, mask = small(y=[0.5, 1.0, 1.5, 2.0], x=[10.0, 11, 12, 13, 14])
+        with_coords = mask.assign_coords(y=image["y"], x=image["x"])
+        for name, call in CALLS.items():
+            # A mask alone has the coordinates that it has.
+            expected = plain(call.run(image, mask if call.image else with_coords))
+            pixels, labels = SAME[way](image, mask if call.image else with_coords)
+            found = plain(call.run(pixels, labels))
+            assert found.sizes == expected.sizes, name
+            for variable in expected.variables:
+                assert_same(
+                    found[variable], expected[variable], f"{name}, {variable}", way == "coords of another dtype"
+                )
+
+    @pytest.mark.parametrize("dtype", INTEGERS)
+    def test_gives_the_same_for_ids_at_the_edges_of_their_dtype(self, dtype: str) -> None:
+        image, mask = small()
+        nonzero = [n for n in pool(np.dtype(dtype)) if n]
+        edges = np.array(nonzero[:2] + nonzero[-2:], dtype)
+        lut = np.zeros(6, dtype)
+        lut[[1, 2, 3, 5]] = edges
+        renamed = mask.copy(data=lut[mask.values])
+        for name, call in CALLS.items():
+            if name == "labels.paint":
+                continue
+            for chunks in ({}, {"y": 3, "x": 2}):
+                expected = plain(call.run(image, mask))
+                found = plain(call.run(*(a.chunk(chunks) if chunks else a for a in (image, renamed))))
+                assert found["label"].values.tolist() == edges.tolist(), name
+                # The pixels of a mask's windows are the ids.
+                own = {"mask"} | ({"features"} if name == "instances.featurize" else set())
+                for variable in set(expected.data_vars) - own:
+                    assert_same(found[variable], expected[variable], name)
+
+    def test_takes_bool_for_one_label(self) -> None:
+        image, mask = small()
+        for name, call in CALLS.items():
+            for chunk in (None, 2):
+                pixels, one = (a.chunk(chunk) if chunk else a for a in (image, mask > 0))
+                xr.testing.assert_allclose(
+                    plain(call.run(pixels, one)), plain(call.run(image, (mask > 0).astype(np.uint8)))
+                )
+                assert name
+
+    def test_takes_a_mask_for_the_image(self) -> None:
+        _, mask = small()
+        for call in CALLS.values():
+            for labels in (mask, mask.chunk(2)):
+                xr.testing.assert_allclose(plain(call.run(labels, labels)), plain(call.run(mask.copy(), mask)))
+
+    @pytest.mark.parametrize("empty", ["background", "no rows", "no columns", "no channels"])
+    @pytest.mark.parametrize("chunk", [None, 2, -1])
+    def test_keeps_dims_and_dtypes_where_there_is_nothing(self, empty: str, chunk: int | None) -> None:
+        image, mask = small()
+        where = {"no rows": {"y": slice(0)}, "no columns": {"x": slice(0)}, "no channels": {"c": slice(0)}}.get(
+            empty, {}
+        )
+        none = mask * 0 if empty == "background" else mask.isel({k: v for k, v in where.items() if k != "c"})
+        pixels = image.isel(where)
+        for name, call in CALLS.items():
+            full = plain(call.run(image, mask))
+            found = plain(call.run(*(a.chunk(chunk) if chunk else a for a in (pixels, none))))
+            if name == "labels.to_dataframe" and empty == "no channels":
+                continue
+            assert list(found.variables) == list(full.variables), name
+            for variable in full.variables:
+                assert found[variable].dims == full[variable].dims, name
+                assert found[variable].dtype == full[variable].dtype, name
+            if "label" in found.dims and empty != "no channels":
+                assert found.sizes["label"] == 0, name
+
+    @pytest.mark.parametrize("lazy", [False, True])
+    def test_gives_what_may_be_written_to(self, lazy: bool) -> None:
+        image, mask = small()
+        pixels, labels = (a.chunk(2) if lazy else a for a in (image, mask))
+        coords = [coord.values.copy() for coord in image.coords.values()]
+        for name, call in CALLS.items():
+            before = plain(call.run(pixels, labels)).copy(deep=True)
+            result = call.run(pixels, labels)
+            result = result.compute() if isinstance(result, xr.DataArray | xr.Dataset) else result
+            spoil(result)
+            xr.testing.assert_identical(plain(call.run(pixels, labels)), before)
+            for coord, was in zip(image.coords.values(), coords, strict=True):
+                assert (coord.values == was).all(), name
+        xr.testing.assert_identical(pixels.compute(), small()[0])
+        xr.testing.assert_identical(labels.compute(), small()[1])
+
+
+def spoil(result: Any) -> None:
+    """Write to all of a result that can be written to."""
+    if isinstance(result, np.ndarray):
+        result[:] = 77
+        return
+    if not isinstance(result, xr.DataArray | xr.Dataset):
+        result.iloc[:] = 77
+        return
+    parts = [*([result] if isinstance(result, xr.DataArray) else result.values()), *result.coords.values()]
+    for part in parts:
+        part.attrs["spoiled"] = True
+        if part.values.flags.writeable:
+            part.values[...] = "w" if part.dtype.kind in "UOT" else 77
+
+
+@pytest.mark.filterwarnings("ignore:[0-9] of [0-9] objects reach beyond their window")
+class TestFound:
+    """Input that was once measured wrongly, or not at all."""
+
+    def test_no_pixels_in_several_empty_chunks(self) -> None:
+        image, mask = (array.isel(y=slice(0), x=slice(0)) for array in small())
+        for call in CALLS.values():
+            expected = plain(call.run(image, mask))
+            for one, other in (((0, 0), (0,)), ((0,), (0, 0))):
+                for labels in (mask, mask > 0):
+                    found = plain(call.run(image.chunk(y=one, x=one), labels.chunk(y=other, x=other)))
+                    assert found.sizes == expected.sizes
+                    assert all(coord.dtype.kind in "iu" for name, coord in found.coords.items() if name == "label")
+
+    def test_quantiles_beside_an_infinite_pixel(self) -> None:
+        mask = xr.DataArray([1, 1, 2, 2, 3, 3], dims="x")
+        image = xr.DataArray([0, -np.inf, np.inf, 0, np.inf, -np.inf], dims="x")
+        found = image.instances.quantiles(mask, [0, 0.25, 0.5, 1])
+        expected = [[-np.inf, -np.inf, -np.inf, 0], [0, np.inf, np.inf, np.inf], [-np.inf, np.nan, np.nan, np.inf]]
+        np.testing.assert_array_equal(found, expected)
+
+    @pytest.mark.parametrize("dim", [0, ("a", "b"), None])
+    def test_dims_whose_names_are_no_strings(self, dim: Any) -> None:
+        image, mask = (array.drop_vars(list(array.coords)) for array in small())
+        renamed = [xr.DataArray(a.values, dims=[dim if own == "y" else own for own in a.dims]) for a in (image, mask)]
+        for name, call in CALLS.items():
+            for pixels, labels in (renamed, [array.chunk({"x": 2}) for array in renamed]):
+                found = call.run(pixels, labels)
+                expected = plain(call.run(image, mask))
+                if isinstance(found, xr.Dataset | xr.DataArray) and dim not in found.dims:
+                    for variable in expected.data_vars:
+                        if f"order_{dim}" not in plain(found)[variable].dims:
+                            np.testing.assert_allclose(
+                                plain(found)[variable], expected[variable], err_msg=name, atol=1e-9
+                            )
+
+    def test_a_scan_is_not_changed_by_whoever_writes_to_a_result(self) -> None:
+        image, mask = (array.chunk(2) for array in small())
+        for result in (image.labels.mean(mask), mask.labels.scan(), mask.instances.windows(3)):
+            if result["label"].values.flags.writeable:
+                result["label"].values[0] = 99
+            assert mask.labels.ids().tolist() == [1, 2, 3, 5]
+        ids = mask.labels.ids()
+        ids[:] = 0
+        assert mask.labels.ids().tolist() == [1, 2, 3, 5]
+
+    def test_a_threshold_of_chunks_without_pixels(self) -> None:
+        from xlabelstats.pipeline import threshold
+
+        image, _ = small()
+        found = threshold(image.chunk(y=(0, 4), x=(5, 0)), "otsu")
+        xr.testing.assert_equal(found.compute(), threshold(image, "otsu"))

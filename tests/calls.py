@@ -39,7 +39,9 @@ class Call:
 
 def extent(pixels: np.ndarray) -> np.ndarray:
     """The sum and the size of what `statistics` is given, (channel, pixel)."""
-    return np.stack([pixels.astype(float).sum(axis=1), np.full(len(pixels), pixels.shape[1])], axis=1)
+    with np.errstate(invalid="ignore"):
+        total = pixels.astype(float).sum(axis=1)
+    return np.stack([total, np.full(len(pixels), pixels.shape[1])], axis=1)
 
 
 def of_box(window: np.ndarray) -> list[int]:
@@ -50,7 +52,9 @@ def of_box(window: np.ndarray) -> list[int]:
 def features(batch: np.ndarray) -> np.ndarray:
     """The sum and the largest pixel of every window (b, channel, *window)."""
     flat = batch.reshape(len(batch), -1).astype(np.float64)
-    return np.stack([flat.sum(axis=1), flat.max(axis=1, initial=0)], axis=1)
+    with np.errstate(invalid="ignore"):
+        total = flat.sum(axis=1)
+    return np.stack([total, flat.max(axis=1, initial=0)], axis=1)
 
 
 def painted(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.DataArray:

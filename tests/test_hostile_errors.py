@@ -249,7 +249,7 @@ ARGUMENTS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "words to paint": (
         lambda: mask().labels.paint({1: "a"}),
         TypeError,
-        "values to paint are numbers, not object; give each category a number",
+        "values to paint are numbers, not ",
     ),
     "painted labels that are no integers": (
         lambda: mask().labels.paint({1.5: 2}),

@@ -274,7 +274,9 @@ class TestWhatWorkersHold:
             watershed(connected_components(binary), min_distance=4).compute()
         for each in results.found:
             pickled = len(cloudpickle.dumps(each, protocol=5))
-            assert abs(sizeof(each) - pickled) <= 5000 + 0.3 * pickled, type(each)
+            # Of a long list dask takes some elements, at random, for all.
+            reported = sum(map(sizeof, each)) if isinstance(each, list) else sizeof(each)
+            assert abs(reported - pickled) <= 5000 + 0.3 * pickled, type(each)
 
     def test_so_clumps_whose_peaks_are_arrays_of_their_own(self):
         places = np.zeros((1, 2), np.int64)

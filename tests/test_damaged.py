@@ -107,6 +107,71 @@ def test_of_a_mask_that_was_sliced_and_cast(tmp_path: Path) -> None:
     assert mask.isel(y=slice(8)).labels.ids().tolist() == np.unique(LABELS[:8])[1:].tolist()
 
 
+@pytest.mark.parametrize("opener", ["open_zarr", "open_dataset, no chunks"])
+def test_of_a_part_or_a_transpose_no_whole_chunk_is_blamed(opener: str, tmp_path: Path) -> None:
+    damage(write(tmp_path), "noise")
+    mask = OPENERS[opener](tmp_path)
+    lazily = opener != "open_zarr"
+    for part, known in (
+        (mask.isel(y=slice(2, None)), not lazily),
+        (mask.T, not lazily),
+        (mask.T.chunk(16) if lazily else mask.T, not lazily),
+    ):
+        note = complaint(part.labels.ids)
+        if known:
+            assert "chunk (1, 0), pixels [8:16, 0:8]," in note
+        else:
+            assert "raised in reading the mask: pixels [" in note
+            assert "Try again, or choose pixels without it" in note
+
+
+def test_of_an_image_with_other_dims_in_front(tmp_path: Path) -> None:
+    damage(write(tmp_path, values=LABELS * 0.5), "cut short")
+    mask = xr.DataArray(LABELS.T.copy(), dims=("x", "y"))
+    for opener in OPENERS:
+        image = OPENERS[opener](tmp_path)
+        assert "the image: chunk (1, 0), pixels [8:16, 0:8]," in complaint(lambda: image.labels.mean(mask))  # noqa: B023
+
+
+class Broken:
+    """An array that cannot be read, or only at the second time."""
+
+    shape, dtype, ndim, chunks = (16, 16), np.dtype(np.int32), 2, (8, 8)
+
+    def __init__(self, error: Exception, times: float = np.inf, chunks: Any = (8, 8)) -> None:
+        self.error, self.left, self.chunks, self.read = error, times, chunks, 0
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        self.read += 1
+        if self.left > 0:
+            self.left -= 1
+            raise self.error
+        return LABELS[key]
+
+
+def of(array: Broken) -> xr.DataArray:
+    return xr.DataArray(da.from_array(array, chunks=16, name=False, meta=LABELS[:0, :0]), dims=("y", "x"))
+
+
+def test_what_can_be_read_the_second_time_is_not_called_damaged() -> None:
+    note = complaint(of(Broken(TimeoutError("timed out"), times=1)).labels.ids)
+    assert note.endswith("cannot be read. Try again, or choose pixels without it: mask.isel(...)")
+
+
+def test_too_little_memory_is_not_looked_into() -> None:
+    array = Broken(MemoryError("no room"))
+    with pytest.raises(MemoryError) as error:
+        of(array).labels.ids()
+    assert not hasattr(error.value, "__notes__")
+    assert array.read == 1
+
+
+@pytest.mark.parametrize("chunks", [((8, 8), (8, 8)), (0, 0), "auto"], ids=str)
+def test_the_error_of_the_store_stays_whatever_its_chunks_are(chunks: Any) -> None:
+    with pytest.raises(OSError, match="disk gone"):
+        of(Broken(OSError("disk gone"), chunks=chunks)).labels.ids()
+
+
 def test_of_a_bool_mask(tmp_path: Path) -> None:
     damage(write(tmp_path, values=LABELS > 4), "cut short")
     for opener in OPENERS:

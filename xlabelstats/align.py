@@ -55,8 +55,8 @@ def align(image: xr.DataArray, mask: xr.DataArray, *, mask_order: bool = False) 
     shared = mask.dims if mask_order else tuple(dim for dim in image.dims if dim in mask.dims)
     other = tuple(dim for dim in image.dims if dim not in mask.dims)
     pixels, labels = _same_kind(
-        data_of(image.transpose(*other, *shared), "mask" if image is mask else "image"),
-        data_of(mask.transpose(*shared), "mask"),
+        _turned(image, (*other, *shared), "mask" if image is mask else "image"),
+        _turned(mask, shared, "mask"),
     )
     return Pair(pixels, labels, other, shared)
 
@@ -96,7 +96,9 @@ def share_coords(mask: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
 
 def other_coords(image: xr.DataArray, other: tuple[Hashable, ...]) -> dict[Hashable, Any]:
     """Copies of the coordinates of the image that lie along its own dims alone, which results keep."""
-    return {name: coord.copy() for name, coord in image.coords.items() if set(coord.dims) <= set(other)}
+    own = {name: coord for name, coord in image.coords.items() if set(coord.dims) <= set(other)}
+    # What is not in memory cannot be written to, nor always be copied.
+    return {name: coord.copy(deep=isinstance(coord.variable._data, np.ndarray)) for name, coord in own.items()}
 
 
 def name_of(array: xr.DataArray, what: str) -> str:
@@ -195,6 +197,12 @@ def data_of(array: xr.DataArray, what: str) -> Any:
     """The numpy, CuPy or dask array that a DataArray holds; what fails in reading it, now or later, names the chunk."""
     data = pixels_of_store(array, what)
     return data if is_dask(data) else kernels_for(data).xp.asarray(data)
+
+
+def _turned(array: xr.DataArray, dims: tuple[Hashable, ...], what: str) -> Any:
+    """What a DataArray holds, with its dims in this order."""
+    data, axes = data_of(array, what), array.get_axis_num(dims)
+    return data if axes == tuple(range(array.ndim)) else data.transpose(axes)
 
 
 def check_on_host(what: str, **arrays: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,20 +12,21 @@ import xarray as xr
 
 Box = tuple[slice, ...]
 
+# Chunks that are read one by one in search of one that cannot be read.
+MOST_PIECES = 1000
+
 
 def pixels_of_store(array: xr.DataArray, what: str) -> Any:
     """The data of an image or a mask.  What fails in reading it, now or when dask does, names the chunk.
 
-    dask arrays made of a store hold it in their graph; there it is replaced by a `Source`, under the same key.
+    dask arrays made of a store hold it in their graph; there it is replaced by a `Reader`, under the same key.
     """
     if array.chunks is not None:
         return with_sources(array.data, what)
     try:
         return array.data
     except Exception as error:
-        chunks = array.encoding.get("chunks")
-        where = str(array.encoding.get("source") or repr(array.name))
-        explain(error, what, where, array.shape, chunks, lambda box: array[box].data)
+        explain(error, what, array.variable._data, array.shape, lambda box: array[box].data)
         raise
 
 
@@ -42,15 +44,15 @@ def with_sources(array: Any, what: str) -> Any:
         held = (
             layer.mapping.get(name) if isinstance(layer, MaterializedLayer) and name.startswith("original-") else None
         )
-        if hasattr(held, "__getitem__") and hasattr(held, "shape") and not isinstance(held, np.ndarray | Source):
-            found[name] = MaterializedLayer({name: Source(held, what)})
+        if hasattr(held, "__getitem__") and hasattr(held, "shape") and not isinstance(held, np.ndarray | Reader):
+            found[name] = MaterializedLayer({name: Reader(held, what)})
     if not found:
         return array
     layers = HighLevelGraph({**graph.layers, **found}, graph.dependencies)
     return da.Array(layers, array.name, array.chunks, meta=array._meta)
 
 
-class Source:
+class Reader:
     """An array in a store, read as it is, but that errors name the chunk."""
 
     def __init__(self, array: Any, what: str) -> None:
@@ -62,9 +64,13 @@ class Source:
             return self._read(key)
         except Exception as error:
             box = key if isinstance(key, tuple) and all(isinstance(along, slice) for along in key) else None
-            where, chunks = _described(self.array)
-            explain(error, self.what, where, self.shape, chunks, self._read, box)
+            explain(error, self.what, self.array, self.shape, self._read, box)
             raise
+
+    def __sizeof__(self) -> int:
+        from dask.sizeof import sizeof
+
+        return sizeof(self.array)
 
     def _read(self, key: Any) -> Any:
         found = self.array[key]
@@ -73,27 +79,25 @@ class Source:
 
 
 def explain(
-    error: Exception,
-    what: str,
-    where: str,
-    shape: Sequence[int],
-    chunks: Sequence[int] | None,
-    read: Callable[[Any], Any],
-    box: Box | None = None,
+    error: Exception, what: str, array: Any, shape: Sequence[int], read: Callable[[Any], Any], box: Box | None = None
 ) -> None:
     """Add to an error in reading a box of pixels the first of the stored chunks that cannot be read by itself."""
+    if isinstance(error, MemoryError):
+        return
     box = tuple(slice(0, n) for n in shape) if box is None else box
-    place = f"pixels {_text(box)}"
-    if chunks is not None and len(chunks) == len(shape) == len(box):
-        for index, piece in _pieces(box, shape, chunks):
+    where, place, advice = type(array).__name__, f"pixels {_text(box)}", "Try again, or"
+    # Whatever goes wrong in explaining an error must not take its place.
+    with contextlib.suppress(Exception):
+        where, chunks = _described(array)
+        for index, piece in itertools.islice(_pieces(box, shape, chunks), MOST_PIECES) if chunks else ():
             try:
                 read(piece)
             except Exception:
-                place = f"chunk {index}, pixels {_text(piece)},"
+                place, advice = f"chunk {index}, pixels {_text(piece)},", "Write that chunk anew, or"
                 break
     error.add_note(
         f"raised in reading the {what}: {place} of {where} cannot be read. "
-        f"Write that chunk anew, or choose pixels without it: {what}.isel(...)"
+        f"{advice} choose pixels without it: {what}.isel(...)"
     )
 
 
@@ -114,16 +118,19 @@ def _pieces(box: Box, shape: Sequence[int], chunks: Sequence[int]) -> Any:
 
 def _described(array: Any) -> tuple[str, Sequence[int] | None]:
     """Where an array is stored, and its chunks, if what lies under it says so."""
-    shape = tuple(array.shape)
+    shape, whole = tuple(array.shape), True
     while (
         not hasattr(array, "chunks") and (inner := getattr(array, "array", getattr(array, "_array", None))) is not None
     ):
+        # xarray keeps what was chosen of an array, or that it was transposed, as a key: its chunks lie otherwise then.
+        key = getattr(getattr(array, "key", None), "tuple", ())
+        whole = whole and all(isinstance(along, slice) and along == slice(None) for along in key)
         array = inner
     chunks = getattr(array, "chunks", None)
     place = getattr(array, "store_path", None) or getattr(getattr(array, "file", None), "filename", None)
-    # A view of a part of it has other pixels.
-    same = tuple(getattr(array, "shape", ())) == shape
-    return str(place or type(array).__name__), chunks if same else None
+    same = whole and tuple(getattr(array, "shape", ())) == shape
+    regular = isinstance(chunks, tuple) and all(isinstance(size, int) and size > 0 for size in chunks)
+    return str(place or type(array).__name__), chunks if same and regular else None
 
 
 def _text(box: Box) -> str:

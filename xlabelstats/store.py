@@ -56,7 +56,8 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     path : str or PathLike
         A folder on a local or mounted disk.
     overwrite : bool, default False
-        Whether to replace a Zarr store that is there already.  It stays as it is until the new one is whole.
+        Whether to replace a Zarr store that is there already.  It stays as it is until the new one is whole.  What
+        else is in it goes too, so do not write over the store that the image or the mask is in.
 
     Returns
     -------
@@ -76,11 +77,16 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
 
     Notes
     -----
-    ``xr.open_zarr(path, consolidated=False)`` opens the store again; of an array,
-    ``xr.open_dataarray(path, engine="zarr", consolidated=False)``.
+    ``xr.open_zarr(path, consolidated=False)`` opens the store again, lazily; of an array,
+    ``xr.open_dataarray(path, engine="zarr", chunks={}, consolidated=False)``.  Without ``consolidated=False`` xarray
+    warns that the store has no metadata of all arrays in one place.
 
     The store is written to a folder beside ``path`` whose name ends in ``.partial``, and renamed at the end.
     What a killed run left of it is removed by the next one to write to ``path``.
+
+    If writing fails, or is interrupted, the tasks that run are waited for, so that nothing writes on to what is then
+    removed.  Those of a `dask.distributed` cluster, or of a pool of your own, cannot be: what they still write stays
+    in that folder until the next write to ``path``.
 
     Examples
     --------
@@ -119,7 +125,7 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
 def write_out(tasks: Any) -> None:
     """Compute what writes, a dask collection or a tuple of them, as `dask.array.store` gives.
 
-    Where that fails, no thread goes on writing to what is then removed.
+    Where that fails, no thread of dask's own goes on writing to what is then removed.
     """
     import dask.threaded
     from dask.base import get_scheduler
@@ -201,7 +207,7 @@ def put_in_place(partial: Path, target: Path, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def scratch_beside(targets: Sequence[Path]) -> Iterator[list[Path]]:
-    """A path beside each target, removed in any case; by the next write to the target if this process is killed.
+    """A path beside each target, removed at the end; by the next write to the target if this process is killed.
 
     So are the folders made for them, if nothing came of them.
     """

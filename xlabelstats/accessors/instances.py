@@ -212,7 +212,8 @@ class InstancesAccessor:
         q : float or sequence of float, default 0.1, 0.2, ... 0.9
             From 0 to 1.  A single number leaves the dim ``quantile`` out.
         method : {"linear", "lower", "higher", "midpoint", "nearest"}, default "linear"
-            What to make of a quantile between two pixels, as in `numpy.quantile`.
+            What to make of a quantile between two pixels, as in `numpy.quantile`; but where one of the two is
+            infinite, it is that and not NaN.
         skipna : bool, optional
             Leave NaN pixels out (the default) or let them make the label's quantiles NaN.
         labels, background

@@ -45,7 +45,9 @@ WEIGHTED = ("intensity_mean", "intensity_std", "centroid_weighted", "moments_wei
 
 
 def totals(pixels: Any, power: int = 1) -> Any:
-    return (pixels.astype(np.float64) ** power).sum(axis=1)[:, None]
+    # Infinities of both signs have no sum.
+    with np.errstate(invalid="ignore"):
+        return (pixels.astype(np.float64) ** power).sum(axis=1)[:, None]
 
 
 def pixels_of(window: Any) -> Any:

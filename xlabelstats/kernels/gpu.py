@@ -18,7 +18,7 @@ THREADS = 256
 
 SIGN = np.uint64(1 << 63)
 
-# The kernels move and count in 64 bits.
+# What dtypes are called in CUDA C++.
 C_TYPES = {
     "u1": "unsigned char",
     "u2": "unsigned short",

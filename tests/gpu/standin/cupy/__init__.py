@@ -242,13 +242,13 @@ class RawModule:
         text = shim + code + ends
         library = Path(tempfile.gettempdir(), f"standin-{hashlib.sha256(text.encode()).hexdigest()[:16]}.so")
         if not library.exists():
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory(dir=library.parent) as folder:
                 source, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
                 source.write_text(text)
                 flags = ["-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Werror", "-Wno-unused-variable"]
                 _compile([COMPILER, *flags, str(source), "-o", str(built)])
-                shutil.copy(built, library.with_suffix(".part"))
-                library.with_suffix(".part").rename(library)
+                # Other threads and processes find it whole or not at all.
+                built.replace(library)
         self._library = ctypes.CDLL(str(library))
         self._names = list(name_expressions)
 

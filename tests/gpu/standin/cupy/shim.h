@@ -27,8 +27,7 @@ template <typename T> std::string code() {
 }
 
 template <typename... A> const char* signature(void (*)(A...)) {
-    static std::string all;
-    all = ((code<A>() + " ") + ...);
+    static const std::string all = ((code<A>() + " ") + ...);
     return all.c_str();
 }
 

@@ -97,6 +97,8 @@ def _paint_block(mask: Array, values: Array, ids: np.ndarray, *, fill: Any, dtyp
     kernels = kernels_for(mask)
     runs = find_runs(mask, background=True)
     rows, held = find_rows(runs.ids.astype(ids.dtype), kernels.xp.asarray(ids))
+    # What dask puts together of no values may have lost their type.
+    values = kernels.xp.asarray(values)
     of_label = kernels.xp.full((runs.ids.size, *values.shape[1:]), fill, dtype)
     at = kernels.xp.flatnonzero(held)
     of_label[at] = values[rows[at]]

@@ -272,6 +272,11 @@ class TestTypes:
             for result in (a.labels.mean(b), a.instances.median(b), a.instances.windows(b, 3).image):
                 assert result.sizes["label"] == 0
                 assert on_device(result.compute().data)
+            # What dask puts together of chunks without labels are numpy arrays.
+            a = a.expand_dims(c=2) if a.chunks is None else a.expand_dims(c=2).chunk(c=1)
+            painted = b.labels.paint(a.labels.mean(b)).compute()
+            assert on_device(painted.data)
+            assert painted.as_numpy().isnull().all()
 
     def test_cupy_xarray_takes_there_and_back(self, nuclei2d):
         pytest.importorskip("cupy_xarray")

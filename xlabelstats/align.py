@@ -98,7 +98,7 @@ def other_coords(image: xr.DataArray, other: tuple[Hashable, ...]) -> dict[Hasha
     """Copies of the coordinates of the image that lie along its own dims alone, which results keep."""
     own = {name: coord for name, coord in image.coords.items() if set(coord.dims) <= set(other)}
     # What is not in memory cannot be written to, nor always be copied.
-    return {name: coord.copy(deep=isinstance(coord.variable._data, np.ndarray)) for name, coord in own.items()}
+    return {name: coord.copy(deep=coord.variable._in_memory) for name, coord in own.items()}
 
 
 def name_of(array: xr.DataArray, what: str) -> str:

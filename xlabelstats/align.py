@@ -267,7 +267,7 @@ def check_chunks(array: xr.DataArray, what: str) -> None:
         if any(size != size for size in chunks):
             raise ValueError(
                 f"the chunks of the {what} along {dim!r} have unknown sizes; "
-                f"compute them first: {what}.data.compute_chunk_sizes()"
+                f"compute them first: {what.split()[0]}.data.compute_chunk_sizes()"
             )
 
 

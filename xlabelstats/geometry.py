@@ -30,10 +30,12 @@ def center_of_mass(
     check_units(units)
     mask = check_mask(mask)
     wanted = choose_labels(mask, labels, background)
-    pixels, image = data_of(mask, "mask"), None
+    image = None
     other: tuple[Hashable, ...] = ()
     coords: dict[Any, Any] = {}
-    if weights is not None:
+    if weights is None:
+        pixels = data_of(mask, "mask")
+    else:
         pair = align(weights, mask, mask_order=True)
         check_taken(weights, pair.other, ("axis",))
         mask = share_coords(mask, weights)
@@ -64,8 +66,7 @@ def radii_and_axes(
         "radius": Column(np.float64, per_other=False, shape=(mask.ndim,)),
         "axis_vector": Column(np.float64, per_other=False, shape=(mask.ndim, mask.ndim)),
     }
-    pixels = data_of(mask, "mask")
-    arrays = collect(scan_block, pixels, None, wanted, merge_tables, settle, columns)
+    arrays = collect(scan_block, data_of(mask, "mask"), None, wanted, merge_tables, settle, columns)
     about = {"long_name": "standard deviation of position along a principal axis", **grid.units_of(1)}
     return xr.Dataset(
         {

@@ -16,16 +16,7 @@ import numpy as np
 
 from xlabelstats.blocks import Rows
 from xlabelstats.kernels import kernels_for
-from xlabelstats.runs import (
-    NOT_AS_DECLARED,
-    Array,
-    Runs,
-    check_found,
-    pixel_dtype,
-    pixels_of,
-    rows_of,
-    union,
-)
+from xlabelstats.runs import NOT_AS_DECLARED, Array, Runs, check_found, pixel_dtype, pixels_of, rows_of, union
 from xlabelstats.statistics import STATISTICS
 
 

@@ -233,18 +233,16 @@ def told_when_full(targets: Sequence[Path], nbytes: float) -> Iterator[None]:
     except OSError as error:
         old = ", and what was there is as it was" if any(target.exists() for target in targets) else ""
         where = targets[0] if len(targets) == 1 else targets[0].parent
-        told = no_room(error, "the result", where, nbytes, f"nothing of it is kept{old}")
-        if told is None:
-            raise
-        raise told from error
+        check_room(error, "the result", where, nbytes, f"nothing of it is kept{old}")
+        raise
 
 
-def no_room(error: BaseException, what: str, target: Path | str, nbytes: float, state: str) -> OSError | None:
-    """The complaint that an error stands for, if it is one of a full disk."""
+def check_room(error: BaseException, what: str, target: Path | str, nbytes: float, state: str) -> None:
+    """Raise the complaint that an error stands for, if it is one of a full disk."""
     from dask.utils import format_bytes
 
     if not isinstance(error, OSError) or error.errno not in FULL:
-        return None
+        return
     reason, advice = FULL[error.errno]
     sizes = [f"{format_bytes(int(nbytes))} before compression"] if math.isfinite(nbytes) else []
     folder = next(
@@ -253,7 +251,8 @@ def no_room(error: BaseException, what: str, target: Path | str, nbytes: float, 
     if folder is not None:
         sizes.append(f"{format_bytes(shutil.disk_usage(folder).free)} are free")
     about = f" ({'; '.join(sizes)})" if sizes else ""
-    return OSError(error.errno, f"there is no room for {what}{about}: {reason}; {state}; {advice}", str(target))
+    told = OSError(error.errno, f"there is no room for {what}{about}: {reason}; {state}; {advice}", str(target))
+    raise told from error
 
 
 def beside(target: Path, what: str) -> Path:

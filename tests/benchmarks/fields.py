@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import zarr
+from zarr.abc.store import Store
 
 
 def cells(low: tuple[int, ...], high: tuple[int, ...], pitch: float, ids: np.ndarray) -> np.ndarray:
@@ -31,7 +32,7 @@ def cells(low: tuple[int, ...], high: tuple[int, ...], pitch: float, ids: np.nda
 
 
 def write(
-    path: Path,
+    path: Path | Store,
     shape: tuple[int, ...],
     chunk: tuple[int, ...],
     pitch: float,

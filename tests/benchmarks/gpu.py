@@ -15,7 +15,9 @@ import cupy as cp
 import dask
 import numpy as np
 import xarray as xr
-from fields import cells
+import zarr
+from fields import write
+from zarr.storage import MemoryStore
 
 import xlabelstats  # noqa: F401
 
@@ -24,19 +26,10 @@ CHANNELS, PITCH, BLOCK = 4, 28, 2048
 
 def field(size: int) -> tuple[xr.DataArray, xr.DataArray]:
     """An image (c, y, x) and a mask (y, x) in main memory."""
-    rng = np.random.default_rng(0)
-    n = int(np.ceil(size / PITCH))
-    ids = (rng.permutation(int(n * n * 1.3))[: n * n] + 1).reshape(n, n)
-    mask = np.empty((size, size), np.int32)
-    image = np.empty((CHANNELS, size, size), np.uint16)
-    for y in range(0, size, BLOCK):
-        for x in range(0, size, BLOCK):
-            end = min(y + BLOCK, size), min(x + BLOCK, size)
-            box = slice(y, end[0]), slice(x, end[1])
-            mask[box] = cells((y, x), end, PITCH, ids)
-            shape = CHANNELS, end[0] - y, end[1] - x
-            image[(slice(None), *box)] = (rng.standard_gamma(2.0, shape, np.float32) * 400).astype(np.uint16)
-    return xr.DataArray(image, dims=("c", "y", "x")), xr.DataArray(mask, dims=("y", "x"))
+    store = MemoryStore()
+    write(store, (size, size), (BLOCK, BLOCK), PITCH, CHANNELS)
+    group = zarr.open_group(store, mode="r")
+    return xr.DataArray(group["image"][:], dims=("c", "y", "x")), xr.DataArray(group["mask"][:], dims=("y", "x"))
 
 
 def shortest(call: Callable[[], Any], repeats: int) -> float:

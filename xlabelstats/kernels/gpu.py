@@ -16,8 +16,6 @@ import numpy as np
 LONGEST_RUN = 64
 THREADS = 256
 
-SIGN = np.uint64(1 << 63)
-
 # What dtypes are called in CUDA C++.
 C_TYPES = {
     "u1": "unsigned char",
@@ -43,14 +41,14 @@ def find_runs(rows, background, placed):
     new[:, ::LONGEST_RUN] = True
     starts = xp.flatnonzero(new)
     values = rows.ravel()[starts]
+    held = slice(None) if background else values != 0
+    if not placed:
+        return values[held], starts[:0], starts[:0]
     lengths = xp.empty_like(starts)
     if starts.size:
         lengths[:-1] = starts[1:] - starts[:-1]
         lengths[-1] = rows.size - starts[-1]
-    if not background:
-        held = values != 0
-        values, starts, lengths = values[held], starts[held], lengths[held]
-    return values, starts[: starts.size if placed else 0], lengths[: starts.size if placed else 0]
+    return values[held], starts[held], lengths[held]
 
 
 def compact(values):
@@ -100,7 +98,8 @@ def sums_and_extremes(image, codes, starts, lengths, zero, sums, extremes):
     what rounding took from a sum is kept beside it (Knuth's two-sum).  Either array may be empty,
     if it is not wanted.
     """
-    words = _ordered(extremes)
+    kind = extremes.dtype.kind
+    words = _ordered(extremes.astype(f"{kind}8").view(np.uint64), kind)
     _each(
         "sums_and_extremes",
         codes.size * len(image),
@@ -111,7 +110,7 @@ def sums_and_extremes(image, codes, starts, lengths, zero, sums, extremes):
         words,
         words.size > 0,
     )
-    extremes[...] = _from_ordered(words, extremes.dtype)
+    extremes[...] = _from_ordered(words, kind).view(f"{kind}8").astype(extremes.dtype)
 
 
 def powers(image, codes, starts, lengths, sums, order):
@@ -203,24 +202,22 @@ def order_statistics(keys, count, channels, kind, q, low, high, valid):
 
     One sort of all pixels by code, channel and value.  See `cpu_objects.order_statistics`.
     """
-    bits = 8 * keys.itemsize
-    sign, every = (keys.dtype.type(value) for value in (1 << (bits - 1), (1 << bits) - 1))
     lengths = xp.repeat(count, channels)
     ends = xp.cumsum(lengths)
     segment = xp.searchsorted(ends, xp.arange(keys.size), side="right")
     n = lengths.reshape(count.size, channels)
-    if kind == 1:
-        keys = keys ^ sign
-    elif kind == 2:
-        infinite = np.array(np.inf, f"f{keys.itemsize}").view(keys.dtype)[()]
-        nan = (keys & ~sign) > infinite
-        # Keys that sort as the pixels do, NaN last.
-        keys = xp.where(nan, every, xp.where(keys & sign != 0, ~keys, keys | sign))
+    kind, bits = "uif"[kind], keys
+    keys = _ordered(bits, kind)
+    if kind == "f":
+        infinite = np.array(np.inf, f"f{bits.itemsize}").view(bits.dtype)[()]
+        nan = (bits & ~_sign(bits)) > infinite
+        # NaN last.
+        keys = xp.where(nan, ~bits.dtype.type(0), keys)
         n = n - xp.bincount(segment, weights=nan.astype(np.float64), minlength=lengths.size).astype(np.int64).reshape(
             n.shape
         )
     valid[...] = n
-    if bits <= 32:
+    if keys.itemsize <= 4:
         both = xp.sort(segment.astype(np.uint64) << np.uint64(32) | keys.astype(np.uint64))
         keys = (both & np.uint64(2**32 - 1)).astype(keys.dtype)
     else:
@@ -229,11 +226,7 @@ def order_statistics(keys, count, channels, kind, q, low, high, valid):
     most = xp.maximum(n - 1, 0)[..., None]
     below = xp.minimum((q * most).astype(np.int64), most)
     for out, at in ((low, below), (high, xp.minimum(below + 1, most))):
-        found = keys[first + at]
-        if kind == 1:
-            found = found ^ sign
-        elif kind == 2:
-            found = xp.where(found & sign != 0, found ^ sign, ~found)
+        found = _from_ordered(keys[first + at], kind)
         out[...] = xp.where(n[..., None] > 0, found, keys.dtype.type(0))
 
 
@@ -275,23 +268,25 @@ def _runs_of(image, codes, starts, lengths):
     return image, pixels, channels, codes, starts, lengths, codes.size
 
 
-def _ordered(values):
-    """Words that sort as the values do, as those of the kernels."""
-    if values.dtype.kind == "u":
-        return values.astype(np.uint64)
-    if values.dtype.kind == "i":
-        return values.astype(np.int64).view(np.uint64) ^ SIGN
-    bits = values.astype(np.float64).view(np.uint64)
-    return xp.where(bits & SIGN != 0, ~bits, bits | SIGN)
+def _sign(bits):
+    """The bit of the sign, in unsigned integers of this size."""
+    return bits.dtype.type(1 << (8 * bits.itemsize - 1))
 
 
-def _from_ordered(words, dtype):
-    """The values that words stand for."""
-    if dtype.kind == "u":
-        return words.astype(dtype)
-    if dtype.kind == "i":
-        return (words ^ SIGN).view(np.int64).astype(dtype)
-    return xp.where(words & SIGN != 0, words ^ SIGN, ~words).view(np.float64).astype(dtype)
+def _ordered(bits, kind):
+    """Words that sort as the numbers do whose bits these are, as those of the kernels."""
+    if kind == "u":
+        return bits
+    sign = _sign(bits)
+    return bits ^ sign if kind == "i" else xp.where(bits & sign != 0, ~bits, bits | sign)
+
+
+def _from_ordered(words, kind):
+    """The bits of the numbers that words stand for."""
+    if kind == "u":
+        return words
+    sign = _sign(words)
+    return words ^ sign if kind == "i" else xp.where(words & sign != 0, words ^ sign, ~words)
 
 
 def _each(name, n, types, *args):

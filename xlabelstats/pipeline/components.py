@@ -19,7 +19,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components as components_of_graph
 
-from xlabelstats.align import is_dask
+from xlabelstats.align import check_chunks, is_dask
 from xlabelstats.blocks import Graph, block_keys, gather, map_blocks
 from xlabelstats.pipeline.steps import Array, check_space, like, named, step
 from xlabelstats.runs import find_runs
@@ -89,12 +89,7 @@ def check_binary(binary: xr.DataArray) -> xr.DataArray:
     if not binary.dims:
         raise ValueError("a binary image needs at least one dim; this one is a single number")
     check_space(binary, "binary image")
-    for dim, sizes in zip(binary.dims, binary.chunks or (), strict=False):
-        if any(size != size for size in sizes):
-            raise ValueError(
-                f"the chunks of the binary image along {dim!r} have unknown sizes; compute them first: "
-                "binary.data.compute_chunk_sizes()"
-            )
+    check_chunks(binary, "binary image")
     return binary
 
 

@@ -40,10 +40,11 @@ def named_arrays(mask: Any, image: Any) -> tuple[xr.DataArray, xr.DataArray | No
         raise InputError(
             f"image_dask_array has the dims (c, z, y, x), but its shape is {image.shape}; add z by image[:, None]"
         )
-    check_chunks(xr.DataArray(_lazy(image), dims=("c", *SPACE)), "image")
+    pixels = xr.DataArray(_lazy(image), dims=("c", *SPACE), name="image")
+    check_chunks(pixels, "image")
     if image.shape[1:] != mask.shape:
         raise InputError(f"image and mask differ in (z, y, x): {image.shape[1:]} and {mask.shape}")
-    return named, xr.DataArray(_lazy(image), dims=("c", *SPACE), name="image")
+    return named, pixels
 
 
 def _lazy(array: Any) -> Any:

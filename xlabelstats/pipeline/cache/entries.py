@@ -23,7 +23,7 @@ from xlabelstats.pipeline.cache.results import (
     read_result,
     write_result,
 )
-from xlabelstats.store import here, is_alive, no_room
+from xlabelstats.store import check_room, here, is_alive
 
 MARKER, LAST = "step.json", ".last.json"
 FORMAT = 2
@@ -128,10 +128,8 @@ class FolderShelf:
         except BaseException as error:
             _remove(attempt)
             what = f"the result of {source.path!r}"
-            told = no_room(error, what, self.root.url, bytes_of(result), "nothing of it is kept")
-            if told is None:
-                raise
-            raise told from error
+            check_room(error, what, self.root.url, bytes_of(result), "nothing of it is kept")
+            raise
         finally:
             _in_use.discard(attempt.name)
         if not first:
@@ -196,12 +194,9 @@ class FolderShelf:
         try:
             (self.root / path).replace(LAST, as_json(last))
         except OSError as error:
-            told = no_room(
-                error, f"a note beside the result of {path!r}", self.root.url, math.nan, "the result is kept"
-            )
-            if told is None:
-                raise
-            raise told from error
+            what = f"a note beside the result of {path!r}"
+            check_room(error, what, self.root.url, math.nan, "the result is kept")
+            raise
 
     def clear(self, path: str) -> None:
         """Remove all entries under a name, their markers first."""

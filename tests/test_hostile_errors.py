@@ -315,10 +315,9 @@ ARGUMENTS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "n_features is the number of columns that the model returns, not -1",
     ),
     "whole property": (
-        lambda: mask().instances.regionprops("area"),
+        lambda: mask().instances.regionprops("convex_area"),
         ValueError,
-        "area merges across blocks, which is faster: it is for .labels.regionprops; xr.merge puts "
-        "the results of the two together",
+        "unknown property 'convex_area', which is called 'area_convex' here. There are: perimeter, ",
     ),
     "no variable of this name": (
         lambda: FIELD.labels.aggregate("nuclei"),

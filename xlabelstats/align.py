@@ -87,7 +87,7 @@ def check_match(image: xr.DataArray, mask: xr.DataArray) -> None:
     check_same_side(image=image, mask=mask)
 
 
-def share_coords(mask: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
+def share_coords(mask: xr.DataArray, image: xr.DataArray | xr.Dataset) -> xr.DataArray:
     """The mask with the image's coordinates along dims where it has none itself."""
     return mask.assign_coords(
         {dim: image[dim].variable for dim in mask.dims if dim in image.indexes and dim not in mask.indexes}

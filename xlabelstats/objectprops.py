@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_on_host
+from xlabelstats.align import LABEL, check_match, check_on_host, share_coords
 from xlabelstats.extras import need
 from xlabelstats.features import call, collect, windows_of_region
 from xlabelstats.grid import Grid, given_grid, regular_grid
 from xlabelstats.instances import find_subject
-from xlabelstats.names import as_names, check_here, check_known
-from xlabelstats.regionprops import PROPERTIES, WHOLE_OBJECT
+from xlabelstats.names import as_names, check_here
+from xlabelstats.regionprops import PROPERTIES, WHOLE_OBJECT, regionprops
+from xlabelstats.vocabulary import check_measures
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,24 @@ OBJECT_PROPERTIES = {
 
 
 def object_properties(
-    mask: xr.DataArray,
-    properties: str | Iterable[str],
-    *,
-    spacing: Any = None,
-    labels: Any = None,
-    background: bool = False,
+    image: xr.DataArray | None, mask: xr.DataArray, properties: str | Iterable[str], **options: Any
 ) -> xr.Dataset:
-    """Region properties of every object by itself; see `InstancesAccessor.regionprops`."""
+    """Region properties of every object, together with any that merge across blocks; see `InstancesAccessor`."""
     names = _check_properties(properties)
+    if image is not None:
+        check_match(image, mask)
+        mask = share_coords(mask, image)
+    merged = [name for name in names if name in PROPERTIES]
+    whole = [name for name in names if name in OBJECT_PROPERTIES]
+    parts = [_of_whole_objects(mask, whole, **options)] if whole else []
+    if merged:
+        parts.append(regionprops(image, mask, merged, **options))
+    return xr.merge(parts, join="exact", combine_attrs="override")[list(names)]
+
+
+def _of_whole_objects(
+    mask: xr.DataArray, names: Sequence[str], *, spacing: Any = None, labels: Any = None, background: bool = False
+) -> xr.Dataset:
     check_on_host("instances.regionprops", mask=mask)
     subject = find_subject(None, mask, labels, background)
     ndim = len(subject.shared)
@@ -101,15 +111,9 @@ def measure(window: np.ndarray, *, names: Sequence[str], spacing: tuple[float, .
 
 def _check_properties(properties: str | Iterable[str]) -> tuple[str, ...]:
     names = tuple(name for name in as_names(properties, "property") if name != LABEL)
-    merged = [name for name in names if name in PROPERTIES]
-    if merged:
-        raise ValueError(
-            f"{', '.join(merged)} merges across blocks, which is faster: it is for .labels.regionprops; xr.merge puts "
-            "the results of the two together"
-        )
     here = [name for name in names if name not in OBJECT_PROPERTIES]
     check_here(here, WHOLE_OBJECT, "is no number per object of a mask")
-    check_known(names, OBJECT_PROPERTIES, "property")
+    check_measures(names, (*OBJECT_PROPERTIES, *PROPERTIES), "property")
     if not names:
         raise ValueError(f"no property was asked for; there are: {', '.join(OBJECT_PROPERTIES)}")
     return names

@@ -18,10 +18,11 @@ from xlabelstats.align import LABEL, align, check_mask, check_taken, data_of, ot
 from xlabelstats.blocks import Column
 from xlabelstats.grid import Grid, given_grid, pixel_grid, regular_grid
 from xlabelstats.moments import POWERS, MomentTable, merge_moments, moments_block
-from xlabelstats.names import as_names, check_here, check_known
+from xlabelstats.names import as_names, check_here
 from xlabelstats.runs import Array, check_found
 from xlabelstats.scan import LabelTable, Wanted, choose_labels, collect, merge_tables, scan_block
 from xlabelstats.shapes import Moments, Shape
+from xlabelstats.vocabulary import check_measures
 
 Source = Literal["mask", "moments", "weighted", "statistic"]
 
@@ -57,6 +58,11 @@ class Property:
     power: int = 0
     only_2d: bool = False
     pixels: bool = False
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether it is measured in an image."""
+        return self.source in ("weighted", "statistic")
 
 
 PROPERTIES: dict[str, Property] = {
@@ -203,7 +209,7 @@ def regionprops(
     dims: dict[str, tuple[Hashable, ...]] = {name: (LABEL, *_dims(name, mask)) for name in arrays}
     coords: dict[Any, Any] = {}
     if image is not None and pair is not None:
-        own = [name for name in names if PROPERTIES[name].source in ("weighted", "statistic")]
+        own = [name for name in names if PROPERTIES[name].needs_image]
         check_taken(image, pair.other, (*own, *(dim for name in own for dim in _dims(name, mask))))
         coords = other_coords(image, pair.other)
         arrays |= _columns(of["weighted"], pair.mask, pair.image, grid, wanted, moments_block, merge_moments)
@@ -241,7 +247,7 @@ def check_properties(properties: str | Iterable[str], mask: xr.DataArray, with_i
     # The label is the coordinate of every result.
     names = tuple(name for name in as_names(properties, "property") if name != LABEL)
     check_here(names, WHOLE_OBJECT, "needs all pixels of an object at once and does not merge across blocks")
-    check_known(names, PROPERTIES, "property")
+    check_measures(names, PROPERTIES, "property")
     if not names:
         raise ValueError(f"no property was asked for; there are: {', '.join(PROPERTIES)}")
     if mask.ndim not in (2, 3):
@@ -251,7 +257,7 @@ def check_properties(properties: str | Iterable[str], mask: xr.DataArray, with_i
     flat = [name for name in names if PROPERTIES[name].only_2d and mask.ndim != 2]
     if flat:
         raise NotImplementedError(f"{flat[0]} is defined for 2-D masks only; this one has the dims {tuple(mask.dims)}")
-    lacking = [name for name in names if PROPERTIES[name].source in ("statistic", "weighted") and not with_image]
+    lacking = [name for name in names if PROPERTIES[name].needs_image and not with_image]
     if lacking:
         raise ValueError(f"{lacking[0]} needs an image: image.labels.regionprops(mask, properties=...)")
     return names

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from xlabelstats.align import LABEL, name_of, share_coords
 from xlabelstats.blocks import LABELS_PER_CHUNK
 from xlabelstats.cutting import LazyWindows, Window, cut_windows
 from xlabelstats.instances import Objects, Subject, find_subject
+from xlabelstats.warn import warn
 
 # The bytes of a chunk of windows whose number the user left open.
 CHUNK_BYTES = 2**24
@@ -82,12 +82,9 @@ def window_of(size: Any, subject: Subject) -> Window:
     if cropped.any():
         half = np.maximum(objects.centre - objects.low, objects.high - 1 - objects.centre).max(axis=0)
         enough = {dim: int(2 * n + 1) for dim, n, own in zip(dims, half, window.centred, strict=True) if own}
-        warnings.warn(
+        warn(
             f"{cropped.sum()} of {cropped.size} objects reach beyond their window of "
-            f"{' x '.join(map(str, window.size))} pixels and are cropped; size={enough} holds all of them",
-            UserWarning,
-            # Of the call of the accessor, beyond that of the room and of the accessor itself.
-            stacklevel=4,
+            f"{' x '.join(map(str, window.size))} pixels and are cropped; size={enough} holds all of them"
         )
     return window
 

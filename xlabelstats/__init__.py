@@ -14,7 +14,7 @@ Functions:
 - `clear_cache`: forget what was learned of masks.
 - `to_zarr`: write a result such that what opens is whole.
 
-Modules, each imported by itself:
+Modules: `datasets`, nuclei to try the calls on, and, each imported by itself:
 
 - ``xlabelstats.plot``: pictures of masks, measurements and windows.
 - ``xlabelstats.pipeline``: cached steps from an image to cells per region of an atlas.

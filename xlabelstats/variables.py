@@ -86,9 +86,10 @@ def _measurable(images: xr.Dataset, mask: xr.DataArray) -> dict[Hashable, xr.Dat
     usable = {name: a for name, a in images.items() if a.dtype.kind in "biuf" and set(mask.dims) <= set(a.dims)}
     left_out = [name for name in images if name not in usable]
     if not usable:
-        found = ", ".join(f"{name!r} {tuple(a.dims)} of {a.dtype}" for name, a in images.items()) or "none"
+        listed = ", ".join(f"{name!r} {tuple(a.dims)} of {a.dtype}" for name, a in images.items()) or "none"
         raise ValueError(
-            f"no variable of the Dataset is numeric and has the dims of the mask {tuple(mask.dims)}; there are: {found}"
+            f"no variable of the Dataset is numeric and has the dims of the mask {tuple(mask.dims)}; "
+            f"there are: {listed}"
         )
     if left_out:
         warn(

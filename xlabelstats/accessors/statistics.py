@@ -43,7 +43,7 @@ class StatisticsCalls(Accessor):
             too.  Chunks may differ.
         stats : str or iterable of str
             Any of the statistics below; by default all but ``std`` and ``valid``.
-        labels : sequence of int, optional
+        labels : int or sequence of int, optional
             Measure these labels, in this order, without looking first which there are.  A label that
             does not occur gets count 0, sum 0 and NaN elsewhere, so ``min`` and ``max`` are float64.
         background : bool, default False

@@ -232,11 +232,13 @@ def call(
     kwargs: dict[str, Any],
     shape: tuple[int, ...],
     dtype: np.dtype,
+    who: str = "fn",
 ) -> Array:
     """Call a function with what was found of every label, and check what it returns.
 
     What it returns is (channel, *shape); without channels it is *shape, or (1, *shape).  It is not called for what
-    has no pixel or is ``empty``.  It gets arrays, and what it returns is put in one, of the type of ``like``.
+    has no pixel or is ``empty``.  It gets arrays, and what it returns is put in one, of the type of ``like``.  Errors
+    say that it is ``who``.
     """
     xp = kernels_for(like).xp
     rows = 1 if channels is None else channels
@@ -256,16 +258,16 @@ def call(
         try:
             value = xp.asarray(fn(pixels, **kwargs))
         except Exception as error:
-            error.add_note(f"raised by fn for label {ids[i]}, given an array of shape {what}")
+            error.add_note(f"raised by {who} for label {ids[i]}, given an array of shape {what}")
             raise
         if value.shape != expected and not (channels is None and value.shape == shape):
             declared = f"{shape} or {expected}" if channels is None else f"{expected}: a row per channel"
             raise ValueError(
-                f"fn returned the shape {value.shape} for label {ids[i]}, given an array of shape {what}; "
+                f"{who} returned the shape {value.shape} for label {ids[i]}, given an array of shape {what}; "
                 f"dims declares {declared}"
             )
         if value.dtype is not safe:
-            value = cast(value, dtype, "fn")
+            value = cast(value, dtype, who)
             safe = value.dtype if dtype.kind == "f" else None
         out[i] = value
     return out

@@ -297,13 +297,23 @@ def merge_geometry(codes, n_in, low_in, high_in, origin_in, offset_in, m2_in, n,
 def boxes(codes, starts, lengths, shape, low, high):
     """Lower ``low`` and raise ``high`` (code, axis) to the boxes of the runs."""
     last = shape.size - 1
+    width = shape[last]
+    position = np.empty(last, np.int64)
+    row, end = 0, 0
     for run in range(codes.size):
-        code, rest = codes[run], starts[run]
-        for axis in range(last, -1, -1):
-            position = rest % shape[axis]
-            rest //= shape[axis]
-            low[code, axis] = min(low[code, axis], position)
-            high[code, axis] = max(high[code, axis], position + (lengths[run] if axis == last else 1))
+        code, start = codes[run], starts[run]
+        # Runs of the same row follow each other, and divisions cost more than all else here.
+        if start < row or start >= end:
+            rest = start // width
+            row, end = rest * width, rest * width + width
+            for axis in range(last - 1, -1, -1):
+                position[axis] = rest % shape[axis]
+                rest //= shape[axis]
+        for axis in range(last):
+            low[code, axis] = min(low[code, axis], position[axis])
+            high[code, axis] = max(high[code, axis], position[axis] + 1)
+        low[code, last] = min(low[code, last], start - row)
+        high[code, last] = max(high[code, last], start - row + lengths[run])
 
 
 @kernel

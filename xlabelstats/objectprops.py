@@ -17,7 +17,9 @@ from xlabelstats.grid import Grid, given_grid, regular_grid
 from xlabelstats.instances import find_subject
 from xlabelstats.names import as_names, check_here
 from xlabelstats.regionprops import PROPERTIES, WHOLE_OBJECT, regionprops
+from xlabelstats.runs import Array
 from xlabelstats.vocabulary import check_measures
+from xlabelstats.warn import warn
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ OBJECT_PROPERTIES = {
     "feret_diameter_max": ObjectProperty("longest distance of two points of the convex hull's contour"),
 }
 
+# Of a 3-D object that lies in a plane scikit-image finds no convex hull: the first two are what it makes of that, and
+# at the third it raises.
+FLAT = {"area_convex": 0.0, "solidity": np.inf, "feret_diameter_max": np.nan}
+
 
 def object_properties(
     image: xr.DataArray | None, mask: xr.DataArray, properties: str | Iterable[str], **options: Any
@@ -84,10 +90,7 @@ def _of_whole_objects(
         grid = regular_grid(mask, "give spacing=, or drop the coordinate")
     step = _check_defined(names, grid, subject.shared)
     need("skimage.measure", "image", "instances.regionprops")
-    each = partial(
-        call, fn=measure, kwargs={"names": names, "spacing": step}, shape=(len(names),), dtype=np.dtype(np.float64)
-    )
-    function = partial(windows_of_region, window=None, each=each, binary=True)
+    function = partial(windows_of_region, window=None, each=partial(measure, names=names, spacing=step), binary=True)
     low, high = subject.objects.low, subject.objects.high
     values = collect(function, subject, low, high, (len(names),), np.dtype(np.float64))
     variables = {}
@@ -101,12 +104,48 @@ def _of_whole_objects(
     return xr.Dataset(variables, coords={LABEL: subject.wanted.labels})
 
 
-def measure(window: np.ndarray, *, names: Sequence[str], spacing: tuple[float, ...]) -> list[float]:
-    """The named properties of the one object of a binary window, by scikit-image."""
+def measure(
+    windows: Iterable[np.ndarray],
+    ids: np.ndarray,
+    channels: None,
+    *,
+    names: Sequence[str],
+    spacing: tuple[float, ...],
+    **options: Any,
+) -> Array:
+    """The named properties (label, 1, property) of the objects in binary windows, by scikit-image.
+
+    A warning says which labels have no convex hull.
+    """
     from skimage.measure import regionprops
 
-    (region,) = regionprops(window.view(np.uint8), spacing=spacing)
-    return [region[name] for name in names]
+    hulls = [name for name in names if name in FLAT and len(spacing) == 3]
+    flat = []
+
+    def properties(window: np.ndarray) -> list[float]:
+        (region,) = regionprops(window.view(np.uint8), spacing=spacing)
+        flat.append(bool(hulls) and _is_flat(window))
+        return [FLAT[name] if flat[-1] and name in hulls else region[name] for name in names]
+
+    columns = partial(call, fn=properties, kwargs={}, shape=(len(names),), dtype=np.dtype(np.float64))
+    values = columns(windows, ids, channels, who="scikit-image", **options)
+    labels = ids[flat]
+    if labels.size:
+        more = f" and {labels.size - 5} more" if labels.size > 5 else ""
+        warn(
+            f"label {', '.join(map(str, labels[:5]))}{more}: all pixels lie in a plane, and scikit-image finds no "
+            f"convex hull in 3-D; there {', '.join(f'{name} is {FLAT[name]}' for name in hulls)}"
+        )
+    return values
+
+
+def _is_flat(window: np.ndarray) -> bool:
+    """Whether the pixels of a 3-D window lie in one plane."""
+    pixels = np.argwhere(window)
+    steps = pixels - pixels[0]
+    # The determinant of whole numbers, exactly, in Python's, which do not overflow.
+    (a, b, c), (_, d, e), (_, _, f) = (steps.T @ steps).tolist()
+    return a * (d * f - e * e) - b * (b * f - c * e) + c * (b * e - c * d) == 0
 
 
 def _check_properties(properties: str | Iterable[str]) -> tuple[str, ...]:

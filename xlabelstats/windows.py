@@ -77,8 +77,7 @@ def window_of(size: Any, subject: Subject) -> Window:
         window = Window(np.array(sizes, np.int64), np.array([dim in size for dim in dims]))
     else:
         window = Window(np.full(len(dims), _pixels(size, None), np.int64), np.ones(len(dims), bool))
-    starts = window.starts(objects)
-    cropped = ((objects.low < starts) | (objects.high > starts + window.size)).any(axis=1)
+    cropped = ~window.whole(objects)
     if cropped.any():
         half = np.maximum(objects.centre - objects.low, objects.high - 1 - objects.centre).max(axis=0)
         enough = {dim: int(2 * n + 1) for dim, n, own in zip(dims, half, window.centred, strict=True) if own}

@@ -263,7 +263,9 @@ class InstancesAccessor(WindowCalls):
 
         Notes
         -----
-        Each object is given to scikit-image in its own bounding box.  The properties are:
+        Each object is given to scikit-image in its own bounding box.  For a 3-D object whose pixels all lie in a plane
+        it finds no convex hull: ``area_convex`` is 0, ``solidity`` inf and ``feret_diameter_max`` NaN, and a warning
+        names the label.  The properties are:
 
         {properties}
 

@@ -515,12 +515,12 @@ class TestResults:
             dims=("gene", "cell"),
             coords={
                 "gene": ["long name", "b"],
-                "cell": ("cell", [0.1, 0.5, 7], {"units": "days", "scale_factor": 3}),
+                "cell": ("cell", [0.1, 0.5, 7], {"units": "days", "gain": 3}),
                 "area": (("gene", "cell"), np.arange(6.0).reshape(2, 3)),
                 "when": ("cell", np.array(["2020", "2021", "NaT"], "M8[ns]")),
                 "scalar": 4,
             },
-            attrs={"_FillValue": 3, "bounds": (1, 2), "table": np.arange(3), "nested": {"a": [1]}},
+            attrs={"fill": 3, "bounds": (1, 2), "table": np.arange(3), "nested": {"a": [1]}},
             name="bits",
         )
         dataset = xr.Dataset({"bits": array, "n": ("cell", np.arange(3, dtype="u1"))}, attrs={"title": "all"})

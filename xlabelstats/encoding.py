@@ -8,21 +8,9 @@ import xarray as xr
 
 T = TypeVar("T", bound=xr.DataArray | xr.Dataset)
 
-# Attributes by which numbers in a store are decoded, or that are about the numbers as they are stored.
-STORAGE = frozenset(
-    {
-        "_FillValue",
-        "missing_value",
-        "scale_factor",
-        "add_offset",
-        "_Unsigned",
-        "dtype",
-        "valid_min",
-        "valid_max",
-        "valid_range",
-        "actual_range",
-    }
-)
+# Attributes by which numbers in a store are decoded, and all that are about the numbers as they are stored.
+DECODING = frozenset({"_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned"})
+STORAGE = DECODING | {"dtype", "valid_min", "valid_max", "valid_range", "actual_range"}
 
 
 def without_encoding(result: T) -> T:

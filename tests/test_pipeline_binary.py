@@ -143,6 +143,29 @@ class TestMethods:
             expected = of_skimage(image.astype(np.float64), method, **({"nbins": 2**16} if method == "otsu" else {}))
             assert found(da.from_array(image, chunks=99), method) == pytest.approx(expected, abs=2 * bin_width, rel=0)
 
+    @pytest.mark.parametrize("method", ["otsu", "li", "triangle"])
+    @pytest.mark.parametrize(
+        ("values", "near"),
+        [
+            (1 + np.arange(3) * 2.0**-52, "close together"),
+            (-1e10 + np.arange(3) * 2.0**-19, "close together"),
+            (np.array([1, 2, 3]) * 5e-324, "close together"),
+            (np.array([-1.7e308, 1.6e308, 1.7e308]), "far apart"),
+            (2**62 + np.array([0, 0, 2**17]), "close together"),
+        ],
+    )
+    def test_values_too_near_or_far_for_bins_can_be_rescaled_as_the_error_says(self, method, values, near) -> None:
+        pixels = np.repeat(values, (5, 1, 4))
+        for image in (pixels, da.from_array(pixels, chunks=3)):
+            with pytest.raises(
+                ValueError, match=f"too {near} for the .* bins in which '{method}' counts them"
+            ) as raised:
+                threshold(image, method)
+            said = str(raised.value)
+            assert f"between {values[0]} and {values[-1]}" in said
+            rescaled = eval(said.rpartition("first: ")[2])
+            assert np.asarray(threshold(rescaled, method))[-4:].all()
+
     def test_one_for_each_channel_and_time(self) -> None:
         coins = pictures.coins()
         stack = np.array([[coins, coins // 2], [coins[::-1] // 3, 255 - coins]])

@@ -54,6 +54,12 @@ LAYOUTS = {
 }
 
 
+def even_chunks(array: Any) -> tuple[tuple[int, ...], ...]:
+    """The chunks of a dask array as Zarr can hold them: along every dim as large as its largest, but for the last."""
+    data = array.data if isinstance(array, xr.DataArray) else array
+    return data.rechunk(tuple(map(max, data.chunks))).chunks
+
+
 def state(array: xr.DataArray) -> list[Any]:
     """All that a call could change of an array."""
     data = array.data

@@ -473,6 +473,23 @@ class TestResults:
                 assert found["names"].dtype == object
 
     @pytest.mark.parametrize("dims", [pytest.param(("y", "x"), marks=ome), ("cell", "x")])
+    def test_names_that_no_folder_can_have(self, cache, dims):
+        names = ("Ki67/DAPI", "/", "..", "zarr.json", "variable 0", "a" * 300)
+        array = xr.DataArray(np.zeros((2, 3)), dims=dims, coords={name: ("x", [1, 2, 3]) for name in names})
+        array = array.assign_coords({f"lazy {name}": ("x", da.arange(3, chunks=2)) for name in names})
+        dataset = xr.Dataset({f"{name}/array": array.reset_coords(drop=True) + i for i, name in enumerate(names)})
+        along = array.reset_coords(drop=True).rename(x="in/out").assign_coords({"in/out": [1, 2, 3]})
+        for given in (
+            array,
+            dataset,
+            dataset.chunk(x=2),
+            along,
+            along.to_dataset(name="a/b"),
+        ):
+            for _ in range(2):
+                xr.testing.assert_identical(cache.run("result", lambda a: a, given).compute(), given.compute())
+
+    @pytest.mark.parametrize("dims", [pytest.param(("y", "x"), marks=ome), ("cell", "x")])
     def test_lazy_coordinates_keep_chunks_of_their_own(self, cache, dims):
         array = xr.DataArray(da.ones((4, 4), chunks=2), dims=dims)
         array = array.assign_coords(weight=(dims, da.ones((4, 4), chunks=(1, 4))))
@@ -515,12 +532,12 @@ class TestResults:
             dims=("gene", "cell"),
             coords={
                 "gene": ["long name", "b"],
-                "cell": ("cell", [0.1, 0.5, 7], {"units": "days", "scale_factor": 3}),
+                "cell": ("cell", [0.1, 0.5, 7], {"units": "days", "gain": 3}),
                 "area": (("gene", "cell"), np.arange(6.0).reshape(2, 3)),
                 "when": ("cell", np.array(["2020", "2021", "NaT"], "M8[ns]")),
                 "scalar": 4,
             },
-            attrs={"_FillValue": 3, "bounds": (1, 2), "table": np.arange(3), "nested": {"a": [1]}},
+            attrs={"fill": 3, "bounds": (1, 2), "table": np.arange(3), "nested": {"a": [1]}},
             name="bits",
         )
         dataset = xr.Dataset({"bits": array, "n": ("cell", np.arange(3, dtype="u1"))}, attrs={"title": "all"})

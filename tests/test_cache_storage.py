@@ -58,7 +58,7 @@ def volume(dtype="uint16", **coords) -> xr.DataArray:
             "y": ("y", np.arange(12) * 0.5, {"units": "um", "long_name": "down"}),
             "x": ("x", 3 + np.arange(9) * 0.25, {"units": "micron"}),
         },
-        attrs={"stain": ("a", "b"), "scale_factor": 2},
+        attrs={"stain": ("a", "b"), "gain": 2},
         name="brain",
     )
     return image.assign_coords(coords)

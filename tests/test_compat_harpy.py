@@ -121,7 +121,7 @@ class TestAggregator:
         centre = measured.center_of_mass()
         assert list(centre.columns) == [0, 1, 2, "cell"]
         expected = ndimage.center_of_mass(np.ones_like(mask), mask, ids)
-        np.testing.assert_allclose(centre[[0, 1, 2]], expected, rtol=1e-12)
+        np.testing.assert_array_equal(centre[[0, 1, 2]], expected)
         with pytest.raises(InputError, match="mean needs an image"):
             measured.aggregate_mean()
 
@@ -471,8 +471,11 @@ class TestStores:
             )
             np.testing.assert_array_equal(da.from_zarr(str(path)), features)
             np.testing.assert_array_equal(features, [expected[label] for label in ids])
-            with pytest.raises(FileExistsError):
-                made.featurize(5, 16, model=projection, zarr_output_path=path, store_intermediate=intermediate)
+            again = {"model": projection, "zarr_output_path": path, "store_intermediate": intermediate}
+            with pytest.raises(FileExistsError, match="overwrite=True"):
+                made.featurize(5, 16, **again)
+            assert made.featurize(3, 16, overwrite=True, **again)[1].shape == (len(ids), 3)
+            assert da.from_zarr(str(path)).shape == (len(ids), 3)
         assert left(tmp_path / "new") == ["False.zarr", "True.zarr"]
 
     def test_features_of_a_mask_by_stored_windows(self, tmp_path):
@@ -617,7 +620,9 @@ class TestAgainstHarpy:
         ours, theirs = {"RasterAggregator": RasterAggregator, "Featurizer": Featurizer}[name], getattr(harpy, name)
         public = [key for key, value in vars(theirs).items() if inspect.isfunction(value) and key[:1] != "_"]
         for key in ["__init__", *public]:
-            a, b = (inspect.signature(getattr(made, key)).parameters for made in (ours, theirs))
+            a, b = (dict(inspect.signature(getattr(made, key)).parameters) for made in (ours, theirs))
+            if key == "featurize":
+                assert a.pop("overwrite").kind == inspect.Parameter.KEYWORD_ONLY
             assert list(a) == list(b), key
             for parameter in a.values():
                 other = b[parameter.name]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -11,6 +13,14 @@ from conftest import blobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from xlabelstats import geometry
+
+
+def exact_centre(mask: np.ndarray, label: int) -> list[float]:
+    """The mean position of a label, rounded once."""
+    where = np.argwhere(mask == label)
+    return [float(Fraction(sum(along.tolist()), len(where))) for along in where.T]
 
 
 def radii_by_numpy(mask: np.ndarray, label: int, step: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -125,10 +135,50 @@ class TestCenterOfMass:
         assert (plain.dims, plain["axis"].values.tolist()) == (("label", "axis"), list(mask.dims))
         assert (plain.chunks is None) == (chunk is None)
         expected = ndi.center_of_mass(np.ones(mask.shape), mask.values, ids)
-        np.testing.assert_allclose(plain, expected, rtol=1e-12)
+        np.testing.assert_array_equal(plain, expected)
         weighted = lazy_mask.labels.center_of_mass(lazy_image)
         expected = ndi.center_of_mass(image.values.astype(float), mask.values, ids)
         np.testing.assert_allclose(weighted, expected, rtol=1e-12)
+
+    @pytest.mark.parametrize("parts", [False, True])
+    @given(data=st.data())
+    @settings(max_examples=60, deadline=None)
+    def test_of_a_mask_is_the_correctly_rounded_quotient_for_every_chunking(self, data, parts):
+        shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=3, max_side=14))
+        pixels = data.draw(hnp.arrays(np.int32, shape, elements=st.integers(0, 3)))
+        dims = ("z", "y", "x")[-len(shape) :]
+        mask = xr.DataArray(pixels, dims=dims)
+        chunks = {dim: data.draw(st.integers(1, 14)) for dim in dims}
+        expected = {label: exact_centre(pixels, label) for label in np.unique(pixels[pixels > 0]).tolist()}
+        with pytest.MonkeyPatch.context() as patch:
+            if parts:
+                # As if float64 had few bits.
+                patch.setattr(geometry, "WHOLE", 2**6)
+                patch.setattr(geometry, "PART", 2**2)
+            for given_mask in (mask, mask.chunk(chunks)):
+                for units, whole in (("pixel", mask.assign_coords(x=np.arange(shape[-1]) * 0.3)), ("coords", mask)):
+                    found = given_mask.assign_coords(whole.coords).labels.center_of_mass(units=units)
+                    assert dict(zip(found["label"].values.tolist(), found.values.tolist(), strict=True)) == expected
+
+    def test_only_axes_with_coordinates_are_interpolated(self):
+        pixels = blobs((30, 40), 5)
+        mask = xr.DataArray(pixels, dims=("y", "x"), coords={"x": np.arange(40) * 0.3})
+        for found in (mask.labels.center_of_mass(), mask.chunk(7).labels.center_of_mass(labels=mask.labels.ids())):
+            for row in found.compute():
+                y, x = exact_centre(pixels, int(row["label"]))
+                assert row[0] == y
+                assert float(row[1]) == pytest.approx(0.3 * x, rel=1e-14)
+
+    def test_quotients_of_sums_beyond_2_to_the_53_are_rounded_once(self):
+        total, count = np.array([2**53 + 1, 2**60 + 3, 7]), np.array([1, 3, 3])
+        expected = [float(Fraction(a, b)) for a, b in zip(total.tolist(), count.tolist(), strict=True)]
+        assert geometry._quotients(total, count).tolist() == expected
+
+    def test_an_absent_label_has_no_centre(self):
+        mask = xr.DataArray([[0, 7, 7]], dims=("y", "x"))
+        for given_mask in (mask, mask.chunk(2)):
+            found = given_mask.labels.center_of_mass(labels=[9, 7])
+            np.testing.assert_array_equal(found, [[np.nan, np.nan], [0, 1.5]])
 
     def test_uneven_coords_are_averaged_not_interpolated(self):
         labels = blobs((12, 15), 5)

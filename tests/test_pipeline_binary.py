@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layouts import even_chunks
 from scipy import ndimage
 from skimage import data as pictures
 from skimage import filters
@@ -53,7 +54,7 @@ class TestNumbers:
             da.arange(6, chunks=(1, 5)), dims="x", coords={"x": np.arange(6) * 2.0}, name="dapi", attrs={"gain": 2}
         )
         result = threshold(image, 3)
-        assert (result.name, result.chunks, result.attrs) == ("dapi", ((1, 5),), {"gain": 2, "threshold": 3})
+        assert (result.name, result.chunks, result.attrs) == ("dapi", ((5, 1),), {"gain": 2, "threshold": 3})
         assert image.attrs == {"gain": 2}
         xr.testing.assert_identical(result.x, image.x)
         assert isinstance(threshold(image.data, 3), da.Array)
@@ -141,6 +142,29 @@ class TestMethods:
             bin_width = np.ptp(image) / 2**16
             expected = of_skimage(image.astype(np.float64), method, **({"nbins": 2**16} if method == "otsu" else {}))
             assert found(da.from_array(image, chunks=99), method) == pytest.approx(expected, abs=2 * bin_width, rel=0)
+
+    @pytest.mark.parametrize("method", ["otsu", "li", "triangle"])
+    @pytest.mark.parametrize(
+        ("values", "near"),
+        [
+            (1 + np.arange(3) * 2.0**-52, "close together"),
+            (-1e10 + np.arange(3) * 2.0**-19, "close together"),
+            (np.array([1, 2, 3]) * 5e-324, "close together"),
+            (np.array([-1.7e308, 1.6e308, 1.7e308]), "far apart"),
+            (2**62 + np.array([0, 0, 2**17]), "close together"),
+        ],
+    )
+    def test_values_too_near_or_far_for_bins_can_be_rescaled_as_the_error_says(self, method, values, near) -> None:
+        pixels = np.repeat(values, (5, 1, 4))
+        for image in (pixels, da.from_array(pixels, chunks=3)):
+            with pytest.raises(
+                ValueError, match=f"too {near} for the .* bins in which '{method}' counts them"
+            ) as raised:
+                threshold(image, method)
+            said = str(raised.value)
+            assert f"between {values[0]} and {values[-1]}" in said
+            rescaled = eval(said.rpartition("first: ")[2])
+            assert np.asarray(threshold(rescaled, method))[-4:].all()
 
     def test_one_for_each_channel_and_time(self) -> None:
         coins = pictures.coins()
@@ -240,7 +264,7 @@ class TestPredict:
             binary = predict(each, model, reach)
             assert (binary.dims, binary.dtype) == (dims[1:], np.uint8)
             np.testing.assert_array_equal(binary.values[sure], (expected > 0.5)[sure])
-        assert predict(lazy, model, reach).chunks == tuple(lazy.chunksizes[dim] for dim in dims[1:])
+        assert predict(lazy, model, reach).chunks == even_chunks(lazy.isel(c=0))
 
     @pytest.mark.parametrize(
         ("result", "foreground"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dask.array as da
@@ -232,6 +235,88 @@ class TestToZarr:
         moments = lifetime.assign_coords(t=("label", np.array(["2020-01-01", "2020-01-02"], "M8[ns]")))
         moments.attrs = {}
         xr.testing.assert_equal(xlabelstats.to_zarr(moments, tmp_path / "t").compute(), moments.compute())
+
+    def test_numbers_stay_numbers_beside_times(self, tmp_path):
+        lengths = {"units": "seconds"}
+        moments, spans = np.array(["2020-01-01", "NaT"], "M8[ns]"), np.array([1, 2], "m8[s]").astype("m8[ns]")
+        result = xr.Dataset(
+            {
+                "lifetime": ("label", [1.5, 2.5], lengths),
+                "day": ("label", [10.0, 20.0], {"units": "days since 2000-01-01"}),
+                "packed": ("label", np.array([1, 7], "u2"), {"_FillValue": 7, "scale_factor": 0.5}),
+                "when": ("label", moments),
+            },
+            coords={"label": [1, 2], "delay": ("label", spans), "age": ("label", [3.0, 4.0], lengths)},
+        )
+        for lazy in (result, result.chunk(label=1)):
+            xr.testing.assert_identical(xlabelstats.to_zarr(lazy, tmp_path / "a", overwrite=True).compute(), result)
+            for name, array in result.items():
+                for given in (array, array.rename(None), array.rename("age")):
+                    stored = xlabelstats.to_zarr(given, tmp_path / name, overwrite=True)
+                    xr.testing.assert_identical(stored.compute(), given)
+
+    def test_opens_without_a_warning_and_without_being_told_of_its_metadata(self, windows, tmp_path):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            stored = xlabelstats.to_zarr(windows, tmp_path / "a.zarr")
+            xlabelstats.to_zarr(windows["image"], tmp_path / "b.zarr")
+            xlabelstats.to_zarr(windows["mask"], tmp_path / "c.zarr")
+            mask = xr.open_dataarray(tmp_path / "c.zarr", engine="zarr", chunks={})
+        xr.testing.assert_identical(mask.compute(), windows["mask"].compute())
+        xr.testing.assert_identical(xr.open_zarr(tmp_path / "a.zarr").compute(), stored.compute())
+
+    @pytest.mark.parametrize(
+        ("name", "other"),
+        [("Ki67/DAPI", "Ki67_DAPI"), ("/µm", "µm"), ("a\\b", "a_b"), ("..", "variable"), ("zarr.json", "zarr_json")],
+    )
+    def test_a_name_that_no_folder_can_have_is_refused_before_anything_is_written(self, tmp_path, name, other):
+        ratio = xr.DataArray([1.0, 2.0], dims="label", name=name)
+        for result, change in (
+            (ratio, repr(other)),
+            (ratio.to_dataset(), repr({name: other})),
+            (ratio.rename("a").assign_coords({name: ("label", [1, 2])}), repr({name: other})),
+            (ratio.rename({"label": name}).assign_coords({name: [1, 2]}).rename("a"), repr({name: other})),
+        ):
+            with pytest.raises(ValueError, match=re.escape(f"cannot hold a variable named {name!r}")) as raised:
+                xlabelstats.to_zarr(result, tmp_path / "folder" / "a.zarr")
+            assert f"result.rename({change})" in str(raised.value)
+            assert names(tmp_path) == []
+            renamed = eval(f"result.rename({change})")
+            xr.testing.assert_identical(xlabelstats.to_zarr(renamed, tmp_path / "a.zarr").compute(), renamed)
+            shutil.rmtree(tmp_path / "a.zarr")
+
+    def test_of_threads_that_replace_one_store_the_last_one_stays(self, tmp_path):
+        path = tmp_path / "a.zarr"
+
+        def write(number):
+            result = xr.DataArray(da.full((40, 3), number, chunks=(4, 3)), dims=("label", "x"), name="a")
+            assert xlabelstats.to_zarr(result, path, overwrite=True).sizes == {"label": 40, "x": 3}
+
+        for _ in range(5):
+            with ThreadPoolExecutor(6) as pool:
+                list(pool.map(write, range(12)))
+            (number,) = np.unique(xr.open_zarr(path)["a"])
+            assert number in range(12)
+            assert names(tmp_path) == ["a.zarr"]
+
+    def test_of_processes_that_replace_one_store_the_last_one_stays(self, tmp_path):
+        path = tmp_path / "a.zarr"
+        program = """
+            import pathlib, sys
+            from xlabelstats.store import put_in_place
+            target = pathlib.Path(sys.argv[1])
+            for i in range(200):
+                partial = target.with_name(f"{sys.argv[2]}-{i}")
+                partial.mkdir()
+                (partial / "zarr.json").touch()
+                put_in_place(partial, target, True)
+        """
+        call = [sys.executable, "-c", textwrap.dedent(program), path]
+        writers = [subprocess.Popen([*call, str(i)], stderr=subprocess.PIPE, text=True) for i in range(3)]
+        for writer in writers:
+            assert writer.communicate(timeout=120)[1] == ""
+        assert names(tmp_path) == ["a.zarr"]
+        assert names(path) == ["zarr.json"]
 
     def test_home_folder_is_expanded(self, windows, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.blocks import filled
+from xlabelstats.encoding import without_encoding
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.reading import pixels_of_store
 
@@ -98,7 +99,7 @@ def other_coords(image: xr.DataArray, other: tuple[Hashable, ...]) -> dict[Hasha
     """Copies of the coordinates of the image that lie along its own dims alone, which results keep."""
     own = {name: coord for name, coord in image.coords.items() if set(coord.dims) <= set(other)}
     # What is not in memory cannot be written to, nor always be copied.
-    return {name: coord.copy(deep=coord.variable._in_memory) for name, coord in own.items()}
+    return {name: without_encoding(coord.copy(deep=coord.variable._in_memory)) for name, coord in own.items()}
 
 
 def name_of(array: xr.DataArray, what: str) -> str:

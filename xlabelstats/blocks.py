@@ -302,6 +302,6 @@ def uniform(array: Any) -> Any:
     ragged = {
         axis: max(chunks)
         for axis, chunks in enumerate(array.chunks)
-        if len(set(chunks[:-1])) > 1 or (len(chunks) > 1 and chunks[-1] > chunks[0])
+        if len(chunks) > 1 and (len(set(chunks[:-1])) > 1 or not 0 < chunks[-1] <= chunks[0])
     }
     return array.rechunk(ragged) if ragged else array

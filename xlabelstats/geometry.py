@@ -41,7 +41,8 @@ def center_of_mass(
         mask = share_coords(mask, weights)
         pixels, image, other = pair.mask, pair.image, pair.other
         coords = other_coords(weights, other)
-    values = _mean_positions(pixels, image, _positions(mask, units), wanted)
+    along = [coordinate(mask, dim) if units == "coords" else None for dim in mask.dims]
+    values = _mean_positions(pixels, image, along, wanted)
     result = xr.DataArray(
         values,
         dims=(LABEL, *other, "axis"),
@@ -102,28 +103,39 @@ def _principal(
     return {"radius": radius, "axis_vector": xp.ascontiguousarray(axes)}
 
 
+# Whole numbers below this one are exact in float64, and larger ones are added up as multiples of a part and the rest.
+WHOLE, PART = 2**53, 2**17
+
+
 @dataclass(frozen=True)
 class WeightTable(Rows):
-    """Labels with, per channel, their weight and weighted coordinates (label, channel, 1 + axis)."""
+    """Labels with their pixels' coordinates added up.
+
+    Attributes
+    ----------
+    sums : array (label, channel, 1 + axis)
+        The weight, and the weighted coordinates, counted from the middle of each axis.
+    indices : array (label, axis) of int64
+        Of a mask alone, along axes without coordinates: the sum of the pixels' numbers, which is exact.
+    """
 
     sums: Array
+    indices: Array
 
 
-def _positions(mask: xr.DataArray, units: str) -> list[np.ndarray]:
-    """The position of every pixel along every axis."""
-    found = {dim: coordinate(mask, dim) if units == "coords" else None for dim in mask.dims}
-    return [np.arange(mask.sizes[dim], dtype=np.float64) if p is None else p for dim, p in found.items()]
-
-
-def _mean_positions(mask: Any, image: Any, positions: list[np.ndarray], wanted: Wanted) -> Any:
+def _mean_positions(mask: Any, image: Any, along: list[np.ndarray | None], wanted: Wanted) -> Any:
+    """The mean position of every label, from the coordinates along every axis, None for the pixels' numbers."""
+    exact = np.array([image is None and values is None for values in along])
+    positions = [np.arange(n, dtype=np.float64) if p is None else p for n, p in zip(mask.shape, along, strict=True)]
     # Positions are summed from the middle of each axis, so that a far origin costs no precision.
     middle = np.array([p[p.size // 2] if p.size else 0.0 for p in positions])
     coords = np.zeros((len(positions), max(mask.shape)))
     for row, position, centre in zip(coords, positions, middle, strict=True):
         row[: position.size] = position - centre
-    settle = partial(_settle_means, middle=middle, requested=wanted.requested, weighted=image is not None)
+    settle = partial(_settle_means, middle=middle, exact=exact, requested=wanted.requested, weighted=image is not None)
     columns = {"mean": Column(np.float64, image is not None, (mask.ndim,))}
-    return collect(_weight_block, mask, image, wanted, _merge_weights, settle, columns, coords=coords)["mean"]
+    tables = {"coords": coords, "exact": exact}
+    return collect(_weight_block, mask, image, wanted, _merge_weights, settle, columns, **tables)["mean"]
 
 
 def _weight_block(
@@ -132,6 +144,7 @@ def _weight_block(
     image: Array | None = None,
     *,
     coords: np.ndarray,
+    exact: np.ndarray,
     background: bool,
     only: np.ndarray | None,
 ) -> WeightTable:
@@ -139,13 +152,27 @@ def _weight_block(
     xp = kernels.xp
     runs = find_runs(mask, background=background, only=only)
     here = np.zeros((mask.ndim, max(mask.shape)))
-    for row, whole, start, size in zip(here, coords, offset, mask.shape, strict=True):
-        row[:size] = whole[start : start + size]
+    for row, whole, start, size, numbers in zip(here, coords, offset, mask.shape, exact, strict=True):
+        row[:size] = np.arange(size) if numbers else whole[start : start + size]
     pixels = no_pixels(mask) if image is None else pixels_of(image, mask.shape)
-    sums = xp.zeros((runs.ids.size, 1 if image is None else len(pixels), 1 + mask.ndim))
     shape = np.array(mask.shape, np.int64)
-    kernels.coordinate_sums(pixels, runs.codes, runs.starts, runs.lengths, shape, xp.asarray(here), sums)
-    return WeightTable(runs.ids, runs.count, sums)
+
+    def sums_of(positions: np.ndarray) -> Array:
+        sums = xp.zeros((runs.ids.size, 1 if image is None else len(pixels), 1 + mask.ndim))
+        kernels.coordinate_sums(pixels, runs.codes, runs.starts, runs.lengths, shape, xp.asarray(positions), sums)
+        return sums
+
+    # float64 holds whole numbers up to 2**53; where sums could be larger, the numbers are added up in two parts.
+    high = np.where(exact[:, None] & (mask.size * here.shape[1] >= WHOLE), here // PART, 0.0)
+    sums = sums_of(here - PART * high)
+    indices = xp.zeros((runs.ids.size, mask.ndim), np.int64)
+    if exact.any():
+        numbered = xp.asarray(exact)
+        indices += xp.where(numbered, sums[:, 0, 1:], 0).astype(np.int64)
+        indices += runs.count[:, None] * xp.where(numbered, xp.asarray(offset, np.int64), 0)
+    if high.any():
+        indices += PART * sums_of(high)[:, 0, 1:].astype(np.int64)
+    return WeightTable(runs.ids, runs.count, sums, indices)
 
 
 def _merge_weights(tables: Sequence[WeightTable], ids: Array | None = None) -> WeightTable:
@@ -154,12 +181,14 @@ def _merge_weights(tables: Sequence[WeightTable], ids: Array | None = None) -> W
         ids = union([table.ids for table in tables])
     count = xp.zeros(ids.size, np.int64)
     sums = xp.zeros((ids.size, *tables[0].sums.shape[1:]))
+    indices = xp.zeros((ids.size, *tables[0].indices.shape[1:]), np.int64)
     for table in tables:
         rows = rows_of(table.ids, ids)
         count[rows] += table.count
+        indices[rows] += table.indices
         with np.errstate(invalid="ignore", over="ignore"):
             sums[rows] += table.sums
-    return WeightTable(ids, count, sums)
+    return WeightTable(ids, count, sums, indices)
 
 
 def _settle_means(
@@ -168,6 +197,7 @@ def _settle_means(
     ids: Array,
     *,
     middle: np.ndarray,
+    exact: np.ndarray,
     requested: bool,
     weighted: bool,
 ) -> dict[str, Array]:
@@ -176,4 +206,15 @@ def _settle_means(
         check_found(table.count, ids)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         mean = kernels_for(ids).xp.asarray(middle) + table.sums[..., 1:] / table.sums[..., :1]
+        for axis in np.flatnonzero(exact):
+            mean[:, 0, axis] = _quotients(table.indices[:, axis], table.count)
     return {"mean": mean.reshape(ids.size, *(other if weighted else ()), middle.size)}
+
+
+def _quotients(totals: Array, counts: Array) -> Array:
+    """Whole numbers divided by others, each correctly rounded."""
+    quotients = totals / counts
+    for row in kernels_for(totals).xp.flatnonzero(totals >= WHOLE).tolist():
+        # Python rounds the quotient of integers of any size once.
+        quotients[row] = int(totals[row]) / int(counts[row])
+    return quotients

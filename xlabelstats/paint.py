@@ -11,6 +11,7 @@ import xarray as xr
 
 from xlabelstats.align import LABEL, check_labels, check_mask, check_same_side, data_of, is_dask
 from xlabelstats.blocks import uniform
+from xlabelstats.encoding import without_encoding
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.runs import Array, find_rows, find_runs
 
@@ -40,7 +41,8 @@ def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArr
         if set(coord.dims) <= {*extra, *mask.dims}
     }
     # Left to itself, xarray would name the image after the dask array.
-    return xr.DataArray(painted, dims=(*extra, *mask.dims), coords=coords, attrs=table.attrs).rename(table.name)
+    result = xr.DataArray(painted, dims=(*extra, *mask.dims), coords=coords, attrs=table.attrs).rename(table.name)
+    return without_encoding(result)
 
 
 def _as_table(values: Any, xp: ModuleType) -> xr.DataArray:

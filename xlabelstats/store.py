@@ -8,11 +8,13 @@ import glob
 import math
 import os
 import platform
+import re
 import shutil
+import threading
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,13 +23,20 @@ import xarray as xr
 
 from xlabelstats.align import is_dask
 from xlabelstats.blocks import uniform
+from xlabelstats.encoding import DECODING, variables_of
 from xlabelstats.kernels import on_device
 from xlabelstats.options import compute_each
+
+# Held by a thread while it puts a store in its place and opens it, and while it filters warnings.
+PLACING, _FILTERING = threading.RLock(), threading.RLock()
 
 # Seconds after which the last file of a failed write should be written.
 LATE = 0.1
 
 T = TypeVar("T", xr.DataArray, xr.Dataset)
+
+# The name under which xarray stores an array that has none, or that of one of its coordinates.
+NAMELESS = "__xarray_dataarray_variable__"
 
 # Files of which a Zarr group or array has at least one, in either version of the format.
 MARKS = ("zarr.json", ".zgroup", ".zarray")
@@ -71,18 +80,24 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     OSError
         The disk is full.  Nothing is left of the store, and one that was to be replaced stays as it was.
     ValueError
-        ``path`` is a URL.
+        ``path`` is a URL, or a variable has a name that no folder can have, such as "Ki67/DAPI".
     TypeError
         ``result`` is neither a Dataset nor a DataArray.
 
     Notes
     -----
-    ``xr.open_zarr(path, consolidated=False)`` opens the store again, lazily; of an array,
-    ``xr.open_dataarray(path, engine="zarr", chunks={}, consolidated=False)``.  Without ``consolidated=False`` xarray
-    warns that the store has no metadata of all arrays in one place.
+    ``xr.open_zarr(path)`` opens the store again, lazily; of an array,
+    ``xr.open_dataarray(path, engine="zarr", chunks={})``.  xarray then takes numbers for times whose ``units`` are
+    "seconds" or "days since 2000-01-01", unless it is told ``decode_times=False, decode_timedelta=False``.  What is
+    returned here keeps them as numbers.
+
+    A variable with an ``.encoding`` is stored by it, as by xarray: data that was opened from a store, and is written as
+    it is, stays packed as it was.  No result of this package has one.  If you put new numbers in such a variable, as by
+    ``.copy(data=...)``, drop it first: ``.drop_encoding()``.
 
     The store is written to a folder beside ``path`` whose name ends in ``.partial``, and renamed at the end.
-    What a killed run left of it is removed by the next one to write to ``path``.
+    What a killed run left of it is removed by the next one to write to ``path``.  If several threads or processes
+    replace one store at the same time, the last one stays.
 
     If writing fails, or is interrupted, the tasks that run are waited for, so that nothing writes on to what is then
     removed.  Those of a `dask.distributed` cluster, or of a pool of your own, cannot be: what they still write stays
@@ -101,25 +116,67 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     """
     if not isinstance(result, xr.DataArray | xr.Dataset):
         raise TypeError(f"to_zarr writes a Dataset or a DataArray, not {type(result).__name__}")
-    for array in result.variables.values() if isinstance(result, xr.Dataset) else [result.variable]:
-        if on_device(array._data):
+    variables = variables_of(result)
+    _check_names(result)
+    for variable in variables.values():
+        if on_device(variable._data):
             raise TypeError(
                 "to_zarr writes from main memory, and the result is on the GPU (CuPy); move it there: "
                 "result.as_numpy(), or block by block result.map_blocks(lambda block: block.as_numpy())"
             )
     target = target_of(path, overwrite, ", or with result.to_zarr(path), which an interruption leaves half-written")
-    opener = xr.open_dataset if isinstance(result, xr.Dataset) else xr.open_dataarray
-    with warnings.catch_warnings():
-        # Names, such as those of channels, are strings, which zarr warns are not in its specification yet.
-        warnings.filterwarnings("ignore", ".*(does not have a Zarr V3|not part in the Zarr format 3) specification")
-        with told_when_full([target], result.nbytes), scratch_beside([target]) as (partial,):
-            write_out(_with_uniform_chunks(result).to_zarr(partial, mode="w-", consolidated=False, compute=False))
+    with told_when_full([target], result.nbytes), scratch_beside([target]) as (partial,):
+        with beyond_specification():
+            tasks = _with_uniform_chunks(result).to_zarr(partial, mode="w-", consolidated=True, compute=False)
+        write_out(tasks)
+        with PLACING:
             put_in_place(partial, target, overwrite)
-        # Lengths and lifetimes keep their units, and do not become times.
-        parts = result.variables if isinstance(result, xr.Dataset) else {**result.coords, None: result}
-        kinds = {part.dtype.kind for part in parts.values()}
-        times, spans = not kinds.isdisjoint("mM"), "m" in kinds
-        return opener(target, engine="zarr", chunks={}, consolidated=False, decode_times=times, decode_timedelta=spans)
+            return _open_as_given(target, result, variables)
+
+
+def _check_names(result: xr.DataArray | xr.Dataset) -> None:
+    """Complain about a variable that xarray would not find again under its name."""
+    of_array = isinstance(result, xr.DataArray)
+    for name in (*([result.name] if of_array else result.data_vars), *result.coords):
+        if isinstance(name, str) and not is_key(name):
+            new = re.sub(r"\W+", "_", name)[:80].strip("_") or "variable"
+            change = repr(new) if of_array and name == result.name else repr({name: new})
+            raise ValueError(
+                f"a Zarr store cannot hold a variable named {name!r}, since no folder can have that name; "
+                f"rename it first: result.rename({change})"
+            )
+
+
+def is_key(name: str) -> bool:
+    """Whether a variable of a name is one folder in a Zarr store, and not several or none."""
+    return 0 < len(name.encode()) < 256 and not set(name) & set("/\\\0") and name not in (".", "..", *MARKS)
+
+
+def _open_as_given(target: Path, result: T, variables: Mapping[Any, xr.Variable]) -> T:
+    """The store of a result, opened such that numbers whose attributes look like those of packed ones or times stay."""
+    if isinstance(result, xr.DataArray):
+        variables = {result.name: variables[None], NAMELESS: variables[None], **variables}
+    opener: Any = xr.open_dataset if isinstance(result, xr.Dataset) else xr.open_dataarray
+    with beyond_specification():
+        return opener(
+            target,
+            engine="zarr",
+            chunks={},
+            mask_and_scale={name: DECODING.isdisjoint(each.attrs) for name, each in variables.items()},
+            decode_times={name: each.dtype.kind in "MO" for name, each in variables.items()},
+            decode_timedelta={name: each.dtype.kind == "m" for name, each in variables.items()},
+        )
+
+
+@contextlib.contextmanager
+def beyond_specification() -> Iterator[None]:
+    """No warnings that strings, such as names of channels, and metadata in one place are not in Zarr's specification.
+
+    Python keeps the filters of warnings for all threads, hence the lock.
+    """
+    with _FILTERING, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*(does not have a Zarr V3|not part in the Zarr format 3) specification")
+        yield
 
 
 def write_out(tasks: Any) -> None:
@@ -142,8 +199,7 @@ def write_out(tasks: Any) -> None:
 def _with_uniform_chunks(result: T) -> T:
     """The result with chunks as Zarr wants them, which those of sorted windows, for one, are not."""
     if isinstance(result, xr.DataArray):
-        name = "values" if result.name is None else result.name
-        return _with_uniform_chunks(result.to_dataset(name=name))[name].rename(result.name)
+        return _with_uniform_chunks(result.to_dataset(name=NAMELESS))[NAMELESS].rename(result.name)
     lazy = {name: variable.copy() for name, variable in result.variables.items() if is_dask(variable.data)}
     for variable in lazy.values():
         variable.data = uniform(variable.data)
@@ -165,14 +221,15 @@ def target_of(path: str | os.PathLike[str], overwrite: bool, or_else: str = "") 
             f"{os.fspath(path)} is a URL, and only folders can be renamed at once; write to a local folder{or_else}"
         )
     target = Path(os.path.realpath(Path(path).expanduser()))
-    tidy(target)
-    check_free(target, overwrite)
+    with PLACING:
+        tidy(target)
+        check_free(target, overwrite)
     return target
 
 
 def check_free(target: Path, overwrite: bool) -> None:
     """Complain about what is at the target already, unless it is a store that may be replaced."""
-    if not target.exists():
+    if not target.exists() or (overwrite and any((target / mark).exists() for mark in MARKS)):
         return
     if not overwrite:
         raise FileExistsError(
@@ -180,7 +237,7 @@ def check_free(target: Path, overwrite: bool) -> None:
             "there is something already, which overwrite=True would replace if it is a Zarr store",
             str(target),
         )
-    if not target.is_dir() or (any(target.iterdir()) and not any((target / mark).exists() for mark in MARKS)):
+    if not target.is_dir() or any(target.iterdir()):
         raise FileExistsError(errno.EEXIST, "this is no Zarr store, and is not overwritten", str(target))
 
 
@@ -188,21 +245,24 @@ def put_in_place(partial: Path, target: Path, overwrite: bool) -> None:
     """Rename what was written.  The store that it replaces is kept until then, under another name."""
     if not any((partial / mark).exists() for mark in MARKS):
         raise RuntimeError(f"something removed {partial} while it was written")
-    # Someone may have written here meanwhile.
-    check_free(target, overwrite)
-    if not target.exists():
-        partial.rename(target)
-        return
-    replaced = beside(target, "replaced")
-    target.rename(replaced)
-    try:
-        partial.rename(target)
-    except BaseException:
-        if not target.exists():
-            replaced.rename(target)
-        _in_use.discard(replaced)
-        raise
-    _retire(replaced)
+    while True:
+        # Someone may have written here meanwhile.
+        check_free(target, overwrite)
+        replaced = beside(target, "replaced")
+        try:
+            if overwrite:
+                with contextlib.suppress(FileNotFoundError):
+                    target.rename(replaced)
+            partial.rename(target)
+            return
+        except OSError as error:
+            # Another process may have been faster; of those that may replace the others, the last one wins.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        finally:
+            if replaced.exists() and not target.exists():
+                replaced.rename(target)
+            _retire(replaced)
 
 
 @contextlib.contextmanager
@@ -298,8 +358,9 @@ def tidy(target: Path) -> None:
             if left in _in_use or not process.isdigit() or is_alive(int(process)):
                 continue
             if what == "replaced" and not target.exists():
-                # It was to be replaced by a store that never came.
-                left.rename(target)
+                # It was to be replaced by a store that never came.  Another thread may have brought it back by now.
+                with contextlib.suppress(FileNotFoundError):
+                    left.rename(target)
             elif what == "replaced":
                 _retire(left)
             else:

@@ -13,6 +13,7 @@ import xarray as xr
 from xlabelstats.align import LABEL, name_of, share_coords
 from xlabelstats.blocks import LABELS_PER_CHUNK
 from xlabelstats.cutting import LazyWindows, Window, cut_windows
+from xlabelstats.encoding import without_encoding
 from xlabelstats.instances import Objects, Subject, find_subject
 from xlabelstats.warn import warn
 
@@ -147,7 +148,7 @@ def _offsets(window: Window, mask: xr.DataArray) -> dict[Hashable, Any]:
             about = {"long_name": f"offset from the centre along {dim}", "units": "pixel"}
             coords[dim] = (dim, np.arange(n) - n // 2, about)
         elif not centred and dim in mask.coords:
-            coords[dim] = mask[dim].variable
+            coords[dim] = without_encoding(mask[dim]).variable
     return coords
 
 

@@ -165,7 +165,9 @@ class LabelsAccessor(StatisticsCalls):
         Returns
         -------
         DataArray
-            Dims ``(label, *other, axis)``, ``axis`` holding the mask's dims; lazy for dask input.
+            Dims ``(label, *other, axis)``, ``axis`` holding the mask's dims; lazy for dask input.  In pixels, and along
+            dims without coordinates, the plain mean is the exact quotient, correctly rounded, however the mask is
+            chunked.
 
         Raises
         ------

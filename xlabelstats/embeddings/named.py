@@ -8,8 +8,10 @@ from typing import Any
 import xarray as xr
 from xarray.core import indexing
 
-from xlabelstats.align import check_chunks
+from xlabelstats.align import check_chunks, is_dask
+from xlabelstats.blocks import uniform
 from xlabelstats.embeddings.components import Components, check_components, project_each
+from xlabelstats.encoding import without_encoding
 
 
 def pca(data: xr.DataArray, dim: Hashable, n_components: int = 3, as_rgb: bool = True) -> xr.DataArray:
@@ -93,11 +95,12 @@ def pca(data: xr.DataArray, dim: Hashable, n_components: int = 3, as_rgb: bool =
         raise ValueError(f"{new!r}, a dim or coord of the data, is a name of the result; rename it with .rename")
     (projected,), (components,) = project_each([unread(data).data], data.get_axis_num(dim), n_components, as_rgb)
     result = xr.DataArray(
-        projected,
+        uniform(projected) if is_dask(projected) else projected,
         dims=[new if own == dim else own for own in data.dims],
         coords=coords,
         attrs=data.attrs | explained(components),
     ).rename(data.name)
+    result = without_encoding(result)
     return result.transpose(..., new) if as_rgb else result
 
 

@@ -43,7 +43,8 @@ def threshold(image: Array, value: Any) -> Array:
     TypeError
         The image or the value holds no numbers.
     ValueError
-        There is no such method, an image without finite pixels has no threshold, or the value does not fit the image.
+        There is no such method, an image without finite pixels has no threshold, the value does not fit the image, or
+        floats lie so close together that a method cannot count them in bins.
     ModuleNotFoundError
         scikit-image, of the extra ``pipeline``, is not installed, for ``"otsu"``.
 

@@ -15,7 +15,7 @@ from xlabelstats.options import compute
 from xlabelstats.pipeline.centroids import as_table
 from xlabelstats.pipeline.counts import cells_of
 from xlabelstats.pipeline.points import at_pixels, axes_of, positions, shape_of, units_along
-from xlabelstats.pipeline.steps import check_number, named, per_dim, space_of, step
+from xlabelstats.pipeline.steps import check_number, finished, named, per_dim, space_of, step
 
 Box = float | Mapping[Hashable, float]
 
@@ -131,11 +131,11 @@ def scaled_intensity(image: Any, minimum: float = 0.0, scale: float = 1.0, box: 
     kept = {name: coord for name, coord in whole.coords.items() if not set(coord.dims) & set(space)}
     sums = xr.DataArray(found if is_dask(whole.data) else compute(found), dims=whole.dims, coords=kept)
     if box is None:
-        return sums.sum(space, skipna=False).rename("cells")
+        return finished(sums.sum(space, skipna=False).rename("cells"))
     # xarray cannot index a dim whose name is no string.
     centres = [(dim, at) for dim, at in zip(space, _centres(shape, boxes), strict=True) if isinstance(dim, str)]
     coords = {dim: (dim, at_pixels(whole, dim, at), _units(units_along(whole, dim))) for dim, at in centres}
-    return sums.assign_coords(coords).assign_attrs(_about(map(str, space), boxes, shape)).rename("cells")
+    return finished(sums.assign_coords(coords).assign_attrs(_about(map(str, space), boxes, shape)).rename("cells"))
 
 
 def _sum_boxes(image: Any, boxes: Sequence[int]) -> Any:

@@ -87,14 +87,26 @@ def _bins_of(image: xr.DataArray, other: Sequence[Hashable], method: str) -> lis
     elif image.dtype.kind in "iu" and image.dtype.itemsize <= 2:
         low, high = (int(bound) for bound in (np.iinfo(image.dtype).min, np.iinfo(image.dtype).max))
     else:
-        return [_between(*bounds, n) for bounds in _ranges(image, other)]
+        return [_between(*bounds, n, method) for bounds in _ranges(image, other)]
     return [Bins(low, high, high - low + 1, True)] * int(np.prod([image.sizes[dim] for dim in other], dtype=int))
 
 
-def _between(low: Any, high: Any, n: int) -> Bins:
+def _between(low: Any, high: Any, n: int, method: str) -> Bins:
     if isinstance(low, int) and high - low < MOST_BINS:
         return Bins(low, high, high - low + 1, True)
-    return Bins(low, high, n if high > low else 1, False)
+    if low == high:
+        return Bins(low, high, 1, False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        edges = np.linspace(float(low), float(high), n + 1)
+    if not (edges[1:] > edges[:-1]).all():
+        near, rescaled = "close together", f"(image - {low}) / {float(high) - float(low)}"
+        if np.isinf(float(high) - float(low)):
+            near, rescaled = "far apart", "image / 1e300"
+        raise ValueError(
+            f"the pixels lie between {low} and {high}, too {near} for the {n} bins in which {method!r} counts them; "
+            f"give the threshold as a number, or rescale the image first: {rescaled}"
+        )
+    return Bins(low, high, n, False)
 
 
 def _ranges(image: xr.DataArray, other: Sequence[Hashable]) -> Iterable[tuple[Any, Any]]:

@@ -10,6 +10,8 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.align import check_on_host, is_dask
+from xlabelstats.blocks import uniform
+from xlabelstats.encoding import without_encoding
 
 F = TypeVar("F", bound=Callable)
 Array = TypeVar("Array", bound=Any)
@@ -43,7 +45,14 @@ def named(array: Any, what: str = "image") -> xr.DataArray:
 
 def like(given: Array, result: xr.DataArray) -> Array:
     """The result as what was given: with names, or a bare array."""
+    result = finished(result)
     return result if isinstance(given, xr.DataArray) else result.data  # type: ignore[return-value]
+
+
+def finished(result: xr.DataArray) -> xr.DataArray:
+    """The result of a step as Zarr can hold it: in uniform chunks, and without how the image was stored."""
+    result = without_encoding(result)
+    return result.copy(data=uniform(result.data)) if is_dask(result.data) else result
 
 
 def space_of(array: xr.DataArray, what: str = "image") -> tuple[Hashable, ...]:

@@ -106,6 +106,8 @@ class Featurizer:
         batch_size: int | None = None,
         model_kwargs: Mapping[str, Any] = NOTHING,
         dtype: Any = np.float32,
+        *,
+        overwrite: bool = False,
         **kwargs: Any,
     ) -> tuple[np.ndarray, da.Array]:
         """Turn the window of every object into features by a model, batch by batch.
@@ -131,6 +133,8 @@ class Featurizer:
             Passed on to the model.
         dtype : numpy.dtype, default float32
             Of the result.
+        overwrite : bool, default False
+            Whether to replace a store that is there already.  harpy's method has no such keyword.
         **kwargs
             Passed on to the model too; ``name``, ``token``, ``meta`` and ``enforce_ndim``, options of
             `dask.array.map_blocks`, have no effect, and a warning says so.
@@ -157,18 +161,19 @@ class Featurizer:
         size = window_size(diameter, depth)
         options = dict(embedding_dimension=embedding_dimension, **model_kwargs, **split_options(kwargs, "featurize"))
         check_model(model, options)
-        target = None if zarr_output_path is None else target_of(zarr_output_path, False)
+        target = None if zarr_output_path is None else target_of(zarr_output_path, overwrite)
         array, over = self._subject()
         how = {"size": size, "remove_background": remove_background, "batch_size": batch_size}
         if target is not None and store_intermediate:
             with _cropping_is_fine():
                 windows = array.instances.windows(*over, **how)["image" if over else "mask"]
-            return windows[LABEL].values, features_by_store(windows, model, options, dtype, target)
+            return windows[LABEL].values, features_by_store(windows, model, options, dtype, target, overwrite)
         with _cropping_is_fine():
             found = array.instances.featurize(
                 *over, model, n_features=embedding_dimension, model_kwargs=options, dtype=dtype, **how
             )
-        return found[LABEL].values, found.data if target is None else write_arrays([found.data], [target])[0]
+        features = found.data if target is None else write_arrays([found.data], [target], overwrite)[0]
+        return found[LABEL].values, features
 
     def calculate_instance_statistics(
         self,

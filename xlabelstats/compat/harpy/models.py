@@ -51,7 +51,12 @@ def check_model(model: Callable[..., Any], keywords: Mapping[str, Any]) -> None:
 
 
 def features_by_store(
-    windows: xr.DataArray, model: Callable[..., Any], keywords: Mapping[str, Any], dtype: Any, target: Path
+    windows: xr.DataArray,
+    model: Callable[..., Any],
+    keywords: Mapping[str, Any],
+    dtype: Any,
+    target: Path,
+    overwrite: bool,
 ) -> da.Array:
     """The features (i, d) of windows (i, [c,] z, y, x), written to the target, the windows to a store beside it before.
 
@@ -62,4 +67,4 @@ def features_by_store(
     with told_when_full([target], windows.nbytes), scratch_beside([target]) as (folder,):
         cells = to_zarr(windows, folder / "windows.zarr").data
         features = lazy_features(cells, windows[LABEL].values, int("c" in windows.dims), apply)
-        return write_arrays([features], [target])[0]
+        return write_arrays([features], [target], overwrite)[0]

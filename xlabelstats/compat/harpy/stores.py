@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xlabelstats.blocks import uniform
-from xlabelstats.store import put_in_place, scratch_beside, told_when_full, write_out
+from xlabelstats.store import PLACING, put_in_place, scratch_beside, told_when_full, write_out
 
 
 def write_arrays(arrays: Sequence[Any], targets: Sequence[Path], overwrite: bool = False) -> list[Any]:
@@ -34,6 +34,7 @@ def write_arrays(arrays: Sequence[Any], targets: Sequence[Path], overwrite: bool
         ]
         # Chunks of the store are blocks of the array, so no two tasks write to the same one.
         write_out(da.store(arrays, stores, lock=False, compute=False))
-        for partial, target in zip(partials, targets, strict=True):
-            put_in_place(partial, target, overwrite)
-    return [da.from_zarr(str(target)) for target in targets]
+        with PLACING:
+            for partial, target in zip(partials, targets, strict=True):
+                put_in_place(partial, target, overwrite)
+            return [da.from_zarr(str(target)) for target in targets]

@@ -217,7 +217,8 @@ class Cache:
         it.  In memory, only ``multiscale`` and ``is_label`` matter, to a viewer.
 
         OME-Zarr says scale, translation and units from evenly spaced coordinates and their attribute ``units``.
-        All coordinates and attributes are kept beside it, and come back as they were.
+        All coordinates and attributes are kept beside it, and come back as they were, except for attributes that say
+        how an input was stored, such as ``_FillValue`` and ``scale_factor``.
 
         Examples
         --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -14,7 +15,7 @@ from xlabelstats.align import is_dask
 from xlabelstats.pipeline.cache.arrays import Source, aligned, as_dask, codec, renamed, storage_chunks
 from xlabelstats.pipeline.cache.folders import Folder
 from xlabelstats.pipeline.cache.values import decode, encode
-from xlabelstats.store import write_out
+from xlabelstats.store import beyond_specification, is_key, write_out
 
 
 def write_dataset(
@@ -30,7 +31,12 @@ def write_dataset(
                 f"the coordinate {index.dim!r} of the result is a MultiIndex, which cannot be stored; make plain "
                 f"coordinates of its levels with .reset_index({index.dim!r})"
             )
+    # Names that no folder can have, such as "Ki67/DAPI", and those of the arrays in the store in their place.
+    odd = [name for name in dataset.variables if isinstance(name, str) and not is_key(name)]
+    free = (key for i in itertools.count() if (key := f"variable {i}") not in dataset.variables)
+    keys: dict[Hashable, str] = dict(zip(odd, free, strict=False))
     about = {
+        "keys": keys,
         "attrs": {
             name: encode(each.attrs, f"the attrs of {name!r}") for name, each in _named(dataset.variables).items()
         },
@@ -53,36 +59,32 @@ def write_dataset(
         )
         sizes = storage_chunks(as_dask(variable.data), variable.dims, asked)
         plain = plain.assign({name: variable.copy(data=aligned(variable.data, sizes))})
-        encoding[name] = {"chunks": sizes}
+        encoding[keys.get(name, name)] = {"chunks": sizes}
         if compressor != "auto":
-            encoding[name]["compressors"] = codec(compressor, 3)
-    with warnings.catch_warnings():
-        # Names, such as those of channels, are strings, which zarr warns are not in its specification yet.
-        warnings.filterwarnings("ignore", ".*(does not have a Zarr V3|not part in the Zarr format 3) specification")
+            encoding[keys.get(name, name)]["compressors"] = codec(compressor, 3)
+    with beyond_specification():
         # Which variables are coordinates is told beside the store.
         warnings.filterwarnings("ignore", ".*has a space in its name")
-        write_out(
-            plain.to_zarr(
-                folder.zarr(read_only=False),
-                mode="w-",
-                consolidated=False,
-                zarr_format=3,
-                write_empty_chunks=True,
-                encoding=encoding,
-                compute=False,
-            )
+        tasks = plain.rename(keys).to_zarr(
+            folder.zarr(read_only=False),
+            mode="w-",
+            consolidated=False,
+            zarr_format=3,
+            write_empty_chunks=True,
+            encoding=encoding,
+            compute=False,
         )
+    write_out(tasks)
     return about
 
 
 def read_dataset(folder: Folder, about: Mapping[str, Any], source: Source) -> xr.Dataset:
     """Read a dataset: lazy are those variables that were."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*(does not have a Zarr V3|not part in the Zarr format 3) specification")
+    with beyond_specification():
         found = xr.open_dataset(
             folder.zarr(read_only=True), engine="zarr", chunks={}, consolidated=False, decode_timedelta=True
         )
-        found = found.drop_encoding()
+        found = found.drop_encoding().rename({key: name for name, key in about.get("keys", {}).items()})
         variables = {name: _read(name, each, about, source) for name, each in found.variables.items()}
     coords = {name: variables.pop(name) for name in about["coords"]}
     return xr.Dataset(variables, coords=coords, attrs=decode(about["own"]))

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from xlabelstats.align import is_dask
+from xlabelstats.encoding import without_encoding
 from xlabelstats.pipeline.cache.arrays import Source, as_dask, renamed, words_of
 from xlabelstats.pipeline.cache.datasets import read_dataset, write_dataset
 from xlabelstats.pipeline.cache.folders import Folder
@@ -30,6 +31,8 @@ LARGEST_VALUE = 2**20
 
 def prepared(result: Any, step: str) -> Any:
     """A result with lazy arrays throughout, or a complaint that it cannot be kept."""
+    if isinstance(result, xr.Dataset | xr.DataArray):
+        result = without_encoding(result)
     if isinstance(result, xr.Dataset):
         lazy = {
             name: each.variable.copy(data=as_dask(each.data))

@@ -112,7 +112,7 @@ class TestShape:
         shape = (40, 9, 8, 7)[:ndim]
         labels = blobs(shape, 6)
         pixels = np.random.default_rng(1).integers(0, 200, shape).astype(np.uint8)
-        image, mask = (xr.DataArray(a, dims=list("tzyx")[:ndim]) for a in (pixels, labels))
+        image, mask = (xr.DataArray(a, dims=list("wzyx")[:ndim]) for a in (pixels, labels))
         if lazy:
             image, mask = image.chunk(5), mask.chunk(4)
         assert_is_scipy(image.labels.aggregate(mask, EVERY).compute(), pixels, labels)

@@ -10,10 +10,14 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.blocks import filled
+from xlabelstats.cautions import caution
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.reading import pixels_of_store
 
 LABEL = "label"
+
+# What the time dim of a mask is called, in either case.
+TIME = ("t", "time")
 
 # Coordinates that differ by less than this part of their spacing are taken as equal.
 ROUNDING = 1e-6
@@ -126,6 +130,39 @@ def check_is_mask(mask: Any) -> None:
     check_chunks(mask, "mask")
 
 
+def check_pooling(mask: xr.DataArray, image: xr.DataArray | None = None) -> None:
+    """Warn of a mask whose labels pool what may be meant to be apart: the times of a mask that changes in time.
+
+    ``mask`` is as the user gave it, and ``image`` may have the coordinates that it lacks.
+    """
+    for dim in time_dims(mask, image):
+        if mask.sizes[dim] > 1:
+            caution(
+                f"the mask has the time dim {dim!r}, and each label is measured over all times together. "
+                f"To measure each time apart: {each_time(dim)}"
+            )
+
+
+def time_dims(mask: xr.DataArray, image: xr.DataArray | None = None) -> list[Hashable]:
+    """The dims of a mask that are time, by name or by coordinate."""
+    indexes = {**({} if image is None else image.indexes), **mask.indexes}
+    return [
+        dim
+        for dim in mask.dims
+        if str(dim).lower() in TIME
+        or (dim in indexes and (indexes[dim].dtype.kind in "mM" or isinstance(indexes[dim], xr.CFTimeIndex)))
+    ]
+
+
+def each_time(dim: Hashable) -> str:
+    """How to measure each time apart."""
+    at = f"isel({dim}=i)" if str(dim).isidentifier() else f"isel({{{dim!r}: i}})"
+    return (
+        f"xr.concat([measure(image.{at}, mask.{at}) for i in range(mask.sizes[{dim!r}])], mask[{dim!r}], "
+        "join='outer'), where measure is this call, such as lambda image, mask: image.labels.mean(mask)"
+    )
+
+
 def is_array(given: Any) -> bool:
     """Whether something holds an array, or several, named or not."""
     return isinstance(given, xr.Dataset) or getattr(given, "ndim", 0) > 0
@@ -233,7 +270,7 @@ def check_same_side(**arrays: Any) -> None:
 def rounding_of(*coordinates: Any, spacing: float) -> float:
     """How far coordinates may be off by rounding: that of their dtype, but never a good part of the spacing."""
     kinds = [np.asarray(values) for values in coordinates]
-    own = [4 * np.finfo(v.dtype).eps * np.abs(v).max() for v in kinds if v.dtype.kind == "f" and v.size]
+    own = [4 * np.finfo(v.dtype).eps * np.max(np.abs(v)) for v in kinds if v.dtype.kind == "f" and v.size]
     return max(ROUNDING * spacing, min(max(own, default=0.0), 0.01 * spacing))
 
 

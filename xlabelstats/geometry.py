@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, align, check_mask, check_taken, data_of, other_coords, share_coords
+from xlabelstats.align import LABEL, align, check_mask, check_pooling, check_taken, data_of, other_coords, share_coords
 from xlabelstats.blocks import Column, Rows
-from xlabelstats.grid import Grid, check_units, coordinate, pixel_grid, regular_grid, units_of
+from xlabelstats.grid import Grid, check_lengths, check_units, coordinate, pixel_grid, regular_grid, units_of
 from xlabelstats.kernels import kernels_for
 from xlabelstats.runs import Array, check_found, find_runs, no_pixels, pixels_of, rows_of, union
 from xlabelstats.scan import LabelTable, Wanted, choose_labels, collect, merge_tables, scan_block
@@ -29,7 +29,6 @@ def center_of_mass(
     """Mean position of every label; see `LabelsAccessor.center_of_mass`."""
     check_units(units)
     mask = check_mask(mask)
-    wanted = choose_labels(mask, labels, background)
     image = None
     other: tuple[Hashable, ...] = ()
     coords: dict[Any, Any] = {}
@@ -41,7 +40,10 @@ def center_of_mass(
         mask = share_coords(mask, weights)
         pixels, image, other = pair.mask, pair.image, pair.other
         coords = other_coords(weights, other)
-    values = _mean_positions(pixels, image, _positions(mask, units), wanted)
+    lines = _positions(mask, units)
+    check_pooling(mask)
+    wanted = choose_labels(mask, labels, background)
+    values = _mean_positions(pixels, image, lines, wanted)
     result = xr.DataArray(
         values,
         dims=(LABEL, *other, "axis"),
@@ -59,7 +61,10 @@ def radii_and_axes(
     """Radii and principal axes of every label; see `InstancesAccessor.radii_and_axes`."""
     check_units(units)
     mask = check_mask(mask)
+    if units == "coords":
+        check_lengths(mask, "radius", "units='pixel'")
     grid = pixel_grid(mask.ndim) if units == "pixel" else regular_grid(mask, "ask for units='pixel'")
+    check_pooling(mask)
     wanted = choose_labels(mask, labels, background)
     settle = partial(_principal, grid=grid, requested=wanted.requested)
     columns = {

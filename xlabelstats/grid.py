@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import rounding_of
+from xlabelstats.align import each_time, rounding_of, time_dims
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,16 @@ def regular_grid(mask: xr.DataArray, advice: str) -> Grid:
             if step[axis] == 0 or not (off <= rounding_of(mask.indexes[dim], spacing=abs(step[axis]))).all():
                 raise ValueError(f"the coordinates along {dim!r} are not evenly spaced; {advice}")
     return Grid(origin, step, units_of(mask))
+
+
+def check_lengths(mask: xr.DataArray, what: str, advice: str) -> None:
+    """Complain if lengths in coordinate units would mix lengths with times."""
+    for dim in time_dims(mask):
+        if dim in mask.indexes:
+            raise ValueError(
+                f"{what} is a length or is made of lengths, and the coordinates along {dim!r} are times, which do not "
+                f"add to lengths. Measure each time apart: {each_time(dim)}. Or measure in pixels: {advice}"
+            )
 
 
 def given_grid(mask: xr.DataArray, spacing: Any) -> Grid:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_on_host
+from xlabelstats.align import LABEL, check_is_mask, check_on_host
 from xlabelstats.extras import need
 from xlabelstats.features import call, collect, windows_of_region
-from xlabelstats.grid import Grid, given_grid, regular_grid
+from xlabelstats.grid import Grid, check_lengths, given_grid, regular_grid
 from xlabelstats.instances import find_subject
 from xlabelstats.names import as_names, check_here, check_known
 from xlabelstats.regionprops import PROPERTIES, WHOLE_OBJECT
@@ -63,17 +63,19 @@ def object_properties(
     """Region properties of every object by itself; see `InstancesAccessor.regionprops`."""
     names = _check_properties(properties)
     check_on_host("instances.regionprops", mask=mask)
-    subject = find_subject(None, mask, labels, background)
-    ndim = len(subject.shared)
+    check_is_mask(mask)
+    ndim = mask.ndim
     if ndim not in (2, 3):
-        raise ValueError(f"region properties are defined for 2-D and 3-D masks; this one has the dims {subject.shared}")
+        raise ValueError(f"region properties are defined for 2-D and 3-D masks; this one has the dims {mask.dims}")
     lengths = any(OBJECT_PROPERTIES[name].power != 0 for name in names)
     if spacing is not None or not lengths:
         grid = given_grid(mask, 1 if spacing is None else spacing)
     else:
+        check_lengths(mask, next(name for name in names if OBJECT_PROPERTIES[name].power != 0), "spacing=1")
         grid = regular_grid(mask, "give spacing=, or drop the coordinate")
-    step = _check_defined(names, grid, subject.shared)
+    step = _check_defined(names, grid, mask.dims)
     need("skimage.measure", "image", "instances.regionprops")
+    subject = find_subject(None, mask, labels, background)
     each = partial(
         call, fn=measure, kwargs={"names": names, "spacing": step}, shape=(len(names),), dtype=np.dtype(np.float64)
     )

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_labels, check_mask, data_of, is_dask
+from xlabelstats.align import LABEL, check_is_mask, check_labels, check_mask, check_pooling, data_of, is_dask
 from xlabelstats.blocks import Column, Rows, block_keys, columns_of, map_blocks, merge_by_range, take_rows
 from xlabelstats.kernels import kernels_for
 from xlabelstats.reading import with_sources
@@ -50,6 +50,8 @@ class LabelTable(Rows):
 
 def scan(mask: xr.DataArray, *, background: bool = False) -> xr.Dataset:
     """The label table of a mask as a Dataset; see `LabelsAccessor.scan`."""
+    check_is_mask(mask)
+    check_pooling(mask)
     mask = check_mask(mask)
     table = label_table(mask, background=background)
     axes = [str(dim) for dim in mask.dims]

@@ -229,6 +229,7 @@ class TestLabelsAcrossBlocks:
         image, mask = (xr.DataArray(a, dims=("y", "x")).chunk(8) for a in (pixels, labels))
         assert_is_scipy(image.labels.aggregate(mask, EVERY).compute(), pixels, labels)
 
+    @pytest.mark.filterwarnings("ignore:are image and mask swapped")
     def test_a_label_in_many_ranges_of_many_blocks_comes_out_once(self, monkeypatch):
         monkeypatch.setattr("xlabelstats.blocks.LABELS_PER_CHUNK", 3)
         rng = np.random.default_rng(0)

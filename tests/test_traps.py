@@ -6,11 +6,15 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
 from calls import CALLS, Call
 from conftest import blobs
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import ndimage as ndi
 
 import xlabelstats
 
@@ -138,3 +142,114 @@ class TestTime:
             image.isel(t=0).labels.mean(mask)
         with pytest.raises(ValueError, match="unknown property"):
             mask.labels.regionprops(properties="aera")
+
+
+def picture(shape: tuple[int, ...] = (60, 80), levels: int = 233, dtype: str = "u1") -> xr.DataArray:
+    """An image with many grey values, each all over it."""
+    pixels = np.random.default_rng(0).integers(0, levels, shape).astype(dtype)
+    return xr.DataArray(pixels, dims=("z", "y", "x")[-len(shape) :], name="DAPI")
+
+
+TWO = {name: call for name, call in CALLS.items() if call.image}
+
+
+class TestSwapped:
+    @pytest.mark.parametrize("chunk", [None, -1, 20])
+    @pytest.mark.parametrize("call", TWO.values(), ids=TWO)
+    def test_every_call_that_takes_both_asks_once(self, call: Call, chunk: int | None) -> None:
+        image, mask = picture(), xr.DataArray(blobs((60, 80), 9), dims=("y", "x"))
+        image, mask = (image, mask) if chunk is None else (image.chunk(chunk), mask.chunk(chunk))
+        (message,) = warned(lambda: call.run(mask, image), "swapped")
+        part = message.partition("covers ")[2].partition(" ")[0]
+        name = (
+            "mask.labels.center_of_mass(image)"
+            if call is CALLS["labels.center_of_mass(weights)"]
+            else "image.labels.mean(mask)"
+        )
+        assert message == (
+            "are image and mask swapped? The 232 labels of the mask lie among each other, as grey values do: the "
+            f"median of their boxes covers {part} of the mask. The call is {name}. If these are labels, "
+            "labels=mask.labels.ids() measures them without this question"
+        )
+        assert not warned(lambda: call.run(image, mask), "swapped")
+        if "labels" in call.options:
+            assert not warned(lambda: call.run(mask, image, labels=image.labels.ids()), "swapped")
+
+    @pytest.mark.parametrize("lazy", [False, True])
+    @pytest.mark.parametrize("field", ["nuclei2d", "nuclei3d"])
+    def test_real_nuclei(self, field, lazy, request) -> None:
+        image, mask = request.getfixturevalue(field)
+        image = image.astype(np.uint16)
+        image, mask = (image.chunk(30), mask.chunk(25)) if lazy else (image, mask)
+        assert len(warned(lambda: mask.labels.mean(image), "swapped")) == 1
+        assert not warned(lambda: image.labels.mean(mask), "swapped")
+        assert not warned(lambda: mask.labels.mean(mask), "swapped")
+
+    @pytest.mark.parametrize("lazy", [False, True])
+    @settings(max_examples=60, deadline=None)
+    @given(
+        shape=st.sampled_from([(400,), (40, 50), (300, 200), (9, 20, 30)]),
+        n=st.sampled_from([2, 15, 16, 17, 60, 300, 4000]),
+        kind=st.sampled_from(["mixed", "compact", "striped", "sparse"]),
+        seed=st.integers(0, 9),
+    )
+    def test_asks_as_the_boxes_of_scipy_say(self, shape, n, kind, seed, lazy) -> None:
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(1, n + 1, shape)
+        if kind == "compact":
+            labels = blobs(shape, n, seed)
+        elif kind == "striped":
+            labels = np.broadcast_to(np.arange(shape[-1]) % n + 1, shape)
+        elif kind == "sparse":
+            labels = np.where(rng.random(shape) < 0.9, 0, labels)
+        boxes = [box for box in ndi.find_objects(labels) if box is not None]
+        parts = [np.prod([(s.stop - s.start) / size for s, size in zip(box, shape, strict=True)]) for box in boxes]
+        part = np.median(parts) if len(parts) >= 16 else 0.0
+        mask = xr.DataArray(labels, dims=("z", "y", "x")[-len(shape) :])
+        image = xr.ones_like(mask)
+        mask = mask.chunk(17) if lazy else mask
+        assume(not (lazy and kind == "striped"))
+        asked = len(warned(lambda: image.labels.mean(mask), "swapped"))
+        # Near the border a few places may give no reason to look at all pixels.
+        assert asked == (part > 0.25) or 0.25 < part < 0.4
+
+    def test_where_the_argument_has_more_dims_the_error_asks(self) -> None:
+        image = picture().expand_dims(c=2)
+        mask = xr.DataArray(blobs((60, 80), 9), dims=("y", "x"))
+        with pytest.raises(ValueError, match=r"no dim 'c' of the mask.*or are the two swapped\? It is image"):
+            mask.labels.mean(image)
+        with pytest.raises(TypeError, match=r"not float64; .*or are the two swapped\? It is image"):
+            mask.labels.mean(image.astype(float))
+
+    def test_an_image_that_cannot_be_a_mask_is_not_asked_about(self) -> None:
+        classes = picture()
+        assert not warned(lambda: (classes + 0.5).labels.mean(classes), "swapped")
+        assert not warned(lambda: classes.expand_dims(band=3).labels.mean(classes), "swapped")
+        assert len(warned(lambda: classes.astype(float).labels.mean(classes), "swapped")) == 1
+
+    def test_a_dask_mask_is_read_no_more_than_before(self) -> None:
+        mask = xr.DataArray(blobs((64, 64), 30), dims=("y", "x"))
+        reads = []
+
+        def read(block: np.ndarray) -> np.ndarray:
+            reads.append(block.shape)
+            return block
+
+        lazy = mask.copy(
+            data=da.from_array(mask.values, chunks=16).map_blocks(read, dtype=mask.dtype, meta=mask.values[:0])
+        )
+        image = xr.ones_like(mask, float)
+        result = image.labels.mean(lazy)
+        assert len(reads) == 16
+        result.compute()
+        assert len(reads) == 32
+
+    def test_overlay(self) -> None:
+        pytest.importorskip("matplotlib").use("agg")
+        from matplotlib.figure import Figure
+
+        image, mask = picture(), xr.DataArray(blobs((60, 80), 9), dims=("y", "x"))
+        (message,) = warned(lambda: mask.labels.plot.overlay(image, ax=Figure().subplots()), "swapped")
+        assert "The call is image.labels.plot.overlay(mask)" in message
+        assert not warned(lambda: image.labels.plot.overlay(mask, ax=Figure().subplots()), "swapped")
+        assert not warned(lambda: image.labels.plot.overlay(mask > 0, ax=Figure().subplots()), "")

@@ -17,7 +17,7 @@ from xlabelstats.cautions import one_call
 from xlabelstats.kernels import kernels_for
 from xlabelstats.records import Recipe, Table, finish, merge, reduce_block
 from xlabelstats.runs import Array, Runs, find_runs
-from xlabelstats.scan import Wanted, choose_labels
+from xlabelstats.scan import Wanted, ask_if_swapped, choose_labels
 from xlabelstats.statistics import STATISTICS, check_names
 
 
@@ -40,7 +40,10 @@ def aggregate(
     recipe = Recipe(names, image.dtype, skipna is None or bool(skipna), ddof)
     check_pooling(mask, image)
     # The labels come from the mask as the caller holds it, for which a scan may be remembered.
-    wanted = choose_labels(check_mask(mask), labels, background)
+    mask = check_mask(mask)
+    wanted = choose_labels(mask, labels, background)
+    if labels is None:
+        ask_if_swapped(mask, image, background)
     reduce = _reduce_dask if pair.is_dask else _reduce_now
     return _label(reduce(pair, recipe, wanted), wanted.labels, pair, image)
 

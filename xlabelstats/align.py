@@ -16,6 +16,8 @@ from xlabelstats.reading import pixels_of_store
 
 LABEL = "label"
 
+SWAPPED = "or are the two swapped? It is image.labels...(mask)"
+
 # What the time dim of a mask is called, in either case.
 TIME = ("t", "time")
 
@@ -67,18 +69,14 @@ def align(image: xr.DataArray, mask: xr.DataArray, *, mask_order: bool = False) 
 
 def check_match(image: xr.DataArray, mask: xr.DataArray) -> None:
     """Complain about an image and a mask that do not match by dims and coordinates, without reading a pixel."""
-    check_is_mask(mask)
+    check_is_mask(mask, image)
     check_image(image)
     lacking = [dim for dim in mask.dims if dim not in image.dims]
     if lacking:
         raise ValueError(
             f"the image has no dim {_names(lacking)} of the mask: image {_sizes(image)}, mask {_sizes(mask)}. "
             "Rename dims with .rename, or drop one of length 1 from the mask with .squeeze"
-            + (
-                "; or are the two swapped? It is image.labels...(mask)"
-                if image.dims and set(image.dims) < set(mask.dims)
-                else ""
-            )
+            + (f"; {SWAPPED}" if image.dims and set(image.dims) < set(mask.dims) else "")
         )
     unequal = [dim for dim in mask.dims if image.sizes[dim] != mask.sizes[dim]]
     if unequal:
@@ -118,13 +116,14 @@ def check_mask(mask: Any) -> xr.DataArray:
     return mask.copy(data=pixels_of_store(mask, "mask")).astype(np.uint8) if mask.dtype == bool else mask
 
 
-def check_is_mask(mask: Any) -> None:
-    """Complain about what is no mask, without reading a pixel."""
+def check_is_mask(mask: Any, image: Any = None) -> None:
+    """Complain about what is no mask, and ask if it is the image where that may be the mask; reads no pixel."""
     if not isinstance(mask, xr.DataArray):
         raise TypeError(f"a mask is an xarray.DataArray, not {type(mask).__name__}; {how_to_a_mask(mask)}")
     _check_names(mask, "mask")
     if mask.dtype.kind not in "iub":
-        raise TypeError(f"a mask holds integer labels, not {mask.dtype}; {how_to_integers(mask)}")
+        swapped = f"; {SWAPPED}" if isinstance(image, xr.DataArray) and image.dtype.kind in "iu" else ""
+        raise TypeError(f"a mask holds integer labels, not {mask.dtype}; {how_to_integers(mask)}{swapped}")
     if not mask.dims:
         raise ValueError("a mask needs at least one dim; this one is a single number")
     check_chunks(mask, "mask")
@@ -270,7 +269,7 @@ def check_same_side(**arrays: Any) -> None:
 def rounding_of(*coordinates: Any, spacing: float) -> float:
     """How far coordinates may be off by rounding: that of their dtype, but never a good part of the spacing."""
     kinds = [np.asarray(values) for values in coordinates]
-    own = [4 * np.finfo(v.dtype).eps * np.max(np.abs(v)) for v in kinds if v.dtype.kind == "f" and v.size]
+    own = [4 * np.finfo(v.dtype).eps * np.abs(v).max() for v in kinds if v.dtype.kind == "f" and v.size]
     return max(ROUNDING * spacing, min(max(own, default=0.0), 0.01 * spacing))
 
 

@@ -15,7 +15,7 @@ from xlabelstats.blocks import Column, Rows
 from xlabelstats.grid import Grid, check_lengths, check_units, coordinate, pixel_grid, regular_grid, units_of
 from xlabelstats.kernels import kernels_for
 from xlabelstats.runs import Array, check_found, find_runs, no_pixels, pixels_of, rows_of, union
-from xlabelstats.scan import LabelTable, Wanted, choose_labels, collect, merge_tables, scan_block
+from xlabelstats.scan import LabelTable, Wanted, ask_if_swapped, choose_labels, collect, merge_tables, scan_block
 
 
 def center_of_mass(
@@ -43,6 +43,8 @@ def center_of_mass(
     lines = _positions(mask, units)
     check_pooling(mask)
     wanted = choose_labels(mask, labels, background)
+    if weights is not None and labels is None:
+        ask_if_swapped(mask, weights, background, call="mask.labels.center_of_mass(image)")
     values = _mean_positions(pixels, image, lines, wanted)
     result = xr.DataArray(
         values,

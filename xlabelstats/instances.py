@@ -11,7 +11,7 @@ import xarray as xr
 
 from xlabelstats.align import align, check_mask, check_pooling, check_taken, data_of, is_dask, other_coords
 from xlabelstats.blocks import Rows
-from xlabelstats.scan import LabelTable, Wanted, choose_labels, label_table
+from xlabelstats.scan import LabelTable, Wanted, ask_if_swapped, choose_labels, label_table
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,8 @@ def find_subject(
     check_pooling(given, image)
     # The labels come from the mask as the caller holds it, for which a scan may be remembered.
     wanted, objects = find_objects(mask, labels, background)
+    if labels is None:
+        ask_if_swapped(mask, image, background, objects)
     return Subject(pair.mask, pair.image, pair.other, pair.shared, coords, wanted, objects)
 
 

@@ -21,7 +21,7 @@ from xlabelstats.grid import Grid, check_lengths, given_grid, pixel_grid, regula
 from xlabelstats.moments import POWERS, MomentTable, merge_moments, moments_block
 from xlabelstats.names import as_names, check_here, check_known
 from xlabelstats.runs import Array, check_found
-from xlabelstats.scan import LabelTable, Wanted, choose_labels, collect, merge_tables, scan_block
+from xlabelstats.scan import LabelTable, Wanted, ask_if_swapped, choose_labels, collect, merge_tables, scan_block
 from xlabelstats.shapes import Moments, Shape
 
 Source = Literal["mask", "moments", "weighted", "statistic"]
@@ -199,6 +199,8 @@ def regionprops(
     grid = _grid_for(names, mask, spacing)
     check_pooling(given, image)
     wanted = choose_labels(mask, labels, background)
+    if image is not None and labels is None:
+        ask_if_swapped(mask, image, background)
     of = {source: [name for name in names if PROPERTIES[name].source == source] for source in get_args(Source)}
     pixels = data_of(mask, "mask")
     arrays = _columns(of["mask"], pixels, None, grid, wanted, scan_block, merge_tables)

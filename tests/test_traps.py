@@ -208,7 +208,8 @@ class TestSwapped:
         mask = xr.DataArray(labels, dims=("z", "y", "x")[-len(shape) :])
         image = xr.ones_like(mask)
         mask = mask.chunk(17) if lazy else mask
-        assume(not (lazy and kind == "striped"))
+        # Labels that repeat evenly may each lie in few of the blocks, or of the planes of a sample.
+        assume(kind != "striped" or (not lazy and len(shape) < 3))
         asked = len(warned(lambda: image.labels.mean(mask), "swapped"))
         # Near the border a few places may give no reason to look at all pixels.
         assert asked == (part > 0.25) or 0.25 < part < 0.4

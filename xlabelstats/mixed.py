@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,12 +54,11 @@ class Spread:
         return parts.size >= MANY and bool(np.median(parts) > 0.6 * WIDE)
 
 
-def spread_of(block: Array, ids: Array, offset: Sequence[int], look: bool) -> Spread:
-    """The spread of the labels of one block that begins at ``offset``; ``look`` at its pixels too."""
+def spread_of(ids: Array, offset: Sequence[int], look: tuple[bool, bool]) -> Spread:
+    """The spread of the labels of one block that begins at ``offset``; ``look`` is what `seems_mixed` says of it."""
     ids = kernels_for(ids).to_host(_followed(ids))
-    starts = np.broadcast_to(np.array(offset, np.int64), (ids.size, block.ndim))
-    many, mixed = looks_mixed(block) if look else (False, False)
-    return Spread(ids, starts, starts, int(many), int(mixed))
+    starts = np.broadcast_to(np.array(offset, np.int64), (ids.size, len(offset)))
+    return Spread(ids, starts, starts, *map(int, look))
 
 
 def merge_spreads(spreads: Sequence[Spread]) -> Spread:
@@ -83,26 +83,23 @@ def _followed(ids: Array) -> Array:
     return ids[kernels_for(ids).xp.argpartition(hashes, LABELS)[:LABELS]]
 
 
-def looks_mixed(block: Array) -> tuple[bool, bool]:
-    """Whether some of a block's pixels have many labels, and whether these lie among each other."""
-    if block.size <= PIXELS:
-        some = np.arange(block.size)
-    else:
-        some = np.sort(np.random.default_rng(0).choice(block.size, PIXELS, replace=False))
-    pixels = np.array(np.unravel_index(some, block.shape))
-    values = kernels_for(block).to_host(block[tuple(pixels)])
-    pixels, values = pixels[:, values != 0], values[values != 0]
-    order = np.argsort(values, kind="stable")
-    ids, starts, counts = np.unique(values[order], return_index=True, return_counts=True)
-    several = counts > 1
-    if 2 * ids.size < MANY or several.sum() < FEW:
-        return 2 * ids.size >= MANY, False
-    low = np.minimum.reduceat(pixels[:, order], starts, axis=1).T[several]
-    high = np.maximum.reduceat(pixels[:, order], starts, axis=1).T[several] + 1
+def sample(block: Array) -> Array:
+    """Some pixels, `PIXELS` at most: at random along each axis, since labels may repeat evenly."""
+    side = math.floor(PIXELS ** (1 / max(block.ndim, 1)))
+    random = np.random.default_rng(0)
+    rows = [np.sort(random.choice(n, side, replace=False)) if n > side else np.arange(n) for n in block.shape]
+    return block[np.ix_(*rows)]
+
+
+def seems_mixed(count: Array, low: Array, high: Array, shape: Sequence[int]) -> tuple[bool, bool]:
+    """Whether a sample has many labels, and whether these lie among each other, by their pixels and boxes in it."""
+    several = count > 1
+    if 2 * len(count) < MANY or several.sum() < FEW:
+        return 2 * len(count) >= MANY, False
     # So much of each side of a box do n points reach over that lie anywhere in it.
-    n = np.median(counts[several])
-    reach = ((n - 1) / (n + 1)) ** block.ndim
-    return True, median_box(low, high, block.shape) > WIDE * reach / 2
+    n = float(np.median(kernels_for(count).to_host(count[several])))
+    reach = ((n - 1) / (n + 1)) ** len(shape)
+    return True, median_box(low[several], high[several], shape) > WIDE * reach / 2
 
 
 def median_box(low: Array, high: Array, shape: Sequence[int]) -> float:

@@ -15,7 +15,7 @@ from xlabelstats.align import LABEL, check_is_mask, check_labels, check_mask, ch
 from xlabelstats.blocks import Column, Rows, block_keys, columns_of, map_blocks, merge_by_range, take_rows
 from xlabelstats.cautions import caution
 from xlabelstats.kernels import kernels_for
-from xlabelstats.mixed import MANY, WIDE, Spread, looks_mixed, median_box, merge_spreads, spread_of
+from xlabelstats.mixed import MANY, WIDE, Spread, median_box, merge_spreads, sample, seems_mixed, spread_of
 from xlabelstats.reading import with_sources
 from xlabelstats.runs import Array, find_labels, find_runs, rows_of, union
 
@@ -147,7 +147,7 @@ def ask_if_swapped(
             table = _memory.get(array, background, LabelTable)
             likely = table is not None or _find_ids(array, background).mixed
         else:
-            likely = looks_mixed(array)[1]
+            likely = _looks_mixed(array)[1]
         if not likely:
             return
         table = table or label_table(mask, background=background)
@@ -158,6 +158,13 @@ def ask_if_swapped(
             f"do: the median of their boxes covers {part:.0%} of the mask. The call is {call}. If these are labels, "
             "labels=mask.labels.ids() measures them without this question"
         )
+
+
+def _looks_mixed(block: Array) -> tuple[bool, bool]:
+    """Whether a sample of a block's pixels has many labels, and whether these lie among each other."""
+    some = sample(block)
+    table = scan_block(some, (0,) * block.ndim, False)
+    return seems_mixed(table.count, table.low, table.high, some.shape)
 
 
 def _has_fractions(image: xr.DataArray) -> bool:
@@ -291,7 +298,7 @@ def _ids_of_block(
     mask: Array, offset: Sequence[int], background: bool, looks: frozenset[tuple[int, ...]]
 ) -> tuple[Array, Spread]:
     ids = find_labels(mask, background=background)
-    return ids, spread_of(mask, ids, offset, tuple(offset) in looks)
+    return ids, spread_of(ids, offset, _looks_mixed(mask) if tuple(offset) in looks else (False, False))
 
 
 def _merge_ids(blocks: Sequence[tuple[Array, Spread]]) -> tuple[Array, Spread]:

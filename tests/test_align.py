@@ -37,10 +37,32 @@ def complaint(kind: type[Exception], picture: xr.DataArray, mask: object, *args:
 
 class TestMask:
     def test_float(self):
-        assert complaint(TypeError, image(), mask().astype(float)) == (
+        expected = (
             "a mask holds integer labels, not float64; cast it with mask.astype('int32'), "
             "after checking that its values are whole numbers"
         )
+        with pytest.raises(TypeError) as error:
+            image().labels.aggregate(mask().astype(float))
+        assert str(error.value) == expected
+        for unread in (mask().astype(float).chunk(), mask().astype(float).where(mask() > 5).chunk()):
+            with pytest.raises(TypeError) as error:
+                image().labels.aggregate(unread)
+            assert str(error.value) == (
+                f"{expected}; if it has NaN, which would become a label: mask.fillna(0).astype('int32')"
+            )
+
+    @pytest.mark.parametrize("dtype", ["f4", "f8", object])
+    def test_float_with_nan_where_no_object_is(self, dtype):
+        labels = xr.DataArray([[0, 3, 3], [0, 0, 5]], dims=("y", "x"))
+        holey = labels.where(labels > 0).astype(dtype)
+        with pytest.raises(TypeError) as error:
+            holey.labels.count()
+        assert str(error.value) == (
+            f"a mask holds integer labels, not {np.dtype(dtype)}; it has NaN, which a cast alone would make a label; "
+            "fill it first: mask.fillna(0).astype('int32'), after checking that its values are whole numbers"
+        )
+        advice = str(error.value).partition("first: ")[2].partition(",")[0]
+        assert eval(advice, {"mask": holey}).labels.count().to_series().to_dict() == {3: 2, 5: 1}
 
     def test_object(self):
         assert "not object; cast it" in complaint(TypeError, image(), mask().astype(object))
@@ -56,8 +78,10 @@ class TestMask:
     def test_dims_not_in_the_image(self):
         assert complaint(ValueError, image(), mask(z=2, y=4, x=6)) == (
             "the image has no dim 'z' of the mask: image (c: 2, y: 4, x: 6), mask (z: 2, y: 4, x: 6). "
-            "Rename dims with .rename, or drop one of length 1 from the mask with .squeeze"
+            "Rename dims with .rename, drop one of length 1 from the mask with .squeeze, or repeat the image along it: "
+            "image.expand_dims({'z': 2})"
         )
+        np.testing.assert_array_equal(image().expand_dims({"z": 2}).labels.mean(mask(z=2, y=4, x=6)), [[11.5, 35.5]])
 
     def test_image_and_mask_swapped(self):
         assert "or are the two swapped? It is image.labels...(mask)" in complaint(

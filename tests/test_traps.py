@@ -16,7 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage as ndi
 
-import xlabelstats
+import xlabelstats.pipeline
 
 PACKAGE = xlabelstats.__file__.removesuffix("__init__.py")
 
@@ -254,3 +254,39 @@ class TestSwapped:
         assert "The call is image.labels.plot.overlay(mask)" in message
         assert not warned(lambda: image.labels.plot.overlay(mask, ax=Figure().subplots()), "swapped")
         assert not warned(lambda: image.labels.plot.overlay(mask > 0, ax=Figure().subplots()), "")
+
+
+POOLS_BOOL = {name: call for name, call in CALLS.items() if 2 in call.ndim and name != "labels.ids"}
+
+
+class TestBool:
+    rings = xr.DataArray(np.array([[1, 1, 0, 0], [1, 0, 0, 1], [0, 1, 0, 1]], bool), dims=("y", "x"))
+
+    @pytest.mark.parametrize("call", POOLS_BOOL.values(), ids=POOLS_BOOL)
+    def test_several_components_are_said_once(self, call: Call) -> None:
+        image = xr.ones_like(self.rings, float)
+        (message,) = warned(lambda: call.run(image, self.rings), "components")
+        assert message == (
+            "the bool mask has 2 components that do not touch, and all of them are one label, 1. To number them: "
+            "xlabelstats.pipeline.connected_components(mask, connectivity=2). If one label is meant, "
+            "mask.astype('uint8') says so"
+        )
+
+    def test_what_the_message_advises(self) -> None:
+        message = warned(lambda: self.rings.labels.count(), "components")[0]
+        code = message.partition("number them: ")[2].partition(". If")[0]
+        numbered = eval(code, {"xlabelstats": xlabelstats, "mask": self.rings})
+        np.testing.assert_array_equal(numbered, ndi.label(self.rings, np.ones((3, 3)))[0])
+        assert not warned(lambda: self.rings.astype("uint8").labels.count(), "")
+
+    def test_what_is_silent(self) -> None:
+        one = self.rings.isel(x=slice(2))
+        for mask in (one, one & False, self.rings.isel(y=[]), self.rings.chunk(), self.rings.isel(y=0)):
+            assert not warned(lambda mask=mask: mask.labels.count(), "")
+            assert not warned(lambda mask=mask: xr.ones_like(mask, float).labels.mean(mask), "")
+        assert not warned(lambda: self.rings.labels.ids(), "")
+        assert not warned(lambda: self.rings.labels.paint({1: 2.0}), "")
+
+    def test_a_dask_one_is_not_read(self) -> None:
+        lazy = self.rings.copy(data=da.from_array(self.rings.values).map_blocks(lambda block: 1 / 0, dtype=bool))
+        lazy.labels.count(labels=[1])

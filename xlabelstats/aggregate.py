@@ -63,7 +63,7 @@ def aggregate_dataset(
             )
         images, mask = images.drop_vars([mask]), images[mask]
     # Cast once if at all, so that what is learned of the mask is remembered for all images.
-    mask = check_mask(mask)
+    given, mask = mask, check_mask(mask)
     usable = {name: a for name, a in images.items() if a.dtype.kind in "biuf" and set(mask.dims) <= set(a.dims)}
     left_out = [name for name in images if name not in usable]
     if not usable:
@@ -80,6 +80,7 @@ def aggregate_dataset(
         )
     if len({str(name) for name in usable}) < len(usable):
         raise ValueError(f"variables would have the same name in the result: {', '.join(map(repr, usable))}")
+    check_pooling(given)
     results = []
     for name, image in usable.items():
         result = aggregate(image, mask, names, **options)

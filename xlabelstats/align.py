@@ -75,7 +75,8 @@ def check_match(image: xr.DataArray, mask: xr.DataArray) -> None:
     if lacking:
         raise ValueError(
             f"the image has no dim {_names(lacking)} of the mask: image {_sizes(image)}, mask {_sizes(mask)}. "
-            "Rename dims with .rename, or drop one of length 1 from the mask with .squeeze"
+            "Rename dims with .rename, drop one of length 1 from the mask with .squeeze, or repeat the image along it: "
+            f"image.expand_dims({ {dim: mask.sizes[dim] for dim in lacking} })"
             + (f"; {SWAPPED}" if image.dims and set(image.dims) < set(mask.dims) else "")
         )
     unequal = [dim for dim in mask.dims if image.sizes[dim] != mask.sizes[dim]]
@@ -130,7 +131,7 @@ def check_is_mask(mask: Any, image: Any = None) -> None:
 
 
 def check_pooling(mask: xr.DataArray, image: xr.DataArray | None = None) -> None:
-    """Warn of a mask whose labels pool what may be meant to be apart: the times of a mask that changes in time.
+    """Warn of a mask whose labels pool what may be meant to be apart: times, or the components of a bool mask.
 
     ``mask`` is as the user gave it, and ``image`` may have the coordinates that it lacks.
     """
@@ -139,6 +140,16 @@ def check_pooling(mask: xr.DataArray, image: xr.DataArray | None = None) -> None
             caution(
                 f"the mask has the time dim {dim!r}, and each label is measured over all times together. "
                 f"To measure each time apart: {each_time(dim)}"
+            )
+    if mask.dtype == bool and mask.chunks is None and not on_device(_held(mask)):
+        from scipy.ndimage import label
+
+        n = label(data_of(mask, "mask"), np.ones((3,) * mask.ndim))[1]
+        if n > 1:
+            caution(
+                f"the bool mask has {n} components that do not touch, and all of them are one label, 1. "
+                f"To number them: xlabelstats.pipeline.connected_components(mask, connectivity={mask.ndim}). "
+                "If one label is meant, mask.astype('uint8') says so"
             )
 
 
@@ -186,7 +197,13 @@ def how_to_integers(mask: xr.DataArray) -> str:
             f"it is stored as {stored}, but xarray reads integers that have a fill value as floating point: "
             "open it with mask_and_scale=False"
         )
-    return "cast it with mask.astype('int32'), after checking that its values are whole numbers"
+    whole = "after checking that its values are whole numbers"
+    filled_first = "mask.fillna(0).astype('int32')"
+    if not isinstance(mask.variable._data, np.ndarray):
+        return f"cast it with mask.astype('int32'), {whole}; if it has NaN, which would become a label: {filled_first}"
+    if mask.isnull().any():
+        return f"it has NaN, which a cast alone would make a label; fill it first: {filled_first}, {whole}"
+    return f"cast it with mask.astype('int32'), {whole}"
 
 
 def check_image(image: xr.DataArray) -> None:

@@ -28,7 +28,7 @@ def center_of_mass(
 ) -> xr.DataArray:
     """Mean position of every label; see `LabelsAccessor.center_of_mass`."""
     check_units(units)
-    mask = check_mask(mask)
+    given, mask = mask, check_mask(mask)
     image = None
     other: tuple[Hashable, ...] = ()
     coords: dict[Any, Any] = {}
@@ -41,7 +41,7 @@ def center_of_mass(
         pixels, image, other = pair.mask, pair.image, pair.other
         coords = other_coords(weights, other)
     lines = _positions(mask, units)
-    check_pooling(mask)
+    check_pooling(given, weights)
     wanted = choose_labels(mask, labels, background)
     if weights is not None and labels is None:
         ask_if_swapped(mask, weights, background, call="mask.labels.center_of_mass(image)")
@@ -62,11 +62,11 @@ def radii_and_axes(
 ) -> xr.Dataset:
     """Radii and principal axes of every label; see `InstancesAccessor.radii_and_axes`."""
     check_units(units)
-    mask = check_mask(mask)
+    given, mask = mask, check_mask(mask)
     if units == "coords":
         check_lengths(mask, "radius", "units='pixel'")
     grid = pixel_grid(mask.ndim) if units == "pixel" else regular_grid(mask, "ask for units='pixel'")
-    check_pooling(mask)
+    check_pooling(given)
     wanted = choose_labels(mask, labels, background)
     settle = partial(_principal, grid=grid, requested=wanted.requested)
     columns = {

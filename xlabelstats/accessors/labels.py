@@ -228,10 +228,7 @@ class LabelsAccessor:
         >>> mask.labels.count().to_series().to_dict()
         {2: 3, 7: 2}
         """
-        from xlabelstats.align import check_mask
-
-        mask = check_mask(self._array)
-        return mask.labels.aggregate(mask, "count", labels=labels, background=background)["count"]
+        return self.aggregate(self._array, "count", labels=labels, background=background)["count"]
 
     def scan(self, *, background: bool = False) -> xr.Dataset:
         """The label table of a mask: where every label lies and how it spreads, in one pass.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from xarray.backends import BackendArray
@@ -240,11 +241,44 @@ class TestArguments:
             "labels are each given once, but 3 is given 2 times"
         )
 
-    @pytest.mark.parametrize("labels", [7, [1.5], ["a"], [[1, 2]], {1, 2}, [True, False], "3"])
+    @pytest.mark.parametrize("labels", [[1.5], ["a"], [[1, 2]], {1, 2}, "3", [1, np.nan], np.inf, [None], 1.5])
     def test_labels_that_are_none(self, labels):
         assert complaint(TypeError, image(), mask(), labels=labels) == (
-            f"labels are a 1-D sequence of integers, not {labels!r}; for one label write labels=[7]"
+            f"labels are whole numbers, one or a 1-D sequence of them, not {labels!r}"
         )
+
+    @pytest.mark.parametrize("labels", [[True, False], np.array([True, True, False])])
+    def test_booleans_that_choose_labels(self, labels):
+        assert complaint(TypeError, image(), mask(), labels=labels) == (
+            f"labels are ids, and these are {len(labels)} booleans; choose ids by them: mask.labels.ids()[labels]"
+        )
+
+    @pytest.mark.parametrize(
+        ("labels", "expected"),
+        [
+            ([9.0, 3.0], [9, 3]),
+            (np.array([9, 3], np.float32), [9, 3]),
+            (pd.Index([9.0, 3.0]), [9, 3]),
+            (pd.Index([9, 3], dtype="Int64"), [9, 3]),
+            (pd.Series([9.0, 3.0]), [9, 3]),
+            (xr.DataArray([9.0, 3.0], dims="label"), [9, 3]),
+            (7, [7]),
+            (7.0, [7]),
+            (np.uint8(7), [7]),
+            (np.array(7), [7]),
+            (np.True_, [1]),
+            ([np.True_], [1]),
+            ([], []),
+            ([2.0**60, 3], [2**60, 3]),
+        ],
+    )
+    def test_whole_numbers_are_labels(self, labels, expected):
+        labels_of = mask().astype(np.int64) * 9
+        for picture, own in ((image(), labels_of), (image().chunk(), labels_of.chunk())):
+            result = picture.labels.sum(own, labels=labels)
+            assert result["label"].dtype == np.int64
+            assert result["label"].values.tolist() == expected
+            assert picture.instances.median(own, labels=labels)["label"].values.tolist() == expected
 
     def test_labels_beyond_the_type(self):
         unsigned = mask().astype(np.uint64)

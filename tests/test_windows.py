@@ -979,10 +979,10 @@ class TestErrors:
                 IMAGE.instances.featurize(MASK, np.ravel, size=5, n_features=n)
 
     @pytest.mark.parametrize("chunk", [None, 5])
-    @pytest.mark.parametrize("labels", [[1.5], 3, "ab", [[1]], [True]])
+    @pytest.mark.parametrize("labels", [[1.5], "ab", [[1]]])
     def test_labels_that_are_none(self, labels, chunk):
         mask = MASK if chunk is None else MASK.chunk(chunk)
-        with pytest.raises(TypeError, match="labels are a 1-D sequence of integers"):
+        with pytest.raises(TypeError, match="labels are whole numbers, one or a 1-D sequence of them, not "):
             mask.instances.windows(5, labels=labels)
 
 

@@ -222,13 +222,18 @@ def check_image(image: xr.DataArray) -> None:
 def check_labels(labels: Any, dtype: np.dtype) -> np.ndarray:
     """The requested labels as a 1-D integer array that compares exactly with a mask's ids."""
     check_on_host("the choice of labels", labels=labels)
-    values = np.asarray(labels)
-    if values.ndim == 1 and values.dtype.kind not in "iu":
+    values = np.atleast_1d(np.asarray(labels))
+    if values.dtype.kind not in "iu":
         # A list may be empty, or mix ids that only uint64 and only int64 can hold.
-        values = np.asarray(labels, object)
-    whole = values.dtype.kind in "iu" or all(type(v) is int or isinstance(v, np.integer) for v in values.flat)
-    if values.ndim != 1 or not whole:
-        raise TypeError(f"labels are a 1-D sequence of integers, not {labels!r}; for one label write labels=[7]")
+        values = np.atleast_1d(np.asarray(labels, object))
+    if values.ndim != 1 or not (values.dtype.kind in "iu" or all(map(_is_whole, values))):
+        raise TypeError(f"labels are whole numbers, one or a 1-D sequence of them, not {labels!r}")
+    if values.size > 1 and isinstance(values[0], bool | np.bool_):
+        raise TypeError(
+            f"labels are ids, and these are {values.size} booleans; choose ids by them: mask.labels.ids()[labels]"
+        )
+    if values.dtype.kind not in "iu":
+        values = np.array([int(value) for value in values], object)
     common = np.dtype(np.uint64 if (dtype.kind, dtype.itemsize) == ("u", 8) else np.int64)
     limits = np.iinfo(common)
     for label in (min(values, default=0), max(values, default=0)):
@@ -239,6 +244,12 @@ def check_labels(labels: Any, dtype: np.dtype) -> np.ndarray:
     if (counts > 1).any():
         raise ValueError(f"labels are each given once, but {ids[counts > 1][0]} is given {counts.max()} times")
     return values
+
+
+def _is_whole(value: Any) -> bool:
+    if isinstance(value, float | np.floating):
+        return bool(value.is_integer())
+    return isinstance(value, int | np.integer | np.bool_)
 
 
 def is_dask(array: Any) -> bool:

@@ -54,7 +54,7 @@ class InstancesAccessor:
         size : int, mapping of dim to int, optional
             Pixels of the window along every dim of the mask, or per dim; along a dim that a mapping
             leaves out the window is the whole mask.  By default the largest bounding box.
-        labels : sequence of int, optional
+        labels : int or sequence of int, optional
             Cut out these objects alone; only the blocks of the image that they need are read.
         remove_background : bool, default True
             Whether pixels of the window that are not the object's are 0, or left as they are.

@@ -64,7 +64,7 @@ class LabelsAccessor:
             too.  Chunks may differ.
         stats : str or iterable of str
             Any of the statistics below; by default all but ``std`` and ``valid``.
-        labels : sequence of int, optional
+        labels : int or sequence of int, optional
             Measure these labels, in this order, without looking first which there are.  A label that
             does not occur gets count 0, sum 0 and NaN elsewhere, so ``min`` and ``max`` are float64.
         background : bool, default False
@@ -396,7 +396,8 @@ class LabelsAccessor:
         Parameters
         ----------
         values : DataArray with dim ``label``, pandas Series, or mapping from label to value
-            One number per label, or an array of them along further dims.
+            One number per label, or an array of them along further dims.  Text and categories are classes, painted
+            by their position among the names, which the attrs give as ``classes``.
         fill_value : number, optional
             For the background and for labels without a value.  By default NaN for floats and 0 for
             integers (so number classes from 1), whose dtype is kept; another is given room by a wider dtype
@@ -410,9 +411,10 @@ class LabelsAccessor:
         Raises
         ------
         TypeError
-            The values are not numbers, or of another kind.
+            The values are not numbers, or of another kind; the index of a Series is no whole numbers.
         ValueError
-            The values have no dim ``label`` with coordinates, repeat a label, or share a dim with the mask.
+            The values have no dim ``label`` with coordinates, repeat a label, or share a dim with the mask; the rows of
+            a Series are numbered as pandas does by itself, and these numbers are not the labels.
 
         Examples
         --------

@@ -271,7 +271,7 @@ ARGUMENTS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: image().instances.windows(mask(), 2.5),
         TypeError,
         "size is a whole number of pixels, not 2.5; "
-        "give one for all dims, a mapping from dim to number, or None for the largest bounding box",
+        "give one for all dims, a mapping from dim to number, or None for the smallest that holds every object whole",
     ),
     "no mask": (
         lambda: image().instances.windows(3),

@@ -83,10 +83,10 @@ def window_of(size: Any, subject: Subject) -> Window:
     starts = window.starts(objects)
     cropped = ((objects.low < starts) | (objects.high > starts + window.size)).any(axis=1)
     if cropped.any():
-        sizes = {dim: int(n) for dim, n, own in zip(dims, enough, window.centred, strict=True) if own}
+        fitting = {dim: int(n) for dim, n, own in zip(dims, enough, window.centred, strict=True) if own}
         caution(
             f"{cropped.sum()} of {cropped.size} objects reach beyond their window of "
-            f"{' x '.join(map(str, window.size))} pixels and are cropped; size={sizes} holds all of them"
+            f"{' x '.join(map(str, window.size))} pixels and are cropped; size={fitting} holds all of them"
         )
     return window
 

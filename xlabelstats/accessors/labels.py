@@ -429,12 +429,12 @@ class LabelsAccessor:
 
         return paint(self._array, values, fill_value)
 
-    def to_dataframe(self, instance_key: str = LABEL) -> pd.DataFrame:
+    def to_dataframe(self, instance_key: str = LABEL, *, units: bool = False) -> pd.DataFrame:
         """A result of one statistic as a wide table; see `LabelsDatasetAccessor.to_dataframe`."""
         from xlabelstats.tables import to_dataframe
 
         name = self._array.name if self._array.name is not None else "value"
-        return to_dataframe(self._array.to_dataset(name=name), instance_key)
+        return to_dataframe(self._array.to_dataset(name=name), instance_key, units=units)
 
     def to_anndata(self, *, centroids: xr.DataArray | None = None, instance_key: str = LABEL) -> anndata.AnnData:
         """A result of one statistic as an annotated table, with that as X; see `LabelsDatasetAccessor.to_anndata`."""

@@ -112,7 +112,7 @@ class TestShape:
         shape = (40, 9, 8, 7)[:ndim]
         labels = blobs(shape, 6)
         pixels = np.random.default_rng(1).integers(0, 200, shape).astype(np.uint8)
-        image, mask = (xr.DataArray(a, dims=list("tzyx")[:ndim]) for a in (pixels, labels))
+        image, mask = (xr.DataArray(a, dims=list("wzyx")[:ndim]) for a in (pixels, labels))
         if lazy:
             image, mask = image.chunk(5), mask.chunk(4)
         assert_is_scipy(image.labels.aggregate(mask, EVERY).compute(), pixels, labels)
@@ -229,6 +229,7 @@ class TestLabelsAcrossBlocks:
         image, mask = (xr.DataArray(a, dims=("y", "x")).chunk(8) for a in (pixels, labels))
         assert_is_scipy(image.labels.aggregate(mask, EVERY).compute(), pixels, labels)
 
+    @pytest.mark.filterwarnings("ignore:are image and mask swapped")
     def test_a_label_in_many_ranges_of_many_blocks_comes_out_once(self, monkeypatch):
         monkeypatch.setattr("xlabelstats.blocks.LABELS_PER_CHUNK", 3)
         rng = np.random.default_rng(0)

@@ -165,8 +165,19 @@ class TestQuantiles:
         image, mask = nuclei2d
         result = image.instances.quantiles(mask, 0.25)
         assert result.dims == ("label",)
-        assert result["quantile"].item() == 0.25
-        xr.testing.assert_equal(result, image.instances.quantiles(mask, [0.25]).isel(quantile=0))
+        xr.testing.assert_equal(result, image.instances.quantiles(mask, [0.25]).isel(quantile=0, drop=True))
+
+    @pytest.mark.parametrize("lazy", [False, True])
+    def test_of_several_numbers_one_by_one_each_keeps_its_name(self, nuclei2d, lazy):
+        image, mask = (array.chunk(300) for array in nuclei2d) if lazy else nuclei2d
+        numbers = {"p5": 0.05, "p7": 0.07, "p50": 0.5, "p99.9": 0.999, "p100": 1, "p33.3333333333": 1 / 3}
+        merged = xr.merge([image.instances.quantiles(mask, q) for q in numbers.values()])
+        assert list(merged) == list(numbers)
+        assert list(merged.labels.to_dataframe()) == list(numbers)
+        for name, q in numbers.items():
+            xr.testing.assert_equal(merged[name], image.instances.quantiles(mask, [q]).isel(quantile=0, drop=True))
+        assert merged["p50"].attrs["long_name"] == "p50 of image"
+        assert image.instances.median(mask).attrs["long_name"] == "median of image"
 
     def test_median_is_scikit_images(self, nuclei2d):
         from skimage.measure import regionprops_table

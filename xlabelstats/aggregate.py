@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, Pair, align, check_mask, check_taken, name_of, other_coords
+from xlabelstats.align import LABEL, Pair, align, check_mask, check_pooling, check_taken, name_of, other_coords
 from xlabelstats.blocks import Column, columns_of, map_blocks
 from xlabelstats.kernels import kernels_for
 from xlabelstats.records import Recipe, Table, finish, merge, reduce_block
 from xlabelstats.runs import Array, Runs, find_runs
-from xlabelstats.scan import Wanted, choose_labels
+from xlabelstats.scan import Wanted, ask_if_swapped, choose_labels
 from xlabelstats.statistics import STATISTICS, check_names
 
 
@@ -36,8 +36,12 @@ def aggregate(
     if not isinstance(ddof, numbers.Real):
         raise TypeError(f"ddof is a number, not {ddof!r}")
     recipe = Recipe(names, image.dtype, skipna is None or bool(skipna), ddof)
+    check_pooling(mask, image)
     # The labels come from the mask as the caller holds it, for which a scan may be remembered.
-    wanted = choose_labels(check_mask(mask), labels, background)
+    mask = check_mask(mask)
+    wanted = choose_labels(mask, labels, background)
+    if labels is None:
+        ask_if_swapped(mask, image, background)
     reduce = _reduce_dask if pair.is_dask else _reduce_now
     return _label(reduce(pair, recipe, wanted), wanted.labels, pair, image)
 

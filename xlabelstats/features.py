@@ -57,7 +57,9 @@ def quantiles(
         at = np.array(np.nan)
     if at.ndim > 1 or not ((at >= 0) & (at <= 1)).all():
         raise ValueError(f"q is a number from 0 to 1, or a 1-D sequence of them, not {q!r}")
-    subject = find_subject(image, mask, labels, background, taken=("quantile",))
+    # The name tells one from another, so that the results for two numbers go into one Dataset.
+    name = "quantiles" if at.ndim else f"p{100 * float(at):.12g}"
+    subject = find_subject(image, mask, labels, background, taken=("quantile",) if at.ndim else (name,))
     function = partial(quantiles_of_region, q=np.atleast_1d(at), method=method, skipna=skipna is None or bool(skipna))
     values = collect(function, subject, subject.objects.low, subject.objects.high, (at.size,), np.dtype(np.float64))
     units = {"units": image.attrs["units"]} if "units" in image.attrs else {}
@@ -65,15 +67,15 @@ def quantiles(
         values,
         dims=(LABEL, *subject.other, "quantile"),
         coords={**subject.coords, LABEL: subject.wanted.labels, "quantile": np.atleast_1d(at)},
-        attrs={"long_name": f"quantile of {name_of(image, 'image')}", **units},
-    ).rename("quantiles")
-    return result if at.ndim else result.isel(quantile=0)
+        attrs={"long_name": f"{'quantile' if at.ndim else name} of {name_of(image, 'image')}", **units},
+    ).rename(name)
+    return result if at.ndim else result.isel(quantile=0, drop=True)
 
 
 def median(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.DataArray:
     """Median of every label's pixels; see `InstancesAccessor.median`."""
-    found = quantiles(image, mask, 0.5, **options).drop_vars("quantile").rename("median")
-    return found.assign_attrs(long_name=found.attrs["long_name"].replace("quantile", "median", 1))
+    result = quantiles(image, mask, 0.5, **options).rename("median")
+    return result.assign_attrs(long_name=f"median of {name_of(image, 'image')}")
 
 
 def statistics(

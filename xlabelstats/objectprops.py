@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_match, check_on_host, share_coords
+from xlabelstats.align import LABEL, check_is_mask, check_match, check_on_host, share_coords
+from xlabelstats.cautions import caution, one_call
 from xlabelstats.extras import need
 from xlabelstats.features import call, collect, windows_of_region
-from xlabelstats.grid import Grid, given_grid, regular_grid
+from xlabelstats.grid import Grid, check_lengths, given_grid, regular_grid
 from xlabelstats.instances import find_subject
 from xlabelstats.names import as_names, check_here
 from xlabelstats.regionprops import PROPERTIES, WHOLE_OBJECT, regionprops
 from xlabelstats.runs import Array
 from xlabelstats.vocabulary import check_measures
-from xlabelstats.warn import warn
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ OBJECT_PROPERTIES = {
 FLAT = {"area_convex": 0.0, "solidity": np.inf, "feret_diameter_max": np.nan}
 
 
+@one_call
 def object_properties(
     image: xr.DataArray | None, mask: xr.DataArray, properties: str | Iterable[str], **options: Any
 ) -> xr.Dataset:
@@ -79,17 +80,19 @@ def _of_whole_objects(
     mask: xr.DataArray, names: Sequence[str], *, spacing: Any = None, labels: Any = None, background: bool = False
 ) -> xr.Dataset:
     check_on_host("instances.regionprops", mask=mask)
-    subject = find_subject(None, mask, labels, background)
-    ndim = len(subject.shared)
+    check_is_mask(mask)
+    ndim = mask.ndim
     if ndim not in (2, 3):
-        raise ValueError(f"region properties are defined for 2-D and 3-D masks; this one has the dims {subject.shared}")
+        raise ValueError(f"region properties are defined for 2-D and 3-D masks; this one has the dims {mask.dims}")
     lengths = any(OBJECT_PROPERTIES[name].power != 0 for name in names)
     if spacing is not None or not lengths:
         grid = given_grid(mask, 1 if spacing is None else spacing)
     else:
+        check_lengths(mask, next(name for name in names if OBJECT_PROPERTIES[name].power != 0), "spacing=1")
         grid = regular_grid(mask, "give spacing=, or drop the coordinate")
-    step = _check_defined(names, grid, subject.shared)
+    step = _check_defined(names, grid, mask.dims)
     need("skimage.measure", "image", "instances.regionprops")
+    subject = find_subject(None, mask, labels, background)
     function = partial(windows_of_region, window=None, each=partial(measure, names=names, spacing=step), binary=True)
     low, high = subject.objects.low, subject.objects.high
     values = collect(function, subject, low, high, (len(names),), np.dtype(np.float64))
@@ -132,7 +135,7 @@ def measure(
     labels = ids[flat]
     if labels.size:
         more = f" and {labels.size - 5} more" if labels.size > 5 else ""
-        warn(
+        caution(
             f"label {', '.join(map(str, labels[:5]))}{more}: all pixels lie in a plane, and scikit-image finds no "
             f"convex hull in 3-D; there {', '.join(f'{name} is {FLAT[name]}' for name in hulls)}"
         )

@@ -14,13 +14,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, align, check_mask, check_taken, data_of, other_coords, share_coords
+from xlabelstats.align import LABEL, align, check_mask, check_pooling, check_taken, data_of, other_coords, share_coords
 from xlabelstats.blocks import Column
-from xlabelstats.grid import Grid, given_grid, pixel_grid, regular_grid
+from xlabelstats.cautions import one_call
+from xlabelstats.grid import Grid, check_lengths, given_grid, pixel_grid, regular_grid
 from xlabelstats.moments import POWERS, MomentTable, merge_moments, moments_block
 from xlabelstats.names import as_names, check_here
 from xlabelstats.runs import Array, check_found
-from xlabelstats.scan import LabelTable, Wanted, choose_labels, collect, merge_tables, scan_block
+from xlabelstats.scan import LabelTable, Wanted, ask_if_swapped, choose_labels, collect, merge_tables, scan_block
 from xlabelstats.shapes import Moments, Shape
 from xlabelstats.vocabulary import check_measures
 
@@ -184,6 +185,7 @@ WHOLE_OBJECT = {
 }
 
 
+@one_call
 def regionprops(
     image: xr.DataArray | None,
     mask: xr.DataArray,
@@ -196,12 +198,15 @@ def regionprops(
     """Region properties of every label; see `LabelsAccessor.regionprops`."""
     from xlabelstats.aggregate import aggregate
 
-    mask = check_mask(mask)
+    given, mask = mask, check_mask(mask)
     names = check_properties(properties, mask, image is not None)
     pair = None if image is None else align(image, mask, mask_order=True)
     mask = mask if image is None else share_coords(mask, image)
     grid = _grid_for(names, mask, spacing)
+    check_pooling(given, image)
     wanted = choose_labels(mask, labels, background)
+    if image is not None and labels is None:
+        ask_if_swapped(mask, image, background)
     of = {source: [name for name in names if PROPERTIES[name].source == source] for source in get_args(Source)}
     pixels = data_of(mask, "mask")
     arrays = _columns(of["mask"], pixels, None, grid, wanted, scan_block, merge_tables)
@@ -234,12 +239,21 @@ def _grid_for(names: Sequence[str], mask: xr.DataArray, spacing: Any) -> Grid:
     elif all(PROPERTIES[name].pixels or PROPERTIES[name].source == "statistic" for name in names):
         grid = pixel_grid(mask.ndim)
     else:
+        mixed = [name for name in names if _mixes_axes(name)]
+        if mixed:
+            check_lengths(mask, mixed[0], "spacing=1")
         grid = regular_grid(mask, "give spacing=, or drop the coordinate")
     hu = [name for name in names if name.endswith("_hu")]
     if hu and (grid.spacing != 1).any():
         given = tuple(grid.spacing.tolist())
         raise NotImplementedError(f"{hu[0]} is defined for a spacing of 1 only, here it is {given}; give spacing=1")
     return grid
+
+
+def _mixes_axes(name: str) -> bool:
+    """Whether a property is made of lengths along several axes, in coordinate units."""
+    spec = PROPERTIES[name]
+    return not (spec.pixels or spec.source == "statistic" or spec.dims == ("axis",) or name == "extent")
 
 
 def check_properties(properties: str | Iterable[str], mask: xr.DataArray, with_image: bool) -> tuple[str, ...]:

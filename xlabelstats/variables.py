@@ -9,12 +9,13 @@ from typing import Any
 import xarray as xr
 
 from xlabelstats.align import LABEL, check_mask, share_coords
+from xlabelstats.cautions import caution, one_call
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import as_names
 from xlabelstats.regionprops import PROPERTIES
-from xlabelstats.warn import warn
 
 
+@one_call
 def per_variable(
     dataset: xr.Dataset, mask: Any, call: str, *arguments: Any, once: Collection[str] = (), **options: Any
 ) -> xr.Dataset:
@@ -41,6 +42,7 @@ def per_variable(
     return xr.merge(_in_step(results), compat="override", join="exact", combine_attrs="override")
 
 
+@one_call
 def properties_per_variable(
     dataset: xr.Dataset, mask: Any, properties: str | Iterable[str], call: str, **options: Any
 ) -> xr.Dataset:
@@ -92,7 +94,7 @@ def _measurable(images: xr.Dataset, mask: xr.DataArray) -> dict[Hashable, xr.Dat
             f"there are: {listed}"
         )
     if left_out:
-        warn(
+        caution(
             f"left out, because they are not numeric or lack a dim of the mask {tuple(mask.dims)}: "
             f"{', '.join(map(str, left_out))}"
         )

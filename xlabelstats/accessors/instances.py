@@ -146,7 +146,7 @@ class InstancesAccessor(WindowCalls):
         mask : DataArray of integers
             The label of every pixel.
         q : float or sequence of float, default 0.1, 0.2, ... 0.9
-            From 0 to 1.  A single number leaves the dim ``quantile`` out.
+            From 0 to 1.  A single number leaves the dim ``quantile`` out and names the result: ``p75`` for 0.75.
         method : {"linear", "lower", "higher", "midpoint", "nearest"}, default "linear"
             What to make of a quantile between two pixels, as in `numpy.quantile`; but where one of the two is
             infinite, it is that and not NaN.

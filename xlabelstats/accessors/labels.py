@@ -100,10 +100,7 @@ class LabelsAccessor(StatisticsCalls):
         >>> mask.labels.count().to_series().to_dict()
         {2: 3, 7: 2}
         """
-        from xlabelstats.align import check_mask
-
-        mask = check_mask(self._array)
-        return mask.labels.aggregate(mask, "count", labels=labels, background=background)["count"]
+        return self.aggregate(self._array, "count", labels=labels, background=background)["count"]
 
     def scan(self, *, background: bool = False) -> xr.Dataset:
         """The label table of a mask: where every label lies and how it spreads, in one pass.
@@ -263,7 +260,8 @@ class LabelsAccessor(StatisticsCalls):
         Parameters
         ----------
         values : DataArray with dim ``label``, pandas Series, or mapping from label to value
-            One number per label, or an array of them along further dims.
+            One number per label, or an array of them along further dims.  Text and categories are classes, painted
+            by their position among the names, which the attrs give as ``classes``.
         fill_value : number, optional
             For the background and for labels without a value.  By default NaN for floats and 0 for
             integers (so number classes from 1), whose dtype is kept; another is given room by a wider dtype
@@ -277,9 +275,10 @@ class LabelsAccessor(StatisticsCalls):
         Raises
         ------
         TypeError
-            The values are not numbers, or of another kind.
+            The values are not numbers, or of another kind; the index of a Series is no whole numbers.
         ValueError
-            The values have no dim ``label`` with coordinates, repeat a label, or share a dim with the mask.
+            The values have no dim ``label`` with coordinates, repeat a label, or share a dim with the mask; the rows of
+            a Series are numbered as pandas does by itself, and these numbers are not the labels.
 
         Examples
         --------
@@ -295,7 +294,7 @@ class LabelsAccessor(StatisticsCalls):
         return paint(self._array, values, fill_value)
 
     @documented(TableCalls.to_dataframe, take=("Raises",))
-    def to_dataframe(self, instance_key: str = LABEL) -> pd.DataFrame:
+    def to_dataframe(self, instance_key: str = LABEL, *, units: bool = False) -> pd.DataFrame:
         """A result of one statistic as a wide pandas table: one row per label.
 
         Returns
@@ -318,7 +317,7 @@ class LabelsAccessor(StatisticsCalls):
         from xlabelstats.tables import to_dataframe
 
         name = self._array.name if self._array.name is not None else "value"
-        return to_dataframe(self._array.to_dataset(name=name), instance_key)
+        return to_dataframe(self._array.to_dataset(name=name), instance_key, units=units)
 
     @documented(TableCalls.to_anndata, take=("Raises",))
     def to_anndata(self, *, centroids: xr.DataArray | None = None, instance_key: str = LABEL) -> anndata.AnnData:

@@ -62,6 +62,13 @@ class StatisticsCalls(Accessor):
             float64.  For dask input the result is lazy; without ``labels`` the mask alone is read
             at once, to learn which labels there are.
 
+        Warns
+        -----
+        UserWarning
+            The mask has a time dim, so that labels are measured over all times; it is bool and has several components,
+            which are one label; or its labels lie among each other as grey values do, so that image and mask may be
+            swapped, which is not looked into if ``labels`` are given.
+
         Raises
         ------
         TypeError
@@ -332,7 +339,7 @@ class StatisticsCalls(Accessor):
         Parameters
         ----------
         q : float or sequence of float
-            From 0 to 1.  A single number leaves the dim ``quantile`` out.
+            From 0 to 1.  A single number leaves the dim ``quantile`` out and names the result: ``p75`` for 0.75.
 
         Examples
         --------

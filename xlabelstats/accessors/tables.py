@@ -22,13 +22,15 @@ class TableCalls(Accessor):
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
 
-    def to_dataframe(self, instance_key: str = LABEL) -> pd.DataFrame:
+    def to_dataframe(self, instance_key: str = LABEL, *, units: bool = False) -> pd.DataFrame:
         """A result as a wide pandas table: one row per label.
 
         Parameters
         ----------
         instance_key : str, default "label"
             The name of the index.
+        units : bool, default False
+            Whether columns of variables that have units say them: ``area [um**2]``, ``mean_DAPI [counts]``.
 
         Returns
         -------
@@ -55,7 +57,7 @@ class TableCalls(Accessor):
         """
         from xlabelstats.tables import to_dataframe
 
-        return to_dataframe(self._dataset, instance_key)
+        return to_dataframe(self._dataset, instance_key, units=units)
 
     def to_anndata(
         self, X: str | None = "mean", *, centroids: xr.DataArray | None = None, instance_key: str = LABEL

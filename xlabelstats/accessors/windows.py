@@ -37,7 +37,7 @@ class WindowCalls(Accessor):
             The mask, if this is an image.  Without it this is the mask: ``mask.instances.windows(64)``.
         size : int, mapping of dim to int, optional
             Pixels of the window along every dim of the mask, or per dim; along a dim that a mapping
-            leaves out the window is the whole mask.  By default the largest bounding box.
+            leaves out the window is the whole mask.  By default the smallest that holds every object whole.
         labels : int or sequence of int, optional
             Cut out these objects alone; only the blocks of the image that they need are read.
         remove_background : bool, default True

@@ -18,7 +18,7 @@ from functools import cache
 import numba
 import numpy as np
 
-from xlabelstats.warn import warn
+from xlabelstats.cautions import caution
 
 # Sums are added in the order written, so that results do not depend on the machine's vector units.
 _compiled = {
@@ -39,7 +39,7 @@ def kernel(function):
 
 @cache
 def _warn_uncached():
-    warn(
+    caution(
         "numba finds no folder to keep compiled loops in: neither that of the package nor the home folder can be "
         "written to. They are compiled anew in every process, which takes some seconds; to keep them, set the "
         "environment variable NUMBA_CACHE_DIR to a folder that can be written to"

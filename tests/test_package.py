@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import configparser
+import re
 import subprocess
 import sys
+import warnings
+from pathlib import Path
 
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -68,3 +73,51 @@ def test_every_statistic_and_property_is_described_in_its_docstring():
     ):
         for name, entry in table.items():
             assert f"``{name}``: {entry.summary}" in str(method.__doc__)
+
+
+class TestWarningsInTheTestRun:
+    """The filters of setup.cfg, which hold here as in every test."""
+
+    @staticmethod
+    def run_in(module: str, code: str) -> list[str]:
+        """The warnings of code in a module of this name; one that is an error is raised."""
+        with warnings.catch_warnings(record=True) as shown:
+            exec(code, {"__name__": module, "np": np, "pytest": pytest, "warnings": warnings})
+        return [warning.category.__name__ for warning in shown]
+
+    @pytest.mark.parametrize("category", [UserWarning, DeprecationWarning, FutureWarning, RuntimeWarning])
+    @pytest.mark.parametrize("module", ["xlabelstats", "xlabelstats.patches.stack", "test_windows", "conftest"])
+    def test_those_of_our_modules_are_errors(self, module, category):
+        with pytest.raises(category, match="^of ours$"):
+            self.run_in(module, f"warnings.warn('of ours', {category.__name__})")
+
+    @pytest.mark.parametrize("category", ["UserWarning", "DeprecationWarning", "PendingDeprecationWarning"])
+    @pytest.mark.parametrize("module", ["flox.xrdtypes", "skimage.measure._marching_cubes_lewiner", "zarr.core.array"])
+    def test_those_from_inside_another_package_are_shown(self, module, category):
+        assert self.run_in(module, f"warnings.warn('of theirs', {category})") == [category]
+
+    def test_one_that_we_raise_about_a_call_in_a_test_is_an_error(self):
+        mask = xr.DataArray(np.ones((4, 4), int), dims=("y", "x"))
+        with pytest.raises(UserWarning, match="1 of 1 objects reach beyond their window"):
+            mask.instances.windows(1)
+
+    @pytest.mark.parametrize("module", ["xlabelstats.moments", "dask.array.core"])
+    def test_those_about_our_numbers_are_errors_wherever_they_are_computed(self, module):
+        with pytest.raises(RuntimeWarning, match="divide by zero"):
+            self.run_in(module, "np.ones(1) / np.zeros(1)")
+
+    def test_an_exception_that_nobody_can_catch_is_an_error(self):
+        with pytest.raises(pytest.PytestUnraisableExceptionWarning):
+            self.run_in("_pytest.unraisableexception", "warnings.warn(pytest.PytestUnraisableExceptionWarning('lost'))")
+
+    def test_one_of_ours_beside_an_expected_one_is_an_error(self):
+        with pytest.raises(UserWarning, match="unexpected"), pytest.warns(UserWarning, match="^expected"):
+            warnings.warn("unexpected", UserWarning, stacklevel=1)
+            warnings.warn("expected", UserWarning, stacklevel=1)
+
+    def test_modules_of_the_tests_are_ours(self):
+        config = configparser.ConfigParser()
+        config.read(Path(__file__).parents[1] / "setup.cfg")
+        modules = config["tool:pytest"]["filterwarnings"].rpartition(":::")[2]
+        names = {path.stem for path in Path(__file__).parent.rglob("*.py") if "benchmarks" not in path.parts}
+        assert [name for name in names - {"__init__"} if not re.match(modules, name)] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+from xlabelstats import datasets
 from xlabelstats.accessors import (
     InstancesAccessor,
     InstancesDatasetAccessor,
@@ -27,6 +28,7 @@ __all__ = [
     "LabelsTreeAccessor",
     "__version__",
     "clear_cache",
+    "datasets",
     "set_options",
     "to_zarr",
 ]

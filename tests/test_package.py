@@ -60,6 +60,13 @@ def test_every_public_name_exists():
     assert all(hasattr(xlabelstats, name) for name in xlabelstats.__all__)
 
 
+def test_the_main_call_of_the_readme_prints_what_stands_there_in_any_folder(tmp_path):
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    code, printed = re.search(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL).groups()
+    program = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert [line.split() for line in program.stdout.splitlines()] == [line.split() for line in printed.splitlines()]
+
+
 def test_every_statistic_and_property_is_described_in_its_docstring():
     from xlabelstats.objectprops import OBJECT_PROPERTIES
     from xlabelstats.regionprops import PROPERTIES

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+from xlabelstats import datasets
 from xlabelstats.accessors import (
     InstancesAccessor,
     InstancesDatasetAccessor,
@@ -53,6 +54,7 @@ __all__ = [
     "LabelsTreeAccessor",
     "__version__",
     "clear_cache",
+    "datasets",
     "set_options",
     "to_zarr",
 ]

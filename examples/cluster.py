@@ -5,21 +5,18 @@ Two processes on this machine stand for it; for a real one, replace the line tha
 
 import os
 import tempfile
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from distributed import Client, LocalCluster
-from skimage.io import imread
 
 import xlabelstats
-
-DATA = Path(__file__).parent / "data"
 
 
 def mosaic(name: str, folder: str) -> xr.DataArray:
     """An example image four times side by side, in a store that all workers can read."""
-    tile = imread(DATA / f"nuclei2d_{name}.tif").astype(np.int32)
+    image, mask = xlabelstats.datasets.nuclei2d()
+    tile = (mask if name == "labels" else image).to_numpy().astype(np.int32)
     # The nuclei of every tile have labels of their own.
     step = tile.max() + 1 if name == "labels" else 0
     tiles = [[np.where(tile > 0, tile + (2 * row + column) * step, 0) for column in range(2)] for row in range(2)]

@@ -13,9 +13,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import xarray as xr
-from skimage.io import imread
 from skimage.metrics import contingency_table
 
+import xlabelstats
 from xlabelstats.pipeline import (
     Cache,
     centroids,
@@ -26,15 +26,7 @@ from xlabelstats.pipeline import (
     watershed,
 )
 
-DATA = Path(__file__).parent / "data"
 REGIONS = {1: "left", 2: "right", 3: "core"}
-
-
-def read(name: str, **spacing: float) -> xr.DataArray:
-    """An image of the example data, with coordinates in micrometers."""
-    image = xr.DataArray(imread(DATA / f"{name}.tif"), dims=list(spacing), name=name)
-    along = {dim: (dim, np.arange(image.sizes[dim]) * step, {"units": "micrometer"}) for dim, step in spacing.items()}
-    return image.assign_coords(along)
 
 
 def made_atlas(volume: xr.DataArray, step: float) -> xr.DataArray:
@@ -74,7 +66,8 @@ def share_matched(cells: np.ndarray, by_hand: np.ndarray) -> float:
 
 
 with tempfile.TemporaryDirectory() as folder:
-    volume = read("nuclei3d_image", z=1.0, y=0.5, x=0.5).chunk(z=16, y=32, x=32)
+    volume, _ = xlabelstats.datasets.nuclei3d(spacing={"z": 1.0, "y": 0.5, "x": 0.5})
+    volume = volume.chunk(z=16, y=32, x=32)
     atlas = made_atlas(volume, 2.0)
     for attempt in ("first", "second"):
         cache = Cache(folder)
@@ -87,7 +80,8 @@ with tempfile.TemporaryDirectory() as folder:
     print(f"volume in {units['volume']}, density in {units['density']}, {outside:g} cells in no region\n")
     print(cache.status()[["name", "kind", "parameters", "size"]].to_string(index=False), "\n")
 
-image, by_hand = read("nuclei2d_image", y=1.0, x=1.0), imread(DATA / "nuclei2d_labels.tif")
+image, mask = xlabelstats.datasets.nuclei2d()
+by_hand = mask.to_numpy()
 smooth = gaussian(image, sigma=1)
 one_for_all = watershed(threshold(smooth, "li"), min_distance=5)
 # Nuclei differ in brightness; beside their own surroundings they differ less.

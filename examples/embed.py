@@ -12,16 +12,14 @@ import numpy as np
 import xarray as xr
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from scipy.cluster.vq import kmeans2
-from skimage.io import imread
 
-import xlabelstats  # noqa: F401  (gives arrays their .labels and .instances)
+import xlabelstats
 
-DATA = Path(__file__).parent / "data"
 SIZE, RINGS = 40, 6
 COLOURS = np.array([(0.68, 0.68, 0.68), (0.30, 0.60, 0.95), (0.98, 0.62, 0.20), (0.95, 0.25, 0.45)])
 
-image = xr.DataArray(imread(DATA / "nuclei2d_image.tif"), dims=("y", "x"), name="intensity").chunk(200)
-mask = xr.DataArray(imread(DATA / "nuclei2d_labels.tif"), dims=("y", "x"), name="nuclei").chunk(200)
+image, mask = xlabelstats.datasets.nuclei2d()
+image, mask = image.chunk(200), mask.chunk(200)
 
 # The model: the mean of every ring, 3 pixels wide, about the centre of the window.
 y, x = np.indices((SIZE, SIZE)) - SIZE // 2

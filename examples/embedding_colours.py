@@ -9,17 +9,14 @@ matplotlib.use("Agg")  # writes files, needs no screen
 
 import matplotlib.pyplot as plt
 import numpy as np
-import xarray as xr
-from skimage.io import imread
 
-import xlabelstats  # noqa: F401  (gives arrays their .labels and .instances)
+import xlabelstats
 from xlabelstats.embeddings import pca
 
-DATA = Path(__file__).parent / "data"
 SIZE, RINGS = 40, 6
 
-image = xr.DataArray(imread(DATA / "nuclei2d_image.tif"), dims=("y", "x"), name="intensity").chunk(200)
-mask = xr.DataArray(imread(DATA / "nuclei2d_labels.tif"), dims=("y", "x"), name="nuclei").chunk(200)
+image, mask = xlabelstats.datasets.nuclei2d()
+image, mask = image.chunk(200), mask.chunk(200)
 
 # The model: in every ring, 3 pixels wide, about the centre of the window, the mean and how much it varies.
 y, x = np.indices((SIZE, SIZE)) - SIZE // 2

@@ -8,17 +8,14 @@ import matplotlib
 matplotlib.use("Agg")  # writes files, needs no screen
 
 import matplotlib.pyplot as plt
-import xarray as xr
 from matplotlib.colors import PowerNorm
-from skimage.io import imread
 
-import xlabelstats  # noqa: F401  (gives arrays their .instances)
+import xlabelstats
 
-DATA = Path(__file__).parent / "data"
 SIZE, COLUMNS = 40, 18
 
-image = xr.DataArray(imread(DATA / "nuclei2d_image.tif"), dims=("y", "x"), name="intensity").chunk(200)
-mask = xr.DataArray(imread(DATA / "nuclei2d_labels.tif"), dims=("y", "x"), name="nuclei").chunk(200)
+image, mask = xlabelstats.datasets.nuclei2d()
+image, mask = image.chunk(200), mask.chunk(200)
 
 # A window for every nucleus; neighbours that reach into it stay, so that they can be drawn in grey.
 windows = image.instances.windows(mask, SIZE, remove_background=False)

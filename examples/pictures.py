@@ -8,12 +8,9 @@ import matplotlib
 matplotlib.use("Agg")  # writes files, needs no screen
 
 import matplotlib.pyplot as plt
-import xarray as xr
-from skimage.io import imread
 
-import xlabelstats  # noqa: F401  (gives arrays and Datasets their .labels and .instances)
+import xlabelstats
 
-DATA = Path(__file__).parent / "data"
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "pictures")
 folder.mkdir(parents=True, exist_ok=True)
 
@@ -25,8 +22,8 @@ def save(name: str) -> None:
     print(f"saved {path}")
 
 
-image = xr.DataArray(imread(DATA / "nuclei2d_image.tif"), dims=("y", "x"), name="intensity").chunk(200)
-mask = xr.DataArray(imread(DATA / "nuclei2d_labels.tif"), dims=("y", "x"), name="nuclei").chunk(200)
+image, mask = xlabelstats.datasets.nuclei2d()
+image, mask = image.chunk(200), mask.chunk(200)
 
 # The image between its percentiles, with the boundaries of the nuclei.
 image.labels.plot.overlay(mask)

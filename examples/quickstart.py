@@ -8,15 +8,11 @@ import matplotlib
 matplotlib.use("Agg")  # writes files, needs no screen
 
 import matplotlib.pyplot as plt
-import xarray as xr
-from skimage.io import imread
 
-import xlabelstats  # noqa: F401  (gives arrays their .labels)
+import xlabelstats
 
-DATA = Path(__file__).parent / "data"
-
-image = xr.DataArray(imread(DATA / "nuclei2d_image.tif"), dims=("y", "x"), name="intensity").chunk(256)
-mask = xr.DataArray(imread(DATA / "nuclei2d_labels.tif"), dims=("y", "x"), name="nuclei").chunk(256)
+image, mask = xlabelstats.datasets.nuclei2d()
+image, mask = image.chunk(256), mask.chunk(256)
 
 result = image.labels.aggregate(mask).compute()
 print(result.labels.to_dataframe().head().round(2).to_string())

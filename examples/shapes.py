@@ -8,14 +8,11 @@ import matplotlib
 matplotlib.use("Agg")  # writes files, needs no screen
 
 import matplotlib.pyplot as plt
-import xarray as xr
-from skimage.io import imread
 
-import xlabelstats  # noqa: F401  (gives arrays their .labels)
+import xlabelstats
 
-DATA = Path(__file__).parent / "data"
-
-mask = xr.DataArray(imread(DATA / "nuclei2d_labels.tif"), dims=("y", "x"), name="nuclei").chunk(200)
+_, mask = xlabelstats.datasets.nuclei2d()
+mask = mask.chunk(200)
 
 shapes = mask.labels.regionprops(properties=("area", "eccentricity", "axis_major_length", "orientation")).compute()
 print(shapes.labels.to_dataframe().head().round(2).to_string())

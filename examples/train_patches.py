@@ -8,19 +8,16 @@ import matplotlib
 matplotlib.use("Agg")  # writes files, needs no screen
 
 import matplotlib.pyplot as plt
-import xarray as xr
 from matplotlib.colors import PowerNorm
-from skimage.io import imread
 
-import xlabelstats  # noqa: F401  (gives arrays their .labels)
+import xlabelstats
 from xlabelstats.patches import LabelPatches
 
-DATA = Path(__file__).parent / "data"
 SIZE, COLUMNS, ROWS = 40, 18, 5
 COLOURS = {"large": "gold", "medium": "deepskyblue", "small": "hotpink"}
 
-image = xr.DataArray(imread(DATA / "nuclei2d_image.tif"), dims=("y", "x"), name="intensity").chunk(200)
-mask = xr.DataArray(imread(DATA / "nuclei2d_labels.tif"), dims=("y", "x"), name="nuclei").chunk(200)
+image, mask = xlabelstats.datasets.nuclei2d()
+image, mask = image.chunk(200), mask.chunk(200)
 
 # The class of a nucleus, from its size: half of them are medium, few are large.
 count = mask.labels.count().to_series()

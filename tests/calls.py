@@ -86,7 +86,16 @@ CALLS: dict[str, Call] = {
     "labels.regionprops(mask)": Call(lambda i, m, **o: i.labels.regionprops(m, SHAPES + WEIGHED, **o), ndim=_shape),
     "labels.paint": Call(painted, False),
     "labels.to_dataframe": Call(lambda i, m, **o: i.labels.aggregate(m, STATS, **o).labels.to_dataframe()),
+    "labels.median": Call(lambda i, m, **o: i.labels.median(m, **o), options=_all),
+    "labels.quantiles": Call(lambda i, m, **o: i.labels.quantiles(m, [0, 0.25, 1], **o), options=_all),
     "dataset.labels.aggregate": Call(of_dataset, options=_all),
+    "dataset.labels.mean": Call(lambda i, m, **o: xr.Dataset({"pixels": i}).labels.mean(m, **o), options=_all),
+    "dataset.instances.windows": Call(
+        lambda i, m, **o: xr.Dataset({"pixels": i}).instances.windows(m, 3, **o), options=_labels
+    ),
+    "dataset.instances.quantiles": Call(
+        lambda i, m, **o: xr.Dataset({"pixels": i}).instances.quantiles(m, [0, 0.25, 1], **o), options=_all
+    ),
     "instances.windows": Call(lambda i, m, **o: m.instances.windows(3, **o), False, options=_labels),
     "instances.windows(mask)": Call(lambda i, m, **o: i.instances.windows(m, 3, **o), options=_labels),
     "instances.windows(mask), whole": Call(lambda i, m, **o: i.instances.windows(m, **o), options=_labels),

@@ -12,25 +12,22 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import xlabelstats  # noqa: F401
-
-DATA = Path(__file__).parents[1] / "examples" / "data"
-
-
-def read(name: str, dims: tuple[str, ...]) -> xr.DataArray:
-    from skimage.io import imread
-
-    return xr.DataArray(imread(DATA / f"{name}.tif"), dims=dims)
+import xlabelstats
 
 
 @pytest.fixture(scope="session")
-def nuclei2d() -> tuple[xr.DataArray, xr.DataArray]:
-    return read("nuclei2d_image", ("y", "x")), read("nuclei2d_labels", ("y", "x"))
+def nuclei2d() -> tuple[xr.DataArray, ...]:
+    return bare(xlabelstats.datasets.nuclei2d())
 
 
 @pytest.fixture(scope="session")
-def nuclei3d() -> tuple[xr.DataArray, xr.DataArray]:
-    return read("nuclei3d_image", ("z", "y", "x")), read("nuclei3d_labels", ("z", "y", "x"))
+def nuclei3d() -> tuple[xr.DataArray, ...]:
+    return bare(xlabelstats.datasets.nuclei3d())
+
+
+def bare(arrays: tuple[xr.DataArray, ...]) -> tuple[xr.DataArray, ...]:
+    """Arrays without name, coordinates and attributes."""
+    return tuple(xr.DataArray(array.values, dims=array.dims) for array in arrays)
 
 
 def blobs(shape: tuple[int, ...], n: int, seed: int = 0) -> np.ndarray:

@@ -112,7 +112,7 @@ class TestShape:
         shape = (40, 9, 8, 7)[:ndim]
         labels = blobs(shape, 6)
         pixels = np.random.default_rng(1).integers(0, 200, shape).astype(np.uint8)
-        image, mask = (xr.DataArray(a, dims=list("tzyx")[:ndim]) for a in (pixels, labels))
+        image, mask = (xr.DataArray(a, dims=list("wzyx")[:ndim]) for a in (pixels, labels))
         if lazy:
             image, mask = image.chunk(5), mask.chunk(4)
         assert_is_scipy(image.labels.aggregate(mask, EVERY).compute(), pixels, labels)
@@ -229,6 +229,7 @@ class TestLabelsAcrossBlocks:
         image, mask = (xr.DataArray(a, dims=("y", "x")).chunk(8) for a in (pixels, labels))
         assert_is_scipy(image.labels.aggregate(mask, EVERY).compute(), pixels, labels)
 
+    @pytest.mark.filterwarnings("ignore:are image and mask swapped")
     def test_a_label_in_many_ranges_of_many_blocks_comes_out_once(self, monkeypatch):
         monkeypatch.setattr("xlabelstats.blocks.LABELS_PER_CHUNK", 3)
         rng = np.random.default_rng(0)
@@ -639,26 +640,26 @@ class TestDataset:
     def test_every_image_is_measured_with_one_count(self, lazy):
         field = self.field().chunk(y=9, x=11) if lazy else self.field()
         result = field.labels.aggregate("cells", ("count", "mean", "max"))
-        assert set(result) == {"count", "DAPI_mean", "DAPI_max", "markers_mean", "markers_max"}
-        xr.testing.assert_equal(result["DAPI_mean"], field["DAPI"].labels.mean(field["cells"]).rename("DAPI_mean"))
+        assert set(result) == {"count", "mean_DAPI", "max_DAPI", "mean_markers", "max_markers"}
+        xr.testing.assert_equal(result["mean_DAPI"], field["DAPI"].labels.mean(field["cells"]).rename("mean_DAPI"))
         given = field.drop_vars("cells").labels.aggregate(field["cells"], ("count", "mean", "max"))
         xr.testing.assert_identical(given, result)
         columns = list(result.labels.to_dataframe())
         assert columns == [
             "count",
-            "DAPI_mean",
-            "DAPI_max",
-            "markers_mean_CD3",
-            "markers_mean_CD8",
-            "markers_max_CD3",
-            "markers_max_CD8",
+            "mean_DAPI",
+            "max_DAPI",
+            "mean_markers_CD3",
+            "mean_markers_CD8",
+            "max_markers_CD3",
+            "max_markers_CD8",
         ]
 
     def test_variables_without_the_masks_dims_are_left_out_with_a_warning(self):
         field = self.field().assign(exposure=("c", [1.0, 2.0]), name=(("y", "x"), np.full((20, 30), "a")))
         with pytest.warns(UserWarning, match=r"left out.*exposure, name"):
             result = field.labels.aggregate("cells", "mean")
-        assert set(result) == {"DAPI_mean", "markers_mean"}
+        assert set(result) == {"mean_DAPI", "mean_markers"}
 
     def test_nothing_to_measure(self):
         with pytest.raises(ValueError, match="no variable of the Dataset is numeric"):

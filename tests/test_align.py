@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from xarray.backends import BackendArray
@@ -37,10 +38,32 @@ def complaint(kind: type[Exception], picture: xr.DataArray, mask: object, *args:
 
 class TestMask:
     def test_float(self):
-        assert complaint(TypeError, image(), mask().astype(float)) == (
+        expected = (
             "a mask holds integer labels, not float64; cast it with mask.astype('int32'), "
             "after checking that its values are whole numbers"
         )
+        with pytest.raises(TypeError) as error:
+            image().labels.aggregate(mask().astype(float))
+        assert str(error.value) == expected
+        for unread in (mask().astype(float).chunk(), mask().astype(float).where(mask() > 5).chunk()):
+            with pytest.raises(TypeError) as error:
+                image().labels.aggregate(unread)
+            assert str(error.value) == (
+                f"{expected}; if it has NaN, which would become a label: mask.fillna(0).astype('int32')"
+            )
+
+    @pytest.mark.parametrize("dtype", ["f4", "f8", object])
+    def test_float_with_nan_where_no_object_is(self, dtype):
+        labels = xr.DataArray([[0, 3, 3], [0, 0, 5]], dims=("y", "x"))
+        holey = labels.where(labels > 0).astype(dtype)
+        with pytest.raises(TypeError) as error:
+            holey.labels.count()
+        assert str(error.value) == (
+            f"a mask holds integer labels, not {np.dtype(dtype)}; it has NaN, which a cast alone would make a label; "
+            "fill it first: mask.fillna(0).astype('int32'), after checking that its values are whole numbers"
+        )
+        advice = str(error.value).partition("first: ")[2].partition(",")[0]
+        assert eval(advice, {"mask": holey}).labels.count().to_series().to_dict() == {3: 2, 5: 1}
 
     def test_object(self):
         assert "not object; cast it" in complaint(TypeError, image(), mask().astype(object))
@@ -56,8 +79,10 @@ class TestMask:
     def test_dims_not_in_the_image(self):
         assert complaint(ValueError, image(), mask(z=2, y=4, x=6)) == (
             "the image has no dim 'z' of the mask: image (c: 2, y: 4, x: 6), mask (z: 2, y: 4, x: 6). "
-            "Rename dims with .rename, or drop one of length 1 from the mask with .squeeze"
+            "Rename dims with .rename, drop one of length 1 from the mask with .squeeze, or repeat the image along it: "
+            "image.expand_dims({'z': 2})"
         )
+        np.testing.assert_array_equal(image().expand_dims({"z": 2}).labels.mean(mask(z=2, y=4, x=6)), [[11.5, 35.5]])
 
     def test_image_and_mask_swapped(self):
         assert "or are the two swapped? It is image.labels...(mask)" in complaint(
@@ -216,11 +241,44 @@ class TestArguments:
             "labels are each given once, but 3 is given 2 times"
         )
 
-    @pytest.mark.parametrize("labels", [7, [1.5], ["a"], [[1, 2]], {1, 2}, [True, False], "3"])
+    @pytest.mark.parametrize("labels", [[1.5], ["a"], [[1, 2]], {1, 2}, "3", [1, np.nan], np.inf, [None], 1.5])
     def test_labels_that_are_none(self, labels):
         assert complaint(TypeError, image(), mask(), labels=labels) == (
-            f"labels are a 1-D sequence of integers, not {labels!r}; for one label write labels=[7]"
+            f"labels are whole numbers, one or a 1-D sequence of them, not {labels!r}"
         )
+
+    @pytest.mark.parametrize("labels", [[True, False], np.array([True, True, False])])
+    def test_booleans_that_choose_labels(self, labels):
+        assert complaint(TypeError, image(), mask(), labels=labels) == (
+            f"labels are ids, and these are {len(labels)} booleans; choose ids by them: mask.labels.ids()[labels]"
+        )
+
+    @pytest.mark.parametrize(
+        ("labels", "expected"),
+        [
+            ([9.0, 3.0], [9, 3]),
+            (np.array([9, 3], np.float32), [9, 3]),
+            (pd.Index([9.0, 3.0]), [9, 3]),
+            (pd.Index([9, 3], dtype="Int64"), [9, 3]),
+            (pd.Series([9.0, 3.0]), [9, 3]),
+            (xr.DataArray([9.0, 3.0], dims="label"), [9, 3]),
+            (7, [7]),
+            (7.0, [7]),
+            (np.uint8(7), [7]),
+            (np.array(7), [7]),
+            (np.True_, [1]),
+            ([np.True_], [1]),
+            ([], []),
+            ([2.0**60, 3], [2**60, 3]),
+        ],
+    )
+    def test_whole_numbers_are_labels(self, labels, expected):
+        labels_of = mask().astype(np.int64) * 9
+        for picture, own in ((image(), labels_of), (image().chunk(), labels_of.chunk())):
+            result = picture.labels.sum(own, labels=labels)
+            assert result["label"].dtype == np.int64
+            assert result["label"].values.tolist() == expected
+            assert picture.instances.median(own, labels=labels)["label"].values.tolist() == expected
 
     def test_labels_beyond_the_type(self):
         unsigned = mask().astype(np.uint64)

@@ -165,8 +165,19 @@ class TestQuantiles:
         image, mask = nuclei2d
         result = image.instances.quantiles(mask, 0.25)
         assert result.dims == ("label",)
-        assert result["quantile"].item() == 0.25
-        xr.testing.assert_equal(result, image.instances.quantiles(mask, [0.25]).isel(quantile=0))
+        xr.testing.assert_equal(result, image.instances.quantiles(mask, [0.25]).isel(quantile=0, drop=True))
+
+    @pytest.mark.parametrize("lazy", [False, True])
+    def test_of_several_numbers_one_by_one_each_keeps_its_name(self, nuclei2d, lazy):
+        image, mask = (array.chunk(300) for array in nuclei2d) if lazy else nuclei2d
+        numbers = {"p5": 0.05, "p7": 0.07, "p50": 0.5, "p99.9": 0.999, "p100": 1, "p33.3333333333": 1 / 3}
+        merged = xr.merge([image.instances.quantiles(mask, q) for q in numbers.values()])
+        assert list(merged) == list(numbers)
+        assert list(merged.labels.to_dataframe()) == list(numbers)
+        for name, q in numbers.items():
+            xr.testing.assert_equal(merged[name], image.instances.quantiles(mask, [q]).isel(quantile=0, drop=True))
+        assert merged["p50"].attrs["long_name"] == "p50 of image"
+        assert image.instances.median(mask).attrs["long_name"] == "median of image"
 
     def test_median_is_scikit_images(self, nuclei2d):
         from skimage.measure import regionprops_table
@@ -590,3 +601,95 @@ def test_aggregate_says_where_the_median_is():
     array = xr.DataArray([1, 1], dims="x")
     with pytest.raises(ValueError, match=r"median needs all pixels .* image\.instances\.median\(mask\)"):
         array.labels.aggregate(array, ("mean", "median"))
+
+
+LABELS = np.zeros((12, 12), np.int32)
+LABELS[1:4, 1:4], LABELS[1:4, 7:10], LABELS[7:10, 2:6] = 1, 2, 3
+
+WHOLE = {
+    "quantiles": lambda image, mask: image.instances.quantiles(mask, [0.5]),
+    "statistics": lambda image, mask: image.instances.statistics(mask, lambda p: p[:, :1], dims={"s": 1}),
+    "of the mask": lambda image, mask: mask.instances.statistics(lambda w: [w.sum()], dims={"s": 1}),
+    "regionprops": lambda image, mask: mask.instances.regionprops("area_filled"),
+}
+IN_WINDOWS = {
+    "statistics": lambda image, mask: image.instances.statistics(mask, lambda p: p[:, :1], dims={"s": 1}, size=5),
+    "of the mask": lambda image, mask: mask.instances.statistics(lambda w: [w.sum()], dims={"s": 1}, size=5),
+}
+
+
+def rewritten(labels: np.ndarray, what: str) -> tuple[np.ndarray, str]:
+    labels = labels.copy()
+    one, two = labels == 1, labels == 2
+    if what == "exchanged":
+        labels[one], labels[two] = 2, 1
+        return labels, "label [12] had 9 pixels and has 0"
+    if what == "moved":
+        return np.roll(labels, 5, axis=1), "label . had (9|12) pixels and has"
+    if what == "gone":
+        labels[two] = 0
+        return labels, "label 2 had 9 pixels and has 0"
+    # The middle pixel of the one moves out of its box, into that of the other.
+    labels[2, 2], labels[7, 5] = 0, 1
+    return labels, "label (1 had 9|3 had 12) pixels and has"
+
+
+class TestMaskRewrittenBetweenScanAndComputation:
+    @pytest.fixture
+    def stored(self, tmp_path):
+        stored = zarr.create_array(tmp_path / "mask", shape=(12, 12), chunks=(4, 4), dtype="i4")
+        stored[:] = LABELS
+        return stored
+
+    @pytest.fixture
+    def mask(self, stored):
+        return xr.DataArray(da.from_zarr(stored), dims=("y", "x"))
+
+    @pytest.fixture
+    def image(self):
+        return xr.DataArray(np.random.default_rng(0).random((12, 12)), dims=("y", "x")).chunk(4)
+
+    @pytest.mark.parametrize("what", ["exchanged", "moved", "gone", "leaking"])
+    @pytest.mark.parametrize("call", WHOLE)
+    def test_of_whole_objects_is_an_error(self, stored, mask, image, call, what):
+        lazy = WHOLE[call](image, mask)
+        stored[:], how = rewritten(LABELS, what)
+        with pytest.raises(RuntimeError, match=f"changed since it was scanned: {how}"):
+            lazy.compute()
+
+    @pytest.mark.parametrize("what", ["exchanged", "moved", "gone", "leaking"])
+    @pytest.mark.parametrize("call", IN_WINDOWS)
+    def test_of_objects_in_windows_is_an_error_if_the_number_of_pixels_differs(self, stored, mask, image, call, what):
+        lazy = IN_WINDOWS[call](image, mask)
+        stored[:], how = rewritten(LABELS, what)
+        with pytest.raises(RuntimeError, match=f"changed since it was scanned: {how}"):
+            lazy.compute()
+
+    @pytest.mark.parametrize("call", IN_WINDOWS)
+    @pytest.mark.filterwarnings("ignore:1 of 1 objects reach beyond")
+    def test_of_objects_cut_off_by_their_windows_is_an_error_if_there_are_more_pixels(self, stored, mask, image, call):
+        labels = np.zeros_like(LABELS)
+        labels[0, :9:2] = 1
+        stored[:] = labels
+        lazy = IN_WINDOWS[call](image, mask)
+        stored[:] = np.ones_like(labels)
+        with pytest.raises(RuntimeError, match="label 1 had 5 pixels and has"):
+            lazy.compute()
+
+    @pytest.mark.parametrize("call", WHOLE)
+    def test_with_as_many_pixels_in_another_box_is_an_error(self, stored, mask, image, call):
+        stored[7:10, 2:10] = [[3, 3, 3, 3, 0, 0, 0, 5]] * 3
+        lazy = WHOLE[call](image, mask)
+        stored[7:10, 2:10] = [[3, 3, 3, 0, 3, 0, 0, 5]] * 3
+        boxes = r"label 3 lay from \(7, 2\) to \(10, 6\) and lies from \(7, 2\) to \(10, 7\)"
+        with pytest.raises(RuntimeError, match=f"{boxes}|label 3 had 12 pixels and has 9"):
+            lazy.compute()
+
+    def test_says_where_a_label_lay_and_lies(self, stored, mask, image):
+        stored[:] = np.where(LABELS == 3, 3, 0)
+        stored[11, 0], stored[6, 9] = 4, 4
+        lazy = image.instances.median(mask.chunk(12))
+        stored[7:10, 2:7] = [[0, 3, 3, 3, 3]] * 3
+        where = r"label 3 lay from \(7, 2\) to \(10, 6\) and lies from \(7, 3\) to \(10, 7\)\. Open it anew"
+        with pytest.raises(RuntimeError, match=where):
+            lazy.compute()

@@ -254,10 +254,17 @@ def test_float32_coordinates_are_even_up_to_their_rounding():
     assert image.labels.sum(mask).item() == 2048
 
 
-@pytest.mark.parametrize("x", [[0.0, 5.0, np.nan, 3.0], [0.0, 1.0, 2.0, np.nan], [0.0, 1.0, 2.1, 3.0]])
-def test_coordinates_with_gaps_are_not_even(x):
+@pytest.mark.parametrize(
+    ("x", "complaint"),
+    [
+        ([0.0, 5.0, np.nan, 3.0], "'x' is nan at index 2"),
+        ([0.0, 1.0, 2.0, np.nan], "'x' is nan at index 3"),
+        ([0.0, 1.0, 2.1, 3.0], "not evenly spaced"),
+    ],
+)
+def test_coordinates_with_gaps_are_not_even(x, complaint):
     mask = xr.DataArray(np.ones(4, int), dims="x", coords={"x": x})
-    with pytest.raises(ValueError, match="not evenly spaced"):
+    with pytest.raises(ValueError, match=complaint):
         mask.instances.radii_and_axes()
 
 

@@ -274,7 +274,7 @@ class TestAgainstLoops:
         of = lambda values: [quantile_of(values, q, skipna) for q in (0, 0.25, 1)]  # noqa: E731
         assert_close(run("instances.quantiles", field), field.table(of, (3,)), finite)
         measured = run("instances.statistics(mask)", field)
-        expected = field.table(lambda v: [sum(v.astype(float)), len(v)] if len(v) else math.nan, (2,))
+        expected = field.table(lambda v: [sum(v.astype(float).tolist()), len(v)] if len(v) else math.nan, (2,))
         with np.errstate(invalid="ignore"):
             assert_close(measured, expected, finite * mask.size)
         boxes = run("instances.statistics", field)

@@ -175,9 +175,9 @@ ARGUMENTS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "ddof is a number, not '1'",
     ),
     "one label": (
-        lambda: image().labels.mean(mask(), labels=7),
+        lambda: image().labels.mean(mask(), labels=7.5),
         TypeError,
-        "labels are a 1-D sequence of integers, not 7; for one label write labels=[7]",
+        "labels are whole numbers, one or a 1-D sequence of them, not 7.5",
     ),
     "label twice": (
         lambda: image().labels.mean(mask(), labels=[3, 1, 3]),
@@ -247,15 +247,15 @@ ARGUMENTS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "values are a DataArray with the dim 'label', a pandas Series or a mapping from label to value, not list",
     ),
     "words to paint": (
-        lambda: mask().labels.paint({1: "a"}),
+        lambda: mask().labels.paint(xr.DataArray([["a"]], dims=("label", "c"), coords={"label": [1], "c": [0]})),
         TypeError,
-        "values to paint are numbers, not ",
+        "values to paint are numbers, or classes along the dim 'label' alone, not <U1 along ('label', 'c'); give each "
+        "class a number",
     ),
     "painted labels that are no integers": (
         lambda: mask().labels.paint({1.5: 2}),
         TypeError,
-        "labels are a 1-D sequence of integers, and those of the values, their index, hold float64: 1.5, ...; "
-        "cast them to int",
+        "labels are whole numbers, and the index of the values holds float64: 1.5, ...",
     ),
     "size": (
         lambda: image().instances.windows(mask(), 0),
@@ -271,7 +271,7 @@ ARGUMENTS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: image().instances.windows(mask(), 2.5),
         TypeError,
         "size is a whole number of pixels, not 2.5; "
-        "give one for all dims, a mapping from dim to number, or None for the largest bounding box",
+        "give one for all dims, a mapping from dim to number, or None for the smallest that holds every object whole",
     ),
     "no mask": (
         lambda: image().instances.windows(3),
@@ -315,10 +315,9 @@ ARGUMENTS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "n_features is the number of columns that the model returns, not -1",
     ),
     "whole property": (
-        lambda: mask().instances.regionprops("area"),
+        lambda: mask().instances.regionprops("convex_area"),
         ValueError,
-        "area merges across blocks, which is faster: it is for .labels.regionprops; xr.merge puts "
-        "the results of the two together",
+        "unknown property 'convex_area', which is called 'area_convex' here. There are: perimeter, ",
     ),
     "no variable of this name": (
         lambda: FIELD.labels.aggregate("nuclei"),

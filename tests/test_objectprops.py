@@ -121,8 +121,8 @@ def test_complaints(nuclei3d):
         nuclei3d[1].instances.regionprops()
     with pytest.raises(ValueError, match="defined for 2-D and 3-D masks"):
         flat[0].instances.regionprops("solidity")
-    with pytest.raises(ValueError, match=r"area, centroid merges? across blocks.*\.labels\.regionprops"):
-        flat.instances.regionprops(("area", "centroid", "solidity"))
+    with pytest.raises(ValueError, match=r"intensity_mean needs an image: image\.labels\.regionprops\(mask"):
+        flat.instances.regionprops(("area", "intensity_mean", "solidity"))
     with pytest.raises(ValueError, match=r"intensity_median is no number .* image\.instances\.median\(mask\)"):
         flat.instances.regionprops("intensity_median")
     with pytest.raises(ValueError, match=r"image_convex is no number .* image\.instances\.windows\(mask\)"):
@@ -139,3 +139,71 @@ def test_missing_scikit_image_names_the_extra(monkeypatch):
     mask = xr.DataArray(np.ones((3, 3), int), dims=("y", "x"))
     with pytest.raises(ModuleNotFoundError, match=r"needs skimage, .*pip install 'xlabelstats\[image\]'"):
         mask.instances.regionprops()
+
+
+def degenerate(ndim: int) -> np.ndarray:
+    """Objects of one pixel, of a line along each axis or askew, and of a plane; label 1 alone has a volume."""
+    shapes = [np.ones((1,) * ndim, int), np.ones((2,) * ndim, int)]
+    shapes += [np.ones(np.where(np.arange(ndim) == axis, 5, 1), int) for axis in range(ndim)]
+    shapes += [np.ones(np.where(np.arange(ndim) == axis, 1, 4), int) for axis in range(ndim)]
+    askew = np.zeros((4,) * ndim, int)
+    askew[(np.arange(4),) * ndim] = 1
+    slanted = np.zeros((4,) * ndim, int)
+    slanted[np.arange(4), np.arange(4)] = 1
+    mask = np.zeros((60, *(7,) * (ndim - 1)), int)
+    first = 0
+    for label, shape in enumerate([*shapes, askew, slanted], 2):
+        box = tuple(slice(a, a + n) for a, n in zip((first, *(1,) * (ndim - 1)), shape.shape, strict=True))
+        mask[box] = shape * (1 if shape.sum() == 2**ndim and label == 3 else label)
+        first += shape.shape[0] + 1
+    return mask
+
+
+@pytest.mark.parametrize("chunk", [None, 5])
+def test_degenerate_objects_in_2d_are_as_in_scikit_image(chunk):
+    labels = degenerate(2)
+    mask = xr.DataArray(labels, dims=("y", "x"))
+    result = (mask.chunk(chunk) if chunk else mask).instances.regionprops()
+    assert_is_skimage(result, labels, tuple(OBJECT_PROPERTIES))
+
+
+@pytest.mark.parametrize("chunk", [None, 60])
+@pytest.mark.filterwarnings("ignore:Setting the shape on a NumPy array:DeprecationWarning")
+def test_flat_objects_in_3d_are_nan_where_scikit_image_raises_with_a_warning_that_names_them(chunk):
+    labels = degenerate(3)
+    flat = [label for label in np.unique(labels) if label > 1]
+    assert len(flat) == 9
+    expected = "label 2, 4, 5, 6, 7 and 4 more: all pixels lie in a plane, and scikit-image finds no convex hull in 3-D"
+    values = "; there area_convex is 0.0, solidity is inf, feret_diameter_max is nan"
+    mask = xr.DataArray(labels, dims=("z", "y", "x"))
+    with pytest.warns(UserWarning, match="lie in a plane") as given:
+        result = (mask.chunk(chunk) if chunk else mask).instances.regionprops(SOLID).compute()
+    given = [warning for warning in given if warning.category is UserWarning]
+    assert [str(warning.message) for warning in given] == [expected + values]
+    assert chunk or given[0].filename == __file__
+    assert result["feret_diameter_max"].isnull().values.tolist() == [label in flat for label in result["label"]]
+    for label in flat:
+        with pytest.raises(ValueError, match="Surface level"), pytest.warns(UserWarning, match="convex hull"):
+            regionprops_table((labels == label).astype(int), properties=("feret_diameter_max",))
+    solid = np.where(labels == 1, 1, 0)
+    assert_is_skimage(result.sel(label=[1]), solid, SOLID)
+    rest = ("area_convex", "solidity", "area_filled", "euler_number")
+    with np.errstate(divide="ignore"), pytest.warns(UserWarning, match="Failed to get convex hull"):
+        assert_is_skimage(result, labels, rest)
+
+
+def test_a_flat_object_is_named_only_if_its_hull_was_asked_for():
+    mask = xr.DataArray(np.ones((1, 4, 4), int), dims=("z", "y", "x"))
+    assert mask.instances.regionprops(("area_filled", "euler_number"))["area_filled"].item() == 16
+    with pytest.warns(UserWarning, match="^label 1: all pixels .*; there solidity is inf$"):
+        mask.instances.regionprops("solidity")
+
+
+def test_an_error_of_scikit_image_is_blamed_on_it(monkeypatch):
+    def fails(*args, **options):
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr("skimage.measure.regionprops", fails)
+    with pytest.raises(ValueError, match="no such thing") as caught:
+        xr.DataArray([[0, 4]], dims=("y", "x")).instances.regionprops("solidity")
+    assert caught.value.__notes__ == ["raised by scikit-image for label 4, given an array of shape (1, 1)"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -83,3 +86,42 @@ def test_a_cluster_shows_its_own_progress(image, mask, capsys):
         assert "100%" in capsys.readouterr().out
     assert table.equals(expected)
     assert table["count"].tolist() == [400]
+
+
+FIRST_CALLS = """
+import threading
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+import xlabelstats
+
+xlabelstats.set_options(progress={progress})
+start = threading.Barrier(8)
+results = []
+
+
+def measure():
+    mask = xr.DataArray(da.from_array(np.eye(8, dtype=int), chunks=4), dims=("y", "x"))
+    image = xr.DataArray(da.ones((8, 8), chunks=4), dims=("y", "x"))
+    start.wait()
+    results.append(image.labels.mean(mask).values.tolist())
+
+
+threads = [threading.Thread(target=measure) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(results)
+"""
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_the_first_calls_of_a_process_may_come_from_several_threads(progress):
+    # dask imports distributed in the first of them, while the others go on.
+    program = FIRST_CALLS.format(progress=progress)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "Traceback" not in done.stderr
+    assert done.stdout == f"{[[1.0]] * 8}\n"

@@ -129,13 +129,112 @@ def test_complaints(mask):
         mask.labels.paint(xr.DataArray([1.0, 2.0], dims="x"))
     with pytest.raises(ValueError, match="labels are each given once, but 3 is given 2 times"):
         mask.labels.paint(pd.Series([1.0, 2.0], index=[3, 3]))
-    with pytest.raises(TypeError, match="labels are a 1-D sequence of integers"):
+    with pytest.raises(TypeError, match=r"labels are whole numbers, and the index of the values holds .*'a'"):
         mask.labels.paint({"a": 1.0})
-    with pytest.raises(TypeError, match="values to paint are numbers, not"):
-        mask.labels.paint({1: "red"})
+    with pytest.raises(TypeError, match="values to paint are numbers, or classes along the dim 'label' alone, not <U3"):
+        mask.labels.paint(xr.DataArray([["red"]], dims=("label", "c"), coords={"label": [1]}))
     with pytest.raises(ValueError, match="the values and the mask both have a dim 'x'; rename it in the values"):
         mask.labels.paint(xr.DataArray([[1.0]], dims=("label", "x"), coords={"label": [1]}))
     with pytest.raises(ValueError, match="no integer dtype holds both values of uint64 and fill_value=-1"):
         mask.labels.paint(xr.DataArray(np.ones(1, "u8"), dims="label", coords={"label": [1]}), -1)
     with pytest.raises(TypeError, match="fill_value is a number, not 'none'"):
         mask.labels.paint({1: 2.0}, fill_value="none")
+
+
+class TestRows:
+    """Rows that a table numbers by itself, or names by text, are no labels."""
+
+    mask = xr.DataArray([[0, 2, 2], [5, 5, 7]], dims=("y", "x"))
+    image = xr.DataArray([[9.0, 1.0, 3.0], [4.0, 5.0, 6.0]], dims=("y", "x"))
+
+    @pytest.mark.parametrize("lazy", [False, True])
+    def test_rows_numbered_by_pandas(self, lazy):
+        mask = self.mask.chunk(x=2) if lazy else self.mask
+        table = self.image.labels.aggregate(mask, "mean").labels.to_dataframe().reset_index()
+        with pytest.raises(ValueError, match="rows of the values") as error:
+            mask.labels.paint(table["mean"])
+        assert str(error.value) == (
+            "the rows of the values are numbered 0 to 2, as pandas does by itself, and the mask has the label 5; name "
+            "rows by the column of labels: table.set_index('label')['mean']; or if these numbers are the labels: "
+            "values.rename_axis('label')"
+        )
+        painted = mask.labels.paint(eval("table.set_index('label')['mean']", {"table": table}))
+        np.testing.assert_array_equal(painted, [[np.nan, 2, 2], [4.5, 4.5, 6]])
+        np.testing.assert_array_equal(mask.labels.paint(table["mean"].rename_axis("label"))[0], [2, 6, 6])
+
+    def test_rows_numbered_by_pandas_that_are_the_labels(self):
+        every = pd.Series(np.arange(8) * 1.5)
+        np.testing.assert_array_equal(self.mask.labels.paint(every), self.mask * 1.5)
+        few = self.mask.where(self.mask < 5, 1)
+        table = self.image.labels.aggregate(few, "mean", background=True).labels.to_dataframe().reset_index()
+        assert few.labels.ids().tolist() == [1, 2]
+        np.testing.assert_array_equal(few.labels.paint(table["mean"])[0], [9, 2, 2])
+        np.testing.assert_array_equal(self.mask.labels.paint({0: 1.0, 1: 2.0}), [[1, np.nan, np.nan], [np.nan] * 3])
+        assert self.mask.labels.paint(pd.Series([], dtype=float)).isnull().all()
+
+    def test_negative_labels_are_no_rows(self):
+        with pytest.raises(ValueError, match="the mask has the label -1"):
+            xr.DataArray([0, -1], dims="x").labels.paint(pd.Series([1.0, 2.0]))
+
+    def test_rows_named_by_text_as_those_of_an_anndata(self):
+        result = self.image.labels.aggregate(self.mask, "mean").labels.to_dataframe()
+        obs = result.reset_index().set_axis(["2", "5", "7"])
+        with pytest.raises(TypeError, match="labels are whole numbers") as error:
+            self.mask.labels.paint(obs["mean"])
+        assert str(error.value) == (
+            f"labels are whole numbers, and the index of the values holds {obs.index.to_numpy().dtype}: '2', '5', '7', "
+            "...; of an AnnData name rows by the column of labels: table.obs.set_index('label')['mean']; or if the "
+            "text is the labels: values.set_axis(values.index.astype(int))"
+        )
+        for values in (obs.set_index("label")["mean"], obs["mean"].set_axis(obs.index.astype(int))):
+            np.testing.assert_array_equal(self.mask.labels.paint(values), [[np.nan, 2, 2], [4.5, 4.5, 6]])
+
+    def test_whole_floats_are_labels(self):
+        painted = self.mask.labels.paint(pd.Series([1.0, 2.0], index=[2.0, 7.0]))
+        np.testing.assert_array_equal(painted, [[np.nan, 1, 1], [np.nan, np.nan, 2]])
+
+
+class TestClasses:
+    """Classes are painted as `plot.measurement` draws them: by their position among the names."""
+
+    mask = xr.DataArray([[0, 2, 2], [5, 5, 7]], dims=("y", "x"))
+
+    @pytest.mark.parametrize("lazy", [False, True])
+    @pytest.mark.parametrize(
+        ("values", "classes", "codes"),
+        [
+            (pd.Series(["T", "B", "T"], index=[2, 5, 7], dtype="category"), ["B", "T"], {2: 1, 5: 0, 7: 1}),
+            (
+                pd.Series(pd.Categorical(["T", None, "B"], ["T", "B", "NK"]), index=[2, 5, 7]),
+                ["T", "B"],
+                {2: 0, 7: 1},
+            ),
+            (pd.Series([30, 10], index=[2, 7], dtype="category"), ["10", "30"], {2: 1, 7: 0}),
+            ({2: "T", 7: "B"}, ["B", "T"], {2: 1, 7: 0}),
+            (xr.DataArray(["T", "B"], dims="label", coords={"label": [7, 5]}), ["B", "T"], {7: 1, 5: 0}),
+        ],
+        ids=["category", "gaps and unused", "numbers", "mapping", "array"],
+    )
+    def test_painted_by_position(self, values, classes, codes, lazy):
+        painted = (self.mask.chunk(x=2) if lazy else self.mask).labels.paint(values)
+        assert painted.dtype == np.float64
+        assert painted.attrs == {"classes": classes}
+        np.testing.assert_array_equal(painted, by_loop(self.mask.values, codes, np.nan, float))
+
+    def test_as_plot_measurement_draws_them(self):
+        pytest.importorskip("matplotlib").use("agg")
+        from matplotlib.figure import Figure
+
+        values = pd.Series(["T", "B", "NK"], index=[2, 5, 7], dtype="category", name="type")
+        ax = self.mask.labels.plot.measurement(values, ax=Figure().subplots())
+        painted = self.mask.labels.paint(values)
+        np.testing.assert_array_equal(ax.images[0].get_array().filled(np.nan), painted)
+        assert painted.name == "type"
+        with pytest.raises(ValueError, match=r"rows of the values are numbered 0 to 2.*set_index\('label'\)\['type'\]"):
+            self.mask.labels.plot.measurement(values.reset_index(drop=True), ax=Figure().subplots())
+
+    def test_numbers_stay_numbers(self):
+        assert self.mask.labels.paint(pd.Series([3, 4], index=[2, 7])).dtype == np.int64
+        assert self.mask.labels.paint(pd.Series([True, False], index=[2, 7])).dtype == bool
+        painted = self.mask.labels.paint(pd.Series([30, 40], index=[2, 7], dtype=object))
+        np.testing.assert_array_equal(painted, [[0, 30, 30], [0, 0, 40]])

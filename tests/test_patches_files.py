@@ -206,7 +206,7 @@ class TestZarr:
 
     def test_names_that_look_like_patterns_are_names(self, tmp_path):
         path = tmp_path / "a[1]#b.zarr"
-        zarr.create_array(str(path), data=numbers((4, 4)), dimension_names=("y", "x"))
+        zarr.create_array(path, data=numbers((4, 4)), dimension_names=("y", "x"))
         (stack,) = load_image_stacks(path)
         assert stack.source == str(path)
 

@@ -298,10 +298,13 @@ class TestComplaints:
             self.mask.labels.regionprops(properties="roundness")
 
     def test_near_misses_and_misplaced_names(self):
-        with pytest.raises(ValueError, match="unknown property 'major_axis_length', did you mean 'axis_major_length'"):
+        renamed = "unknown property 'major_axis_length', which is called 'axis_major_length' here"
+        with pytest.raises(ValueError, match=renamed):
             self.mask.labels.regionprops(properties="major_axis_length")
-        with pytest.raises(TypeError, match=r"the first argument is a mask.*not tuple; properties are given by name"):
-            self.mask.labels.regionprops(("area", "extent"))
+        with pytest.raises(ValueError, match="unknown property 'axis_mayor_length', did you mean 'axis_major_length'"):
+            self.mask.labels.regionprops(properties="axis_mayor_length")
+        with pytest.raises(TypeError, match=r"the first argument is a mask.*or names of properties, not tuple"):
+            self.mask.labels.regionprops((1, 2))
         with pytest.raises(ValueError, match="no property was asked for; there are: num_pixels"):
             self.mask.labels.regionprops(properties=())
 

@@ -49,7 +49,7 @@ class TestTable:
     def test_of_any_number_of_dims(self, ndim):
         shape = (30, 12, 7, 5)[:ndim]
         mask = blobs(shape, 8)
-        array = xr.DataArray(mask, dims=list("tzyx")[:ndim])
+        array = xr.DataArray(mask, dims=list("wzyx")[:ndim])
         assert_is_scipy(array.labels.scan(), mask)
         assert_is_scipy(array.chunk(4).labels.scan(), mask)
 

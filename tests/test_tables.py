@@ -84,3 +84,39 @@ def test_columns_of_one_name_are_an_error():
     result = xr.Dataset({"mean": (("label", "c"), [[1, 2]])}, coords={"c": ["a", "a"]})
     with pytest.raises(ValueError, match="two columns would be named 'mean_a'"):
         result.labels.to_dataframe()
+
+
+class TestUnits:
+    coords = {"y": ("y", [0.0, 0.5], {"units": "µm"}), "x": ("x", [0.0, 0.5, 1.0], {"units": "um"})}  # noqa: RUF012
+    mask = xr.DataArray([[0, 1, 1], [2, 2, 2]], dims=("y", "x"), coords=coords)
+    image = xr.DataArray(np.ones((2, 2, 3)), dims=("c", "y", "x"), coords={"c": ["a", "b"]}, attrs={"units": "counts"})
+
+    def test_are_in_the_names_of_columns_if_asked_for(self):
+        shapes = self.mask.labels.regionprops(properties=("area", "num_pixels", "eccentricity", "centroid"))
+        assert list(shapes.labels.to_dataframe(units=True)) == [
+            "area [micrometer**2]",
+            "num_pixels [pixel]",
+            "eccentricity",
+            "centroid_y [micrometer]",
+            "centroid_x [micrometer]",
+        ]
+        assert "area" in shapes.labels.to_dataframe()
+        plain = shapes.labels.to_dataframe("cell").to_numpy()
+        np.testing.assert_array_equal(shapes.labels.to_dataframe("cell", units=True).to_numpy(), plain)
+        measured = self.image.labels.aggregate(self.mask, ("count", "mean", "var"))
+        assert list(measured.labels.to_dataframe(units=True)) == [
+            "count",
+            "mean_a [counts]",
+            "mean_b [counts]",
+            "var_a [(counts)**2]",
+            "var_b [(counts)**2]",
+        ]
+
+    def test_of_one_statistic(self):
+        mean = self.image.chunk(x=2).labels.mean(self.mask)
+        assert list(mean.labels.to_dataframe(units=True)) == ["mean_a [counts]", "mean_b [counts]"]
+        assert mean.labels.to_dataframe("cell", units=True).index.name == "cell"
+
+    def test_no_units_are_chosen_here(self):
+        with pytest.raises(TypeError, match="units is True or False, whether column names say them, not 'pixel'"):
+            self.image.labels.mean(self.mask).labels.to_dataframe(units="pixel")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import numbers
-import warnings
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, Pair, align, check_mask, check_taken, name_of, other_coords
+from xlabelstats.align import LABEL, Pair, align, check_mask, check_pooling, check_taken, name_of, other_coords
 from xlabelstats.blocks import Column, columns_of, map_blocks
 from xlabelstats.kernels import kernels_for
 from xlabelstats.records import Recipe, Table, finish, merge, reduce_block
 from xlabelstats.runs import Array, Runs, find_runs
-from xlabelstats.scan import Wanted, choose_labels
+from xlabelstats.scan import Wanted, ask_if_swapped, choose_labels
 from xlabelstats.statistics import STATISTICS, check_names
 
 
@@ -37,48 +36,14 @@ def aggregate(
     if not isinstance(ddof, numbers.Real):
         raise TypeError(f"ddof is a number, not {ddof!r}")
     recipe = Recipe(names, image.dtype, skipna is None or bool(skipna), ddof)
+    check_pooling(mask, image)
     # The labels come from the mask as the caller holds it, for which a scan may be remembered.
-    wanted = choose_labels(check_mask(mask), labels, background)
+    mask = check_mask(mask)
+    wanted = choose_labels(mask, labels, background)
+    if labels is None:
+        ask_if_swapped(mask, image, background)
     reduce = _reduce_dask if pair.is_dask else _reduce_now
     return _label(reduce(pair, recipe, wanted), wanted.labels, pair, image)
-
-
-def aggregate_dataset(
-    images: xr.Dataset, mask: xr.DataArray | Hashable, stats: str | Iterable[str], **options: Any
-) -> xr.Dataset:
-    """Measure every label of every image of a Dataset; see `LabelsDatasetAccessor.aggregate`."""
-    names = check_names(stats)
-    if not isinstance(mask, xr.DataArray):
-        if not isinstance(mask, Hashable):
-            check_mask(mask)
-        if mask not in images:
-            raise ValueError(
-                f"the Dataset has no variable {mask!r} to use as mask; there are: {', '.join(map(repr, images))}"
-            )
-        images, mask = images.drop_vars([mask]), images[mask]
-    # Cast once if at all, so that what is learned of the mask is remembered for all images.
-    mask = check_mask(mask)
-    usable = {name: a for name, a in images.items() if a.dtype.kind in "biuf" and set(mask.dims) <= set(a.dims)}
-    left_out = [name for name in images if name not in usable]
-    if not usable:
-        found = ", ".join(f"{name!r} {tuple(a.dims)} of {a.dtype}" for name, a in images.items()) or "none"
-        raise ValueError(
-            f"no variable of the Dataset is numeric and has the dims of the mask {tuple(mask.dims)}; there are: {found}"
-        )
-    if left_out:
-        warnings.warn(
-            f"left out, because they are not numeric or lack a dim of the mask {tuple(mask.dims)}: "
-            f"{', '.join(map(str, left_out))}",
-            UserWarning,
-            stacklevel=3,
-        )
-    if len({str(name) for name in usable}) < len(usable):
-        raise ValueError(f"variables would have the same name in the result: {', '.join(map(repr, usable))}")
-    results = []
-    for name, image in usable.items():
-        result = aggregate(image, mask, names, **options)
-        results.append(result.rename({stat: f"{name}_{stat}" for stat in names if stat != "count"}))
-    return xr.merge(results, compat="override", join="exact", combine_attrs="drop")
 
 
 def _reduce_now(pair: Pair, recipe: Recipe, wanted: Wanted) -> dict[str, Any]:

@@ -10,11 +10,17 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.blocks import filled
+from xlabelstats.cautions import caution
 from xlabelstats.encoding import without_encoding
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.reading import pixels_of_store
 
 LABEL = "label"
+
+SWAPPED = "or are the two swapped? It is image.labels...(mask)"
+
+# What the time dim of a mask is called, in either case.
+TIME = ("t", "time")
 
 # Coordinates that differ by less than this part of their spacing are taken as equal.
 ROUNDING = 1e-6
@@ -64,18 +70,15 @@ def align(image: xr.DataArray, mask: xr.DataArray, *, mask_order: bool = False) 
 
 def check_match(image: xr.DataArray, mask: xr.DataArray) -> None:
     """Complain about an image and a mask that do not match by dims and coordinates, without reading a pixel."""
-    check_is_mask(mask)
+    check_is_mask(mask, image)
     check_image(image)
     lacking = [dim for dim in mask.dims if dim not in image.dims]
     if lacking:
         raise ValueError(
             f"the image has no dim {_names(lacking)} of the mask: image {_sizes(image)}, mask {_sizes(mask)}. "
-            "Rename dims with .rename, or drop one of length 1 from the mask with .squeeze"
-            + (
-                "; or are the two swapped? It is image.labels...(mask)"
-                if image.dims and set(image.dims) < set(mask.dims)
-                else ""
-            )
+            "Rename dims with .rename, drop one of length 1 from the mask with .squeeze, or repeat the image along it: "
+            f"image.expand_dims({ {dim: mask.sizes[dim] for dim in lacking} })"
+            + (f"; {SWAPPED}" if image.dims and set(image.dims) < set(mask.dims) else "")
         )
     unequal = [dim for dim in mask.dims if image.sizes[dim] != mask.sizes[dim]]
     if unequal:
@@ -88,7 +91,7 @@ def check_match(image: xr.DataArray, mask: xr.DataArray) -> None:
     check_same_side(image=image, mask=mask)
 
 
-def share_coords(mask: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
+def share_coords(mask: xr.DataArray, image: xr.DataArray | xr.Dataset) -> xr.DataArray:
     """The mask with the image's coordinates along dims where it has none itself."""
     return mask.assign_coords(
         {dim: image[dim].variable for dim in mask.dims if dim in image.indexes and dim not in mask.indexes}
@@ -115,16 +118,60 @@ def check_mask(mask: Any) -> xr.DataArray:
     return mask.copy(data=pixels_of_store(mask, "mask")).astype(np.uint8) if mask.dtype == bool else mask
 
 
-def check_is_mask(mask: Any) -> None:
-    """Complain about what is no mask, without reading a pixel."""
+def check_is_mask(mask: Any, image: Any = None) -> None:
+    """Complain about what is no mask, and ask if it is the image where that may be the mask; reads no pixel."""
     if not isinstance(mask, xr.DataArray):
         raise TypeError(f"a mask is an xarray.DataArray, not {type(mask).__name__}; {how_to_a_mask(mask)}")
     _check_names(mask, "mask")
     if mask.dtype.kind not in "iub":
-        raise TypeError(f"a mask holds integer labels, not {mask.dtype}; {how_to_integers(mask)}")
+        swapped = f"; {SWAPPED}" if isinstance(image, xr.DataArray) and image.dtype.kind in "iu" else ""
+        raise TypeError(f"a mask holds integer labels, not {mask.dtype}; {how_to_integers(mask)}{swapped}")
     if not mask.dims:
         raise ValueError("a mask needs at least one dim; this one is a single number")
     check_chunks(mask, "mask")
+
+
+def check_pooling(mask: xr.DataArray, image: xr.DataArray | None = None) -> None:
+    """Warn of a mask whose labels pool what may be meant to be apart: times, or the components of a bool mask.
+
+    ``mask`` is as the user gave it, and ``image`` may have the coordinates that it lacks.
+    """
+    for dim in time_dims(mask, image):
+        if mask.sizes[dim] > 1:
+            caution(
+                f"the mask has the time dim {dim!r}, and each label is measured over all times together. "
+                f"To measure each time apart: {each_time(dim)}"
+            )
+    if mask.dtype == bool and mask.chunks is None and not on_device(_held(mask)):
+        from scipy.ndimage import label
+
+        n = label(data_of(mask, "mask"), np.ones((3,) * mask.ndim))[1]
+        if n > 1:
+            caution(
+                f"the bool mask has {n} components that do not touch, and all of them are one label, 1. "
+                f"To number them: xlabelstats.pipeline.connected_components(mask, connectivity={mask.ndim}). "
+                "If one label is meant, mask.astype('uint8') says so"
+            )
+
+
+def time_dims(mask: xr.DataArray, image: xr.DataArray | None = None) -> list[Hashable]:
+    """The dims of a mask that are time, by name or by coordinate."""
+    indexes = {**({} if image is None else image.indexes), **mask.indexes}
+    return [
+        dim
+        for dim in mask.dims
+        if str(dim).lower() in TIME
+        or (dim in indexes and (indexes[dim].dtype.kind in "mM" or isinstance(indexes[dim], xr.CFTimeIndex)))
+    ]
+
+
+def each_time(dim: Hashable) -> str:
+    """How to measure each time apart."""
+    at = f"isel({dim}=i)" if str(dim).isidentifier() else f"isel({{{dim!r}: i}})"
+    return (
+        f"xr.concat([measure(image.{at}, mask.{at}) for i in range(mask.sizes[{dim!r}])], mask[{dim!r}], "
+        "join='outer'), where measure is this call, such as lambda image, mask: image.labels.mean(mask)"
+    )
 
 
 def is_array(given: Any) -> bool:
@@ -151,7 +198,13 @@ def how_to_integers(mask: xr.DataArray) -> str:
             f"it is stored as {stored}, but xarray reads integers that have a fill value as floating point: "
             "open it with mask_and_scale=False"
         )
-    return "cast it with mask.astype('int32'), after checking that its values are whole numbers"
+    whole = "after checking that its values are whole numbers"
+    filled_first = "mask.fillna(0).astype('int32')"
+    if not isinstance(mask.variable._data, np.ndarray):
+        return f"cast it with mask.astype('int32'), {whole}; if it has NaN, which would become a label: {filled_first}"
+    if mask.isnull().any():
+        return f"it has NaN, which a cast alone would make a label; fill it first: {filled_first}, {whole}"
+    return f"cast it with mask.astype('int32'), {whole}"
 
 
 def check_image(image: xr.DataArray) -> None:
@@ -170,13 +223,18 @@ def check_image(image: xr.DataArray) -> None:
 def check_labels(labels: Any, dtype: np.dtype) -> np.ndarray:
     """The requested labels as a 1-D integer array that compares exactly with a mask's ids."""
     check_on_host("the choice of labels", labels=labels)
-    values = np.asarray(labels)
-    if values.ndim == 1 and values.dtype.kind not in "iu":
+    values = np.atleast_1d(np.asarray(labels))
+    if values.dtype.kind not in "iu":
         # A list may be empty, or mix ids that only uint64 and only int64 can hold.
-        values = np.asarray(labels, object)
-    whole = values.dtype.kind in "iu" or all(type(v) is int or isinstance(v, np.integer) for v in values.flat)
-    if values.ndim != 1 or not whole:
-        raise TypeError(f"labels are a 1-D sequence of integers, not {labels!r}; for one label write labels=[7]")
+        values = np.atleast_1d(np.asarray(labels, object))
+    if values.ndim != 1 or not (values.dtype.kind in "iu" or all(map(_is_whole, values))):
+        raise TypeError(f"labels are whole numbers, one or a 1-D sequence of them, not {labels!r}")
+    if values.size > 1 and isinstance(values[0], bool | np.bool_):
+        raise TypeError(
+            f"labels are ids, and these are {values.size} booleans; choose ids by them: mask.labels.ids()[labels]"
+        )
+    if values.dtype.kind not in "iu":
+        values = np.array([int(value) for value in values], object)
     common = np.dtype(np.uint64 if (dtype.kind, dtype.itemsize) == ("u", 8) else np.int64)
     limits = np.iinfo(common)
     for label in (min(values, default=0), max(values, default=0)):
@@ -187,6 +245,12 @@ def check_labels(labels: Any, dtype: np.dtype) -> np.ndarray:
     if (counts > 1).any():
         raise ValueError(f"labels are each given once, but {ids[counts > 1][0]} is given {counts.max()} times")
     return values
+
+
+def _is_whole(value: Any) -> bool:
+    if isinstance(value, float | np.floating):
+        return bool(value.is_integer())
+    return isinstance(value, int | np.integer | np.bool_)
 
 
 def is_dask(array: Any) -> bool:

@@ -44,6 +44,11 @@ class Window:
         starts = self.starts(objects)
         return np.maximum(starts, 0), np.minimum(starts + self.size, shape)
 
+    def whole(self, objects: Objects) -> np.ndarray:
+        """Whether each object (object,) lies whole in its window."""
+        starts = self.starts(objects)
+        return ((objects.low >= starts) & (objects.high <= starts + self.size)).all(axis=1)
+
 
 @dataclass(frozen=True)
 class Cuts:

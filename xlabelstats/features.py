@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -57,7 +57,9 @@ def quantiles(
         at = np.array(np.nan)
     if at.ndim > 1 or not ((at >= 0) & (at <= 1)).all():
         raise ValueError(f"q is a number from 0 to 1, or a 1-D sequence of them, not {q!r}")
-    subject = find_subject(image, mask, labels, background, taken=("quantile",))
+    # The name tells one from another, so that the results for two numbers go into one Dataset.
+    name = "quantiles" if at.ndim else f"p{100 * float(at):.12g}"
+    subject = find_subject(image, mask, labels, background, taken=("quantile",) if at.ndim else (name,))
     function = partial(quantiles_of_region, q=np.atleast_1d(at), method=method, skipna=skipna is None or bool(skipna))
     values = collect(function, subject, subject.objects.low, subject.objects.high, (at.size,), np.dtype(np.float64))
     units = {"units": image.attrs["units"]} if "units" in image.attrs else {}
@@ -65,15 +67,15 @@ def quantiles(
         values,
         dims=(LABEL, *subject.other, "quantile"),
         coords={**subject.coords, LABEL: subject.wanted.labels, "quantile": np.atleast_1d(at)},
-        attrs={"long_name": f"quantile of {name_of(image, 'image')}", **units},
-    ).rename("quantiles")
-    return result if at.ndim else result.isel(quantile=0)
+        attrs={"long_name": f"{'quantile' if at.ndim else name} of {name_of(image, 'image')}", **units},
+    ).rename(name)
+    return result if at.ndim else result.isel(quantile=0, drop=True)
 
 
 def median(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.DataArray:
     """Median of every label's pixels; see `InstancesAccessor.median`."""
-    found = quantiles(image, mask, 0.5, **options).drop_vars("quantile").rename("median")
-    return found.assign_attrs(long_name=found.attrs["long_name"].replace("quantile", "median", 1))
+    result = quantiles(image, mask, 0.5, **options).rename("median")
+    return result.assign_attrs(long_name=f"median of {name_of(image, 'image')}")
 
 
 def statistics(
@@ -130,7 +132,7 @@ def quantiles_of_region(
     pixels = pixels_of(image, mask.shape)
     bits = as_bits(pixels)
     count, q = xp.asarray(objects.count), xp.asarray(q)
-    keys = _gather(bits, whole_runs(mask, objects), count)
+    keys = _gather(bits, runs_of(mask, low, objects), count)
     shape = (count.size, len(bits), q.size)
     below, above = xp.empty(shape, bits.dtype), xp.empty(shape, bits.dtype)
     valid = xp.empty(shape[:2], np.int64)
@@ -164,15 +166,18 @@ def objects_of_region(
     if window is None:
         bits = as_bits(image).reshape(channels, mask.size)
         count = kernels_for(mask).xp.asarray(objects.count)
-        pixels = _gather(bits, whole_runs(mask, objects), count).view(native(image.dtype))
+        pixels = _gather(bits, runs_of(mask, low, objects), count).view(native(image.dtype))
         ends = (np.cumsum(objects.count) * channels).tolist()
         counts = objects.count.tolist()
-        found = (pixels[b - n * channels : b].reshape(channels, n) for b, n in zip(ends, counts, strict=True))
+        found: Iterable[Array] = (
+            pixels[b - n * channels : b].reshape(channels, n) for b, n in zip(ends, counts, strict=True)
+        )
     else:
         image = image.astype(native(image.dtype), copy=False).reshape(channels, *mask.shape)
         boxes = _slices(*window.boxes(objects, np.add(mask.shape, low)), low)
         inside = ((box, mask[box] == label) for box, label in zip(boxes, objects.ids, strict=True))
         found = (image[(slice(None), *box)][:, keep] for box, keep in inside)
+        found = _checked(found, objects, window.whole(objects))
     return _values(objects, each(found, objects.ids, channels, like=mask))
 
 
@@ -192,33 +197,40 @@ def windows_of_region(
     """
     empty = None
     if window is None:
+        runs_of(mask, low, objects)
         boxes = _slices(objects.low, objects.high, low)
-        inside = (
-            (_inside(mask[box], label, count), label)
-            for box, label, count in zip(boxes, objects.ids, objects.count, strict=True)
-        )
+        inside = ((mask[box] == label, label) for box, label in zip(boxes, objects.ids, strict=True))
         where = kernels_for(mask).xp.where
         found = (own if binary else where(own, label, label.dtype.type(0)) for own, label in inside)
     else:
         here = replace(objects, centre=objects.centre - np.array(low))
         cells, own = cut_windows(mask, mask, here, window, True, inside=True)
         found = iter(cells)
-        empty = ~own.reshape(len(own), -1).any(axis=1)
+        flags = own.reshape(len(own), -1).view(np.uint8)
+        count = kernels_for(own).to_host(flags.sum(axis=1, dtype=np.min_scalar_type(flags.shape[1])))
+        off = np.flatnonzero((count > objects.count) | (window.whole(objects) & (count < objects.count)))
+        if off.size:
+            raise _miscounted(objects, int(off[0]), int(count[off[0]]))
+        empty = count == 0
     return _values(objects, each(found, objects.ids, None, like=mask, empty=empty))
+
+
+def _checked(found: Iterable[Array], objects: Objects, whole: np.ndarray) -> Iterator[Array]:
+    """The pixels (channel, pixel) of every object, as many as the scan had found, or of one not ``whole`` no more."""
+    for i, (pixels, known, every) in enumerate(zip(found, objects.count.tolist(), whole.tolist(), strict=True)):
+        if pixels.shape[1] != known and (every or pixels.shape[1] > known):
+            raise _miscounted(objects, i, pixels.shape[1])
+        yield pixels
+
+
+def _miscounted(objects: Objects, i: int, count: int) -> RuntimeError:
+    """The complaint that object ``i`` has not as many pixels as the scan had found."""
+    return RuntimeError(changed(int(objects.ids[i]), f"had {objects.count[i]} pixels and has {count}"))
 
 
 def _values(objects: Objects, values: Array) -> Values:
     xp = kernels_for(values).xp
     return Values(xp.asarray(objects.ids), xp.asarray(objects.count), values)
-
-
-def _inside(box: Array, label: np.integer, count: int) -> Array:
-    """Where an object is in its bounding box; all of its pixels must be there."""
-    own = box == label
-    found = int(own.sum())
-    if found != count:
-        raise RuntimeError(changed(int(label), f"had {count} pixels and has {found}"))
-    return own
 
 
 def call(
@@ -232,11 +244,13 @@ def call(
     kwargs: dict[str, Any],
     shape: tuple[int, ...],
     dtype: np.dtype,
+    who: str = "fn",
 ) -> Array:
     """Call a function with what was found of every label, and check what it returns.
 
     What it returns is (channel, *shape); without channels it is *shape, or (1, *shape).  It is not called for what
-    has no pixel or is ``empty``.  It gets arrays, and what it returns is put in one, of the type of ``like``.
+    has no pixel or is ``empty``.  It gets arrays, and what it returns is put in one, of the type of ``like``.  Errors
+    say that it is ``who``.
     """
     xp = kernels_for(like).xp
     rows = 1 if channels is None else channels
@@ -256,16 +270,16 @@ def call(
         try:
             value = xp.asarray(fn(pixels, **kwargs))
         except Exception as error:
-            error.add_note(f"raised by fn for label {ids[i]}, given an array of shape {what}")
+            error.add_note(f"raised by {who} for label {ids[i]}, given an array of shape {what}")
             raise
         if value.shape != expected and not (channels is None and value.shape == shape):
             declared = f"{shape} or {expected}" if channels is None else f"{expected}: a row per channel"
             raise ValueError(
-                f"fn returned the shape {value.shape} for label {ids[i]}, given an array of shape {what}; "
+                f"{who} returned the shape {value.shape} for label {ids[i]}, given an array of shape {what}; "
                 f"dims declares {declared}"
             )
         if value.dtype is not safe:
-            value = cast(value, dtype, "fn")
+            value = cast(value, dtype, who)
             safe = value.dtype if dtype.kind == "f" else None
         out[i] = value
     return out
@@ -282,17 +296,25 @@ def cast(values: Array, dtype: np.dtype, who: str) -> Array:
     return values.astype(dtype, copy=False)
 
 
-def whole_runs(mask: Array, objects: Objects) -> Runs:
-    """The runs of the objects in a region, of which every pixel must be there."""
-    xp = kernels_for(mask).xp
+def runs_of(mask: Array, low: tuple[int, ...], objects: Objects) -> Runs:
+    """The runs of the objects in a region that begins at ``low``: their count and box must be those of the scan."""
+    kernels = kernels_for(mask)
+    xp = kernels.xp
     runs = find_runs(mask, background=bool((objects.ids == 0).any()), only=objects.ids)
-    known = xp.asarray(objects.count)
-    count = xp.zeros_like(known)
-    count[rows_of(runs.ids, xp.asarray(objects.ids))] = runs.count
-    off = xp.flatnonzero(count != known)
+    rows = rows_of(runs.ids, xp.asarray(objects.ids))
+    count = xp.zeros(objects.ids.size, np.int64)
+    count[rows] = runs.count
+    first, end = (xp.full((objects.ids.size, mask.ndim), value, np.int64) for value in (np.iinfo(np.int64).max, 0))
+    kernels.boxes(rows[runs.codes], runs.starts, runs.lengths, np.array(mask.shape, np.int64), first, end)
+    last = [xp.asarray(known) for known in (objects.count, objects.low - low, objects.high - low)]
+    off = xp.flatnonzero((count != last[0]) | ((first != last[1]) | (end != last[2])).any(axis=1))
     if off.size:
         i = int(off[0])
-        raise RuntimeError(changed(int(objects.ids[i]), f"had {objects.count[i]} pixels and has {int(count[i])}"))
+        if int(count[i]) != objects.count[i]:
+            raise _miscounted(objects, i, int(count[i]))
+        boxes = (objects.low[i], objects.high[i], *(kernels.to_host(box[i]) + low for box in (first, end)))
+        how = "lay from {} to {} and lies from {} to {}".format(*(tuple(box.tolist()) for box in boxes))
+        raise RuntimeError(changed(int(objects.ids[i]), how))
     return runs
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, align, check_mask, check_taken, data_of, other_coords, share_coords
+from xlabelstats.align import LABEL, align, check_mask, check_pooling, check_taken, data_of, other_coords, share_coords
 from xlabelstats.blocks import Column, Rows
-from xlabelstats.grid import Grid, check_units, coordinate, pixel_grid, regular_grid, units_of
+from xlabelstats.grid import Grid, check_lengths, check_units, coordinate, pixel_grid, regular_grid, units_of
 from xlabelstats.kernels import kernels_for
 from xlabelstats.runs import Array, check_found, find_runs, no_pixels, pixels_of, rows_of, union
-from xlabelstats.scan import LabelTable, Wanted, choose_labels, collect, merge_tables, scan_block
+from xlabelstats.scan import LabelTable, Wanted, ask_if_swapped, choose_labels, collect, merge_tables, scan_block
 
 
 def center_of_mass(
@@ -28,8 +28,7 @@ def center_of_mass(
 ) -> xr.DataArray:
     """Mean position of every label; see `LabelsAccessor.center_of_mass`."""
     check_units(units)
-    mask = check_mask(mask)
-    wanted = choose_labels(mask, labels, background)
+    given, mask = mask, check_mask(mask)
     image = None
     other: tuple[Hashable, ...] = ()
     coords: dict[Any, Any] = {}
@@ -42,6 +41,10 @@ def center_of_mass(
         pixels, image, other = pair.mask, pair.image, pair.other
         coords = other_coords(weights, other)
     along = [coordinate(mask, dim) if units == "coords" else None for dim in mask.dims]
+    check_pooling(given, weights)
+    wanted = choose_labels(mask, labels, background)
+    if weights is not None and labels is None:
+        ask_if_swapped(mask, weights, background, call="mask.labels.center_of_mass(image)")
     values = _mean_positions(pixels, image, along, wanted)
     result = xr.DataArray(
         values,
@@ -59,8 +62,11 @@ def radii_and_axes(
 ) -> xr.Dataset:
     """Radii and principal axes of every label; see `InstancesAccessor.radii_and_axes`."""
     check_units(units)
-    mask = check_mask(mask)
+    given, mask = mask, check_mask(mask)
+    if units == "coords":
+        check_lengths(mask, "radius", "units='pixel'")
     grid = pixel_grid(mask.ndim) if units == "pixel" else regular_grid(mask, "ask for units='pixel'")
+    check_pooling(given)
     wanted = choose_labels(mask, labels, background)
     settle = partial(_principal, grid=grid, requested=wanted.requested)
     columns = {

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import rounding_of
+from xlabelstats.align import each_time, rounding_of, time_dims
+from xlabelstats.units import common_units
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Grid:
     origin, step : array (axis,)
         In coordinate units; 0 and 1 where there are no coordinates.
     units : str
-        The units of the coordinates if all axes agree; "pixel" without coordinates, else "".
+        The units of the coordinates if all axes agree, as they are written if this is alike, else spelt out; "pixel"
+        without coordinates, else "".
     """
 
     origin: np.ndarray
@@ -61,6 +63,16 @@ def regular_grid(mask: xr.DataArray, advice: str) -> Grid:
     return Grid(origin, step, units_of(mask))
 
 
+def check_lengths(mask: xr.DataArray, what: str, advice: str) -> None:
+    """Complain if lengths in coordinate units would mix lengths with times."""
+    for dim in time_dims(mask):
+        if dim in mask.indexes:
+            raise ValueError(
+                f"{what} is a length or is made of lengths, and the coordinates along {dim!r} are times, which do not "
+                f"add to lengths. Measure each time apart: {each_time(dim)}. Or measure in pixels: {advice}"
+            )
+
+
 def given_grid(mask: xr.DataArray, spacing: Any) -> Grid:
     """The grid of pixel indices times a spacing that the user gave: a number, one per dim, or a mapping."""
     if isinstance(spacing, Mapping):
@@ -89,14 +101,18 @@ def coordinate(mask: xr.DataArray, dim: Hashable) -> np.ndarray | None:
             f"the coordinate {dim!r} holds {values.dtype}, not numbers, so there are no positions in its units; "
             f"drop it for positions in pixels: .drop_vars({dim!r})"
         )
+    lost = np.flatnonzero(~np.isfinite(values))
+    if lost.size:
+        raise ValueError(
+            f"the coordinate {dim!r} is {values[lost[0]]} at index {lost[0]}, where pixels then have no position; "
+            f"give it a number there, or drop it for positions in pixels: .drop_vars({dim!r})"
+        )
     return values.astype(np.float64)
 
 
 def units_of(mask: xr.DataArray) -> str:
-    """The units that the coordinates of all dims share."""
-    dims: Sequence[Hashable] = mask.dims
-    found = {str(mask[dim].attrs.get("units", "")) if dim in mask.coords else "pixel" for dim in dims}
-    return found.pop() if len(found) == 1 else ""
+    """The units that the coordinates of all dims share, however they are written."""
+    return common_units(str(mask[dim].attrs.get("units", "")) if dim in mask.coords else "pixel" for dim in mask.dims)
 
 
 def check_units(units: str) -> None:

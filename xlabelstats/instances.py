@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import align, check_mask, check_taken, data_of, is_dask, other_coords
+from xlabelstats.align import align, check_mask, check_pooling, check_taken, data_of, is_dask, other_coords
 from xlabelstats.blocks import Rows
-from xlabelstats.scan import LabelTable, Wanted, choose_labels, label_table
+from xlabelstats.scan import LabelTable, Wanted, ask_if_swapped, choose_labels, label_table
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,19 @@ def find_subject(
     taken: Iterable[str] = (),
 ) -> Subject:
     """Match image and mask and find the objects; ``taken`` are the names that the result needs."""
-    mask = check_mask(mask)
+    given, mask = mask, check_mask(mask)
     if image is None:
+        check_pooling(given)
         wanted, objects = find_objects(mask, labels, background)
         return Subject(data_of(mask, "mask"), None, (), mask.dims, {}, wanted, objects)
     pair = align(image, mask, mask_order=True)
     check_taken(image, pair.other, taken)
     coords = other_coords(image, pair.other)
+    check_pooling(given, image)
     # The labels come from the mask as the caller holds it, for which a scan may be remembered.
     wanted, objects = find_objects(mask, labels, background)
+    if labels is None:
+        ask_if_swapped(mask, image, background, objects)
     return Subject(pair.mask, pair.image, pair.other, pair.shared, coords, wanted, objects)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from inspect import cleandoc
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable)
@@ -21,12 +22,18 @@ def as_names(names: str | Iterable[str], kind: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def check_known(names: Iterable[str], known: Iterable[str], kind: str) -> None:
-    """Say which names do not exist, what they may have meant, and what exists."""
+def check_known(
+    names: Iterable[str], known: Iterable[str], kind: str, answer: Callable[[str], str | None] | None = None
+) -> None:
+    """Say which names do not exist, what they may have meant (by ``answer``, or else by spelling), and what exists."""
     known = list(known)
     unknown = [name for name in names if name not in known]
     if not unknown:
         return
+    answers = {name: answer(name) for name in unknown} if answer is not None else {}
+    if any(answers.values()):
+        answered = [f"{name!r}, which {text}" if text else repr(name) for name, text in answers.items()]
+        raise ValueError(f"unknown {kind} {'; '.join(answered)}. There are: {', '.join(known)}")
     near = [match for name in unknown for match in get_close_matches(name, known, 1)]
     hint = f", did you mean {', '.join(map(repr, near))}? There" if near else "; there"
     raise ValueError(f"unknown {kind} {', '.join(map(repr, unknown))}{hint} are: {', '.join(known)}")
@@ -45,8 +52,7 @@ def describe(**tables: Mapping[str, Any]) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         for table, entries in tables.items():
             items = [f"- ``{name}``: {entry.summary}" for name, entry in entries.items()]
-            text = (";\n" + " " * 8).join(items) + "."
-            function.__doc__ = (function.__doc__ or "").replace(f"{{{table}}}", text)
+            function.__doc__ = cleandoc(function.__doc__ or "").replace(f"{{{table}}}", ";\n".join(items) + ".")
         return function
 
     return decorate

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_on_host
+from xlabelstats.align import LABEL, check_is_mask, check_match, check_on_host, share_coords
+from xlabelstats.cautions import caution, one_call
 from xlabelstats.extras import need
 from xlabelstats.features import call, collect, windows_of_region
-from xlabelstats.grid import Grid, given_grid, regular_grid
+from xlabelstats.grid import Grid, check_lengths, given_grid, regular_grid
 from xlabelstats.instances import find_subject
-from xlabelstats.names import as_names, check_here, check_known
-from xlabelstats.regionprops import PROPERTIES, WHOLE_OBJECT
+from xlabelstats.names import as_names, check_here
+from xlabelstats.regionprops import PROPERTIES, WHOLE_OBJECT, regionprops
+from xlabelstats.runs import Array
+from xlabelstats.vocabulary import check_measures
 
 
 @dataclass(frozen=True)
@@ -51,33 +54,46 @@ OBJECT_PROPERTIES = {
     "feret_diameter_max": ObjectProperty("longest distance of two points of the convex hull's contour"),
 }
 
+# Of a 3-D object that lies in a plane scikit-image finds no convex hull: the first two are what it makes of that, and
+# at the third it raises.
+FLAT = {"area_convex": 0.0, "solidity": np.inf, "feret_diameter_max": np.nan}
 
+
+@one_call
 def object_properties(
-    mask: xr.DataArray,
-    properties: str | Iterable[str],
-    *,
-    spacing: Any = None,
-    labels: Any = None,
-    background: bool = False,
+    image: xr.DataArray | None, mask: xr.DataArray, properties: str | Iterable[str], **options: Any
 ) -> xr.Dataset:
-    """Region properties of every object by itself; see `InstancesAccessor.regionprops`."""
+    """Region properties of every object, together with any that merge across blocks; see `InstancesAccessor`."""
     names = _check_properties(properties)
+    if image is not None:
+        check_match(image, mask)
+        mask = share_coords(mask, image)
+    merged = [name for name in names if name in PROPERTIES]
+    whole = [name for name in names if name in OBJECT_PROPERTIES]
+    parts = [_of_whole_objects(mask, whole, **options)] if whole else []
+    if merged:
+        parts.append(regionprops(image, mask, merged, **options))
+    return xr.merge(parts, join="exact", combine_attrs="override")[list(names)]
+
+
+def _of_whole_objects(
+    mask: xr.DataArray, names: Sequence[str], *, spacing: Any = None, labels: Any = None, background: bool = False
+) -> xr.Dataset:
     check_on_host("instances.regionprops", mask=mask)
-    subject = find_subject(None, mask, labels, background)
-    ndim = len(subject.shared)
+    check_is_mask(mask)
+    ndim = mask.ndim
     if ndim not in (2, 3):
-        raise ValueError(f"region properties are defined for 2-D and 3-D masks; this one has the dims {subject.shared}")
+        raise ValueError(f"region properties are defined for 2-D and 3-D masks; this one has the dims {mask.dims}")
     lengths = any(OBJECT_PROPERTIES[name].power != 0 for name in names)
     if spacing is not None or not lengths:
         grid = given_grid(mask, 1 if spacing is None else spacing)
     else:
+        check_lengths(mask, next(name for name in names if OBJECT_PROPERTIES[name].power != 0), "spacing=1")
         grid = regular_grid(mask, "give spacing=, or drop the coordinate")
-    step = _check_defined(names, grid, subject.shared)
+    step = _check_defined(names, grid, mask.dims)
     need("skimage.measure", "image", "instances.regionprops")
-    each = partial(
-        call, fn=measure, kwargs={"names": names, "spacing": step}, shape=(len(names),), dtype=np.dtype(np.float64)
-    )
-    function = partial(windows_of_region, window=None, each=each, binary=True)
+    subject = find_subject(None, mask, labels, background)
+    function = partial(windows_of_region, window=None, each=partial(measure, names=names, spacing=step), binary=True)
     low, high = subject.objects.low, subject.objects.high
     values = collect(function, subject, low, high, (len(names),), np.dtype(np.float64))
     variables = {}
@@ -91,25 +107,55 @@ def object_properties(
     return xr.Dataset(variables, coords={LABEL: subject.wanted.labels})
 
 
-def measure(window: np.ndarray, *, names: Sequence[str], spacing: tuple[float, ...]) -> list[float]:
-    """The named properties of the one object of a binary window, by scikit-image."""
+def measure(
+    windows: Iterable[np.ndarray],
+    ids: np.ndarray,
+    channels: None,
+    *,
+    names: Sequence[str],
+    spacing: tuple[float, ...],
+    **options: Any,
+) -> Array:
+    """The named properties (label, 1, property) of the objects in binary windows, by scikit-image.
+
+    A warning says which labels have no convex hull.
+    """
     from skimage.measure import regionprops
 
-    (region,) = regionprops(window.view(np.uint8), spacing=spacing)
-    return [region[name] for name in names]
+    hulls = [name for name in names if name in FLAT and len(spacing) == 3]
+    flat = []
+
+    def properties(window: np.ndarray) -> list[float]:
+        (region,) = regionprops(window.view(np.uint8), spacing=spacing)
+        flat.append(bool(hulls) and _is_flat(window))
+        return [FLAT[name] if flat[-1] and name in hulls else region[name] for name in names]
+
+    columns = partial(call, fn=properties, kwargs={}, shape=(len(names),), dtype=np.dtype(np.float64))
+    values = columns(windows, ids, channels, who="scikit-image", **options)
+    labels = ids[flat]
+    if labels.size:
+        more = f" and {labels.size - 5} more" if labels.size > 5 else ""
+        caution(
+            f"label {', '.join(map(str, labels[:5]))}{more}: all pixels lie in a plane, and scikit-image finds no "
+            f"convex hull in 3-D; there {', '.join(f'{name} is {FLAT[name]}' for name in hulls)}"
+        )
+    return values
+
+
+def _is_flat(window: np.ndarray) -> bool:
+    """Whether the pixels of a 3-D window lie in one plane."""
+    pixels = np.argwhere(window)
+    steps = pixels - pixels[0]
+    # The determinant of whole numbers, exactly, in Python's, which do not overflow.
+    (a, b, c), (_, d, e), (_, _, f) = (steps.T @ steps).tolist()
+    return a * (d * f - e * e) - b * (b * f - c * e) + c * (b * e - c * d) == 0
 
 
 def _check_properties(properties: str | Iterable[str]) -> tuple[str, ...]:
     names = tuple(name for name in as_names(properties, "property") if name != LABEL)
-    merged = [name for name in names if name in PROPERTIES]
-    if merged:
-        raise ValueError(
-            f"{', '.join(merged)} merges across blocks, which is faster: it is for .labels.regionprops; xr.merge puts "
-            "the results of the two together"
-        )
     here = [name for name in names if name not in OBJECT_PROPERTIES]
     check_here(here, WHOLE_OBJECT, "is no number per object of a mask")
-    check_known(names, OBJECT_PROPERTIES, "property")
+    check_measures(names, (*OBJECT_PROPERTIES, *PROPERTIES), "property")
     if not names:
         raise ValueError(f"no property was asked for; there are: {', '.join(OBJECT_PROPERTIES)}")
     return names

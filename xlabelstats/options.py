@@ -58,8 +58,8 @@ def compute(collection: Any) -> Any:
 
 def compute_each(collections: Sequence[Any]) -> Sequence[Any]:
     """Compute dask collections together, as `compute` does one."""
-    client = _client()
-    if client is None or not OPTIONS["progress"]:
+    client = _client() if OPTIONS["progress"] else None
+    if client is None:
         import dask
 
         return dask.compute(*collections)
@@ -72,12 +72,14 @@ def compute_each(collections: Sequence[Any]) -> Sequence[Any]:
 
 def _client() -> Any:
     """The active distributed client, without importing distributed for those who have none."""
-    distributed = sys.modules.get("distributed")
-    if distributed is None:
+    if "distributed" not in sys.modules:
         return None
     try:
-        return distributed.default_client()
-    except ValueError:
+        # Another thread may be importing it; the statement waits for that, the entry of sys.modules does not.
+        from distributed import default_client
+
+        return default_client()
+    except (ImportError, ValueError):
         return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -14,13 +14,17 @@ from xlabelstats.blocks import uniform
 from xlabelstats.encoding import without_encoding
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.runs import Array, find_rows, find_runs
+from xlabelstats.scan import label_ids
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArray:
     """An image in which every pixel carries its label's value; see `LabelsAccessor.paint`."""
     mask = check_mask(mask)
     pixels = data_of(mask, "mask")
-    table = _as_table(values, kernels_for(pixels).xp)
+    table = _as_table(values, mask, kernels_for(pixels).xp)
     check_same_side(values=table.data, mask=pixels)
     clash = [dim for dim in table.dims if dim in mask.dims]
     if clash:
@@ -45,15 +49,18 @@ def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArr
     return without_encoding(result)
 
 
-def _as_table(values: Any, xp: ModuleType) -> xr.DataArray:
+def _as_table(values: Any, mask: xr.DataArray, xp: ModuleType) -> xr.DataArray:
     """The values as a DataArray (label, *extra) with unique integer labels; those of a Series as an array of ``xp``."""
     import pandas as pd
 
     if isinstance(values, Mapping) and not isinstance(values, xr.Dataset | xr.DataArray):
         values = pd.Series(values) if values else pd.Series([], index=pd.Index([], dtype=np.int64), dtype=np.float64)
+        values = values.rename_axis(LABEL)
+    if isinstance(values, xr.DataArray) and values.dtype.kind not in "biufc" and values.dims == (LABEL,):
+        values = values.to_series() if LABEL in values.coords else values
     if isinstance(values, pd.Series):
-        column = xp.asarray(values.to_numpy()) if values.dtype.kind in "biufc" else values
-        values = xr.DataArray(column, dims=LABEL, coords={LABEL: values.index.to_numpy()}, name=values.name)
+        check_rows(values, mask)
+        values = _as_array(values, xp)
     if not isinstance(values, xr.DataArray):
         raise TypeError(
             f"values are a DataArray with the dim {LABEL!r}, a pandas Series or a mapping from label to value, "
@@ -64,8 +71,50 @@ def _as_table(values: Any, xp: ModuleType) -> xr.DataArray:
     if LABEL not in values.coords:
         raise ValueError(f"the values do not say whose they are; values.assign_coords({LABEL}=[...]) names the labels")
     if values.dtype.kind not in "biufc":
-        raise TypeError(f"values to paint are numbers, not {values.dtype}; give each category a number")
+        raise TypeError(
+            f"values to paint are numbers, or classes along the dim {LABEL!r} alone, not {values.dtype} along "
+            f"{values.dims}; give each class a number"
+        )
     return values.transpose(LABEL, ...)
+
+
+def check_rows(values: pd.Series, mask: xr.DataArray) -> None:
+    """Complain about rows that are numbered as pandas does by itself, if these numbers are not the labels."""
+    import pandas as pd
+
+    rows = values.index
+    if not isinstance(rows, pd.RangeIndex) or rows.name is not None or (rows.start, rows.step) != (0, 1) or rows.empty:
+        return
+    ids = label_ids(check_mask(mask))
+    beyond = ids[(ids < 0) | (ids >= rows.stop)]
+    if beyond.size:
+        raise ValueError(
+            f"the rows of the values are numbered 0 to {rows.stop - 1}, as pandas does by itself, and the mask has the "
+            f"label {beyond[0]}; name rows by the column of labels: table.{_column(values.name)}; or if these numbers "
+            f"are the labels: values.rename_axis({LABEL!r})"
+        )
+
+
+def _column(name: Any) -> str:
+    """How to take a column with the labels as index."""
+    return f"set_index({LABEL!r})[{'mean' if name is None else name!r}]"
+
+
+def _as_array(values: pd.Series, xp: ModuleType) -> xr.DataArray:
+    """A Series as an array of ``xp``: its numbers, or the positions of its classes, which are named in the attrs."""
+    values = values.infer_objects()
+    attrs = {}
+    column = values.to_numpy()
+    if values.dtype.kind not in "biufc":
+        from xlabelstats.plot.classes import classes_of
+
+        classes = classes_of(values)
+        if classes is not None:
+            column, attrs = classes.codes, {"classes": classes.names}
+    if column.dtype.kind in "biufc":
+        column = xp.asarray(column)
+    coords = {LABEL: values.index.to_numpy()}
+    return xr.DataArray(column, dims=LABEL, coords=coords, name=values.name, attrs=attrs)
 
 
 def _labels_of(table: xr.DataArray, dtype: np.dtype) -> np.ndarray:
@@ -73,9 +122,14 @@ def _labels_of(table: xr.DataArray, dtype: np.dtype) -> np.ndarray:
     try:
         return check_labels(labels, dtype)
     except TypeError:
+        first = ", ".join(map(repr, labels[:3].tolist()))
+        how = (
+            f"; of an AnnData name rows by the column of labels: table.obs.{_column(table.name)}; or if the text is "
+            "the labels: values.set_axis(values.index.astype(int))"
+        )
         raise TypeError(
-            f"labels are a 1-D sequence of integers, and those of the values, their index, hold {labels.dtype}: "
-            f"{', '.join(map(repr, labels[:3].tolist()))}, ...; cast them to int"
+            f"labels are whole numbers, and the index of the values holds {labels.dtype}: {first}, ..."
+            + (how if isinstance(labels[0], str) else "")
         ) from None
 
 

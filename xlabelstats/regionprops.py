@@ -14,14 +14,16 @@ from typing import Any, Literal, get_args
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, align, check_mask, check_taken, data_of, other_coords, share_coords
+from xlabelstats.align import LABEL, align, check_mask, check_pooling, check_taken, data_of, other_coords, share_coords
 from xlabelstats.blocks import Column
-from xlabelstats.grid import Grid, given_grid, pixel_grid, regular_grid
+from xlabelstats.cautions import one_call
+from xlabelstats.grid import Grid, check_lengths, given_grid, pixel_grid, regular_grid
 from xlabelstats.moments import POWERS, MomentTable, merge_moments, moments_block
-from xlabelstats.names import as_names, check_here, check_known
+from xlabelstats.names import as_names, check_here
 from xlabelstats.runs import Array, check_found
-from xlabelstats.scan import LabelTable, Wanted, choose_labels, collect, merge_tables, scan_block
+from xlabelstats.scan import LabelTable, Wanted, ask_if_swapped, choose_labels, collect, merge_tables, scan_block
 from xlabelstats.shapes import Moments, Shape
+from xlabelstats.vocabulary import check_measures
 
 Source = Literal["mask", "moments", "weighted", "statistic"]
 
@@ -57,6 +59,11 @@ class Property:
     power: int = 0
     only_2d: bool = False
     pixels: bool = False
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether it is measured in an image."""
+        return self.source in ("weighted", "statistic")
 
 
 PROPERTIES: dict[str, Property] = {
@@ -178,6 +185,7 @@ WHOLE_OBJECT = {
 }
 
 
+@one_call
 def regionprops(
     image: xr.DataArray | None,
     mask: xr.DataArray,
@@ -190,12 +198,15 @@ def regionprops(
     """Region properties of every label; see `LabelsAccessor.regionprops`."""
     from xlabelstats.aggregate import aggregate
 
-    mask = check_mask(mask)
+    given, mask = mask, check_mask(mask)
     names = check_properties(properties, mask, image is not None)
     pair = None if image is None else align(image, mask, mask_order=True)
     mask = mask if image is None else share_coords(mask, image)
     grid = _grid_for(names, mask, spacing)
+    check_pooling(given, image)
     wanted = choose_labels(mask, labels, background)
+    if image is not None and labels is None:
+        ask_if_swapped(mask, image, background)
     of = {source: [name for name in names if PROPERTIES[name].source == source] for source in get_args(Source)}
     pixels = data_of(mask, "mask")
     arrays = _columns(of["mask"], pixels, None, grid, wanted, scan_block, merge_tables)
@@ -203,7 +214,7 @@ def regionprops(
     dims: dict[str, tuple[Hashable, ...]] = {name: (LABEL, *_dims(name, mask)) for name in arrays}
     coords: dict[Any, Any] = {}
     if image is not None and pair is not None:
-        own = [name for name in names if PROPERTIES[name].source in ("weighted", "statistic")]
+        own = [name for name in names if PROPERTIES[name].needs_image]
         check_taken(image, pair.other, (*own, *(dim for name in own for dim in _dims(name, mask))))
         coords = other_coords(image, pair.other)
         arrays |= _columns(of["weighted"], pair.mask, pair.image, grid, wanted, moments_block, merge_moments)
@@ -228,6 +239,9 @@ def _grid_for(names: Sequence[str], mask: xr.DataArray, spacing: Any) -> Grid:
     elif all(PROPERTIES[name].pixels or PROPERTIES[name].source == "statistic" for name in names):
         grid = pixel_grid(mask.ndim)
     else:
+        mixed = [name for name in names if _mixes_axes(name)]
+        if mixed:
+            check_lengths(mask, mixed[0], "spacing=1")
         grid = regular_grid(mask, "give spacing=, or drop the coordinate")
     hu = [name for name in names if name.endswith("_hu")]
     if hu and (grid.spacing != 1).any():
@@ -236,12 +250,18 @@ def _grid_for(names: Sequence[str], mask: xr.DataArray, spacing: Any) -> Grid:
     return grid
 
 
+def _mixes_axes(name: str) -> bool:
+    """Whether a property is made of lengths along several axes, in coordinate units."""
+    spec = PROPERTIES[name]
+    return not (spec.pixels or spec.source == "statistic" or spec.dims == ("axis",) or name == "extent")
+
+
 def check_properties(properties: str | Iterable[str], mask: xr.DataArray, with_image: bool) -> tuple[str, ...]:
     """The names asked for, each once and without ``label``, or say what is wrong with them."""
     # The label is the coordinate of every result.
     names = tuple(name for name in as_names(properties, "property") if name != LABEL)
     check_here(names, WHOLE_OBJECT, "needs all pixels of an object at once and does not merge across blocks")
-    check_known(names, PROPERTIES, "property")
+    check_measures(names, PROPERTIES, "property")
     if not names:
         raise ValueError(f"no property was asked for; there are: {', '.join(PROPERTIES)}")
     if mask.ndim not in (2, 3):
@@ -251,7 +271,7 @@ def check_properties(properties: str | Iterable[str], mask: xr.DataArray, with_i
     flat = [name for name in names if PROPERTIES[name].only_2d and mask.ndim != 2]
     if flat:
         raise NotImplementedError(f"{flat[0]} is defined for 2-D masks only; this one has the dims {tuple(mask.dims)}")
-    lacking = [name for name in names if PROPERTIES[name].source in ("statistic", "weighted") and not with_image]
+    lacking = [name for name in names if PROPERTIES[name].needs_image and not with_image]
     if lacking:
         raise ValueError(f"{lacking[0]} needs an image: image.labels.regionprops(mask, properties=...)")
     return names

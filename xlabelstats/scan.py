@@ -11,13 +11,18 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_labels, check_mask, data_of, is_dask
+from xlabelstats.align import LABEL, check_is_mask, check_labels, check_mask, check_pooling, data_of, is_dask
 from xlabelstats.blocks import Column, Rows, block_keys, columns_of, map_blocks, merge_by_range, take_rows
+from xlabelstats.cautions import caution
 from xlabelstats.kernels import kernels_for
+from xlabelstats.mixed import MANY, WIDE, Spread, median_box, merge_spreads, sample, seems_mixed, spread_of
 from xlabelstats.reading import with_sources
 from xlabelstats.runs import Array, find_labels, find_runs, rows_of, union
 
 T = TypeVar("T")
+
+# The blocks of a dask mask whose pixels are looked at, to tell a mask from an image.
+LOOK_BLOCKS = 4
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,18 @@ class LabelTable(Rows):
         return self.origin + self.offset
 
 
+@dataclass(frozen=True)
+class Ids:
+    """The labels of a dask mask, sorted, and whether they seem to lie among each other, as grey values do."""
+
+    ids: np.ndarray
+    mixed: bool
+
+
 def scan(mask: xr.DataArray, *, background: bool = False) -> xr.Dataset:
     """The label table of a mask as a Dataset; see `LabelsAccessor.scan`."""
+    check_is_mask(mask)
+    check_pooling(mask)
     mask = check_mask(mask)
     table = label_table(mask, background=background)
     axes = [str(dim) for dim in mask.dims]
@@ -93,15 +108,72 @@ def label_ids(mask: xr.DataArray, *, background: bool = False) -> np.ndarray:
     array = _array(mask)
     to_host = kernels_for(array).to_host
     if not is_dask(array):
-        return to_host(_ids_of_block(array, (), background))
+        return to_host(find_labels(array, background=background))
     table = _memory.get(array, background, LabelTable)
-    if table is not None:
-        return to_host(table.ids)
-    found = _memory.get(array, background, np.ndarray)
+    return to_host(_find_ids(array, background).ids if table is None else table.ids)
+
+
+def _find_ids(mask: Any, background: bool) -> Ids:
+    """The labels of a dask mask, found now or remembered."""
+    found = _memory.get(mask, background, Ids)
     if found is None:
-        found = to_host(_over_blocks(array, background, _ids_of_block, union))
-        _memory.put(array, background, found)
+        # From the first block to the last, so that they differ along every axis.
+        blocks = np.unravel_index(np.linspace(0, mask.npartitions - 1, LOOK_BLOCKS).astype(int), mask.numblocks)
+        edges = [np.cumsum((0, *sizes)) for sizes in mask.chunks]
+        looks = frozenset(zip(*(edge[rows].tolist() for edge, rows in zip(edges, blocks, strict=True)), strict=True))
+        ids, spread = _over_blocks(mask, background, _ids_of_block, _merge_ids, looks=looks)
+        found = Ids(kernels_for(mask).to_host(ids), spread.seems_wide(edges))
+        _memory.put(mask, background, found)
     return found
+
+
+def ask_if_swapped(
+    mask: xr.DataArray,
+    image: xr.DataArray,
+    background: bool = False,
+    table: Any = None,
+    call: str = "image.labels.mean(mask)",
+) -> None:
+    """Warn if the labels of a checked mask lie among each other, as grey values do: image and mask may be swapped.
+
+    ``table`` has the boxes of all labels, if they are known.  Else the whole mask is scanned for them only if a few of
+    its pixels, or the labels of its blocks, give reason to.
+    """
+    if set(image.dims) != set(mask.dims):
+        return
+    if table is None:
+        array = _array(mask)
+        if is_dask(array):
+            table = _memory.get(array, background, LabelTable)
+            likely = table is not None or _find_ids(array, background).mixed
+        else:
+            likely = _looks_mixed(array)[1]
+        if not likely:
+            return
+        table = table or label_table(mask, background=background)
+    part = median_box(table.low, table.high, mask.shape)
+    if len(table.ids) >= MANY and part > WIDE and not _has_fractions(image):
+        caution(
+            f"are image and mask swapped? The {len(table.ids)} labels of the mask lie among each other, as grey values "
+            f"do: the median of their boxes covers {part:.0%} of the mask. The call is {call}. If these are labels, "
+            "labels=mask.labels.ids() measures them without this question"
+        )
+
+
+def _looks_mixed(block: Array) -> tuple[bool, bool]:
+    """Whether a sample of a block's pixels has many labels, and whether these lie among each other."""
+    some = sample(block)
+    table = scan_block(some, (0,) * block.ndim, False)
+    return seems_mixed(table.count, table.low, table.high, some.shape)
+
+
+def _has_fractions(image: xr.DataArray) -> bool:
+    """Whether an image in memory holds other numbers than whole ones, so that it is no mask."""
+    pixels = image.variable._data
+    if image.dtype.kind != "f" or not isinstance(pixels, np.ndarray):
+        return False
+    some = pixels[tuple(slice(None, None, max(1, n // 64)) for n in pixels.shape)]
+    return bool((np.isfinite(some) & (some != np.floor(some))).any())
 
 
 @dataclass(frozen=True)
@@ -222,18 +294,28 @@ def _array(mask: xr.DataArray) -> Any:
     return mask.data if mask.chunks is not None else data_of(mask, "mask")
 
 
-def _ids_of_block(mask: Array, offset: Sequence[int], background: bool) -> Array:
-    return find_labels(mask, background=background)
+def _ids_of_block(
+    mask: Array, offset: Sequence[int], background: bool, looks: frozenset[tuple[int, ...]]
+) -> tuple[Array, Spread]:
+    ids = find_labels(mask, background=background)
+    return ids, spread_of(ids, offset, _looks_mixed(mask) if tuple(offset) in looks else (False, False))
 
 
-def _over_blocks(mask: Any, background: bool, scan: Callable[..., T], merge: Callable[[Sequence[T]], T]) -> T:
+def _merge_ids(blocks: Sequence[tuple[Array, Spread]]) -> tuple[Array, Spread]:
+    ids, spreads = zip(*blocks, strict=True)
+    return union(ids), merge_spreads(spreads)
+
+
+def _over_blocks(
+    mask: Any, background: bool, scan: Callable[..., T], merge: Callable[[Sequence[T]], T], **options: Any
+) -> T:
     """Scan every block of a dask mask and merge what is found, now; the last tables here, so that no task holds all."""
     from dask.delayed import Delayed
     from dask.highlevelgraph import HighLevelGraph
 
     from xlabelstats.options import compute_each
 
-    tables = map_blocks(scan, with_sources(mask, "mask"), background=background)
+    tables = map_blocks(scan, with_sources(mask, "mask"), background=background, **options)
     name = f"merge-{tables.name}"
     merges, (last,) = merge_by_range(name, block_keys(tables).ravel().tolist(), [], merge)
     graph = HighLevelGraph.from_collections(name, merges, dependencies=[tables])
@@ -241,7 +323,7 @@ def _over_blocks(mask: Any, background: bool, scan: Callable[..., T], merge: Cal
 
 
 class _Memory:
-    """What was found in the dask masks scanned last: a label table, or the labels alone.
+    """What was found in the dask masks scanned last: a label table, or the labels of the blocks alone.
 
     It belongs to one dask array object, not to its name alone: dask names an array read from a
     store after the store's path, so a mask that was written anew would get the old one's labels.
@@ -261,9 +343,8 @@ class _Memory:
 
     def put(self, mask: Any, background: bool, found: Any) -> None:
         # Results share these ids, and whoever writes to a result must not change what is remembered.
-        ids = found.ids if isinstance(found, LabelTable) else found
-        if isinstance(ids, np.ndarray):
-            ids.flags.writeable = False
+        if isinstance(found.ids, np.ndarray):
+            found.ids.flags.writeable = False
         key = (id(mask), background, type(found))
         self._entries[key] = (weakref.ref(mask, lambda _: self._entries.pop(key, None)), mask.name, found)
         self._entries.move_to_end(key)

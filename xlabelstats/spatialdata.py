@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-import xarray as xr
-
 from xlabelstats.accessors.instances import DECILES
 from xlabelstats.accessors.types import Size
 from xlabelstats.align import LABEL
 from xlabelstats.elements import Annotation, find_elements
-from xlabelstats.names import as_names, check_known
+from xlabelstats.names import as_names
 from xlabelstats.objectprops import OBJECT_PROPERTIES
 from xlabelstats.options import compute
 from xlabelstats.regionprops import PROPERTIES
 from xlabelstats.statistics import DEFAULT
+from xlabelstats.vocabulary import check_measures
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -250,18 +249,11 @@ def regionprops(
         A property does not exist, or the table has such a column already; else as `quantiles`.
     """
     names = as_names(properties, "region property")
-    check_known(names, (*PROPERTIES, *OBJECT_PROPERTIES), "region property")
+    check_measures(names, (*PROPERTIES, *OBJECT_PROPERTIES), "region property")
     annotation = Annotation(sdata, table_name, labels_name, instance_key, region_key, overwrite)
     annotation.check_extension(obs=names)
     image, grid = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale)
     options = annotation.only_its_labels(grid.mask, options)
-    merged = [name for name in names if name in PROPERTIES]
-    whole = [name for name in names if name not in PROPERTIES]
-    found = []
-    if merged:
-        subject, first = (grid.mask, None) if image is None else (image, grid.mask)
-        found.append(subject.labels.regionprops(first, properties=merged, **options))
-    if whole:
-        found.append(grid.mask.instances.regionprops(whole, **options))
-    columns = xr.merge(found, combine_attrs="drop", join="exact")[list(names)].labels.to_dataframe()
-    return annotation.extend(grid, columns.to_xarray())
+    subject, first = (grid.mask, None) if image is None else (image, grid.mask)
+    found = subject.instances.regionprops(first, names, **options)
+    return annotation.extend(grid, found.labels.to_dataframe().to_xarray())

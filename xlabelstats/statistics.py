@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.names import as_names, check_here, check_known
+from xlabelstats.names import as_names, check_here
+from xlabelstats.vocabulary import check_measures
 
 Fields = Mapping[str, Any]
 
@@ -99,7 +100,7 @@ def check_names(stats: str | Iterable[str]) -> tuple[str, ...]:
     """Return the names asked for, each once, or say which are unknown and what exists."""
     names = as_names(stats, "statistic")
     check_here(names, ELSEWHERE, "needs all pixels of an object at once")
-    check_known(names, STATISTICS, "statistic")
+    check_measures(names, STATISTICS, "statistic")
     if not names:
         raise ValueError(f"no statistic was asked for; there are: {', '.join(STATISTICS)}")
     return names

@@ -111,7 +111,7 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     >>> mask = xr.DataArray([[0, 7, 7, 7], [2, 2, 2, 0]], dims=("y", "x")).chunk(2)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     stored = xlabelstats.to_zarr(mask.instances.windows(3), folder + "/windows.zarr")
-    ...     print(dict(stored.sizes))
+    ...     print(dict(stored["mask"].sizes))
     {'label': 2, 'y': 3, 'x': 3}
     """
     if not isinstance(result, xr.DataArray | xr.Dataset):

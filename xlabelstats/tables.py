@@ -22,16 +22,20 @@ if TYPE_CHECKING:
 CENTROIDS = "spatial"
 
 
-def to_dataframe(result: xr.Dataset, instance_key: str = LABEL) -> pd.DataFrame:
+def to_dataframe(result: xr.Dataset, instance_key: str = LABEL, *, units: bool = False) -> pd.DataFrame:
     """A wide table of a result; see `LabelsAccessor.to_dataframe`."""
     import pandas as pd
 
+    if not isinstance(units, bool):
+        raise TypeError(f"units is True or False, whether column names say them, not {units!r}")
     _check_rows(result, "to_dataframe")
     result = _computed(result)
     columns: dict[str, Any] = {}
     for name, variable in result.items():
         for element, values in zip(_elements(variable), _flat(variable).T, strict=True):
             column = "_".join([str(name), *element])
+            if units and variable.attrs.get("units"):
+                column += f" [{variable.attrs['units']}]"
             if column in columns:
                 raise ValueError(
                     f"two columns would be named {column!r}; rename a variable or make the coordinates unique"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ import xarray as xr
 
 from xlabelstats.align import LABEL, name_of, share_coords
 from xlabelstats.blocks import LABELS_PER_CHUNK
+from xlabelstats.cautions import caution
 from xlabelstats.cutting import LazyWindows, Window, cut_windows
 from xlabelstats.encoding import without_encoding
 from xlabelstats.instances import Objects, Subject, find_subject
@@ -67,9 +67,12 @@ def window_of(size: Any, subject: Subject) -> Window:
     """The window that a user asked for; a warning says how many objects it crops."""
     objects, dims = subject.objects, subject.shared
     shape = np.array(subject.mask.shape, np.int64)
+    # A window of an even size reaches one pixel further before its centre than behind it.
+    before = (objects.centre - objects.low).max(axis=0, initial=0)
+    behind = (objects.high - objects.centre - 1).max(axis=0, initial=-1)
+    enough = np.maximum(2 * before, 2 * behind + 1)
     if size is None:
-        sizes = (objects.high - objects.low).max(axis=0, initial=0)
-        window = Window(sizes, np.ones(len(dims), bool))
+        window = Window(enough, np.ones(len(dims), bool))
     elif isinstance(size, Mapping):
         unknown = [dim for dim in size if dim not in dims]
         if unknown:
@@ -78,17 +81,12 @@ def window_of(size: Any, subject: Subject) -> Window:
         window = Window(np.array(sizes, np.int64), np.array([dim in size for dim in dims]))
     else:
         window = Window(np.full(len(dims), _pixels(size, None), np.int64), np.ones(len(dims), bool))
-    starts = window.starts(objects)
-    cropped = ((objects.low < starts) | (objects.high > starts + window.size)).any(axis=1)
+    cropped = ~window.whole(objects)
     if cropped.any():
-        half = np.maximum(objects.centre - objects.low, objects.high - 1 - objects.centre).max(axis=0)
-        enough = {dim: int(2 * n + 1) for dim, n, own in zip(dims, half, window.centred, strict=True) if own}
-        warnings.warn(
+        fitting = {dim: int(n) for dim, n, own in zip(dims, enough, window.centred, strict=True) if own}
+        caution(
             f"{cropped.sum()} of {cropped.size} objects reach beyond their window of "
-            f"{' x '.join(map(str, window.size))} pixels and are cropped; size={enough} holds all of them",
-            UserWarning,
-            # Of the call of the accessor, beyond that of the room and of the accessor itself.
-            stacklevel=4,
+            f"{' x '.join(map(str, window.size))} pixels and are cropped; size={fitting} holds all of them"
         )
     return window
 
@@ -98,8 +96,8 @@ def _pixels(size: Any, dim: Hashable | None) -> int:
     where = "" if dim is None else f" along {dim!r}"
     if isinstance(size, bool) or not isinstance(size, numbers.Integral):
         raise TypeError(
-            f"size{where} is a whole number of pixels, not {size!r}; "
-            "give one for all dims, a mapping from dim to number, or None for the largest bounding box"
+            f"size{where} is a whole number of pixels, not {size!r}; give one for all dims, "
+            "a mapping from dim to number, or None for the smallest that holds every object whole"
         )
     if size < 1:
         raise ValueError(f"size{where} is at least 1 pixel, not {size}")

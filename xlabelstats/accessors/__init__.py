@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from xlabelstats.accessors.dataset_instances import InstancesDatasetAccessor
 from xlabelstats.accessors.datasets import LabelsDatasetAccessor
-from xlabelstats.accessors.instances import InstancesAccessor, InstancesDatasetAccessor
+from xlabelstats.accessors.instances import InstancesAccessor
 from xlabelstats.accessors.labels import LabelsAccessor
 from xlabelstats.accessors.trees import InstancesTreeAccessor, LabelsTreeAccessor
 

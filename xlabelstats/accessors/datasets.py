@@ -3,178 +3,154 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
-from xlabelstats.accessors.plots import TablePlots
+from xlabelstats.accessors.dataset_statistics import StatisticsDatasetCalls
+from xlabelstats.accessors.docs import of_every_image, of_its_mask
+from xlabelstats.accessors.labels import REGION_PROPERTIES, LabelsAccessor
 from xlabelstats.accessors.types import Labels, Mask
-from xlabelstats.align import LABEL
-from xlabelstats.multiscale import as_array
-from xlabelstats.statistics import DEFAULT
+from xlabelstats.variables import properties_per_variable, split, variable
 
 if TYPE_CHECKING:
-    import anndata
-    import pandas as pd
+    from xlabelstats.accessors.plots import TablePlots
 
 
 @xr.register_dataset_accessor("labels")
-class LabelsDatasetAccessor:
-    """Measurements of every image of a Dataset, and tables of results, reached as ``dataset.labels``."""
+class LabelsDatasetAccessor(StatisticsDatasetCalls):
+    """Measurements of every image of a Dataset, and tables of results, reached as ``dataset.labels``.
 
-    def __init__(self, dataset: xr.Dataset) -> None:
-        self._dataset = dataset
+    The calls of `LabelsAccessor`, with the mask first: a DataArray or the name of a variable.  Those that measure
+    images give a Dataset, with a variable ``{result}_{variable}`` for each: ``mean_DAPI``.  Those that read the mask
+    alone give what the mask's own call gives.
+    """
 
     @property
     def plot(self) -> TablePlots:
         """Pictures of results: ``result.labels.plot.scatter("count", "mean")``."""
+        from xlabelstats.accessors.plots import TablePlots
+
         return TablePlots(self._dataset)
 
-    def aggregate(
+    @of_its_mask(LabelsAccessor.ids)
+    def ids(self, mask: Mask | Hashable, background: bool = False) -> np.ndarray:
+        """The labels of a mask of the Dataset, sorted; computed at once.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> xr.Dataset({"cells": ("x", [0, 7, 7, 2])}).labels.ids("cells")
+        array([2, 7])
+        """
+        return self._mask(mask).labels.ids(background)
+
+    @of_its_mask(LabelsAccessor.count)
+    def count(self, mask: Mask | Hashable, *, labels: Labels = None, background: bool = False) -> xr.DataArray:
+        """Pixels per label of a mask of the Dataset.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> xr.Dataset({"cells": ("x", [0, 7, 7, 2])}).labels.count("cells").values
+        array([1, 2])
+        """
+        return self._mask(mask).labels.count(labels=labels, background=background)
+
+    @of_its_mask(LabelsAccessor.scan)
+    def scan(self, mask: Mask | Hashable, *, background: bool = False) -> xr.Dataset:
+        """The label table of a mask of the Dataset: where every label lies and how it spreads, in one pass.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> table = xr.Dataset({"cells": ("x", [0, 7, 7, 2])}).labels.scan("cells")
+        >>> table["centroid"].sel(label=7).values
+        array([1.5])
+        """
+        return self._mask(mask).labels.scan(background=background)
+
+    @of_its_mask(LabelsAccessor.center_of_mass)
+    def center_of_mass(
         self,
         mask: Mask | Hashable,
-        stats: str | Iterable[str] = DEFAULT,
+        weights: Mask | Hashable | None = None,
         *,
+        units: str = "coords",
         labels: Labels = None,
         background: bool = False,
-        ddof: int = 0,
-        skipna: bool | None = None,
-    ) -> xr.Dataset:
-        """Measure the pixels of every label in every image of the Dataset.
+    ) -> xr.DataArray:
+        """Mean position of the pixels of every label of a mask, plain or weighted by an image.
 
         Parameters
         ----------
-        mask : DataArray of integers, or the name of one in the Dataset
-            The label of every pixel.
-        stats, labels, background, ddof, skipna
-            As in `LabelsAccessor.aggregate`.
+        weights : name of a variable, or DataArray, optional
+            An image that weighs the pixels, in one pass over it; its other dims are kept.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> field = xr.Dataset({"cells": ("x", [0, 7, 7, 2]), "DAPI": ("x", [9, 1, 3, 4])}, coords={"x": [0, 2, 4, 6]})
+        >>> field.labels.center_of_mass("cells", "DAPI").sel(label=7).values
+        array([3.5])
+        """
+        image = None if weights is None else variable(self._dataset, weights, "weights")
+        return self._mask(mask).labels.center_of_mass(image, units=units, labels=labels, background=background)
+
+    @of_every_image(LabelsAccessor.regionprops)
+    def regionprops(
+        self,
+        mask: Mask | Hashable,
+        properties: str | Iterable[str] = REGION_PROPERTIES,
+        *,
+        spacing: Any = None,
+        labels: Labels = None,
+        background: bool = False,
+    ) -> xr.Dataset:
+        """Region properties of every label, those that need an image for every image of the Dataset.
+
+        Parameters
+        ----------
+        properties : str or iterable of str, default area, bbox and centroid
+            As `LabelsAccessor.regionprops` lists them.
 
         Returns
         -------
         Dataset
-            Variables ``{variable}_{stat}``, and one ``count``.
-
-        Warns
-        -----
-        UserWarning
-            Names the variables that were left out: those that lack a dim of the mask or hold no numbers.
-
-        Raises
-        ------
-        ValueError
-            No variable can be measured, or the named mask does not exist; else as
-            `LabelsAccessor.aggregate`.
+            Properties of the mask under their names, and ``{property}_{variable}`` of every variable of numbers that
+            has its dims, as `LabelsAccessor.regionprops` gives them.
 
         Examples
         --------
         >>> import xarray as xr
         >>> import xlabelstats
-        >>> field = xr.Dataset({"cells": ("x", [0, 1, 1, 2]), "DAPI": ("x", [9.0, 1.0, 3.0, 4.0])})
-        >>> field.labels.aggregate("cells", ("count", "mean")).labels.to_dataframe()
-               count  DAPI_mean
+        >>> field = xr.Dataset({"cells": (("y", "x"), [[0, 7, 7]]), "DAPI": (("y", "x"), [[9, 1, 3]])})
+        >>> field.labels.regionprops("cells", ("area", "intensity_mean")).labels.to_dataframe()
+               area  intensity_mean_DAPI
         label
-        1          2        2.0
-        2          1        4.0
+        7       2.0                  2.0
         """
-        from xlabelstats.aggregate import aggregate_dataset
-
-        return aggregate_dataset(
-            self._dataset, as_array(mask), stats, labels=labels, background=background, ddof=ddof, skipna=skipna
+        return properties_per_variable(
+            self._dataset, mask, properties, "labels.regionprops", spacing=spacing, labels=labels, background=background
         )
 
-    def to_dataframe(self, instance_key: str = LABEL) -> pd.DataFrame:
-        """A result as a wide pandas table: one row per label.
-
-        Parameters
-        ----------
-        instance_key : str, default "label"
-            The name of the index.
-
-        Returns
-        -------
-        pandas.DataFrame
-            A column per variable and element of its other dims, named by their coordinates (numbered
-            where there are none) and joined by ``_``: ``count``, ``mean_DAPI``, ``centroid_y``.  Computes
-            what is lazy, all at once.
-
-        Raises
-        ------
-        ValueError
-            There is no dim ``label``, or two columns would have the same name.
+    @of_its_mask(LabelsAccessor.paint)
+    def paint(self, mask: Mask | Hashable, values: Any, fill_value: Any = None) -> xr.DataArray:
+        """An image like a mask of the Dataset in which every pixel carries its label's value.
 
         Examples
         --------
         >>> import xarray as xr
         >>> import xlabelstats
-        >>> mask = xr.DataArray([0, 1, 1], dims="x")
-        >>> image = xr.DataArray([[9, 1, 3], [5, 5, 6]], dims=("c", "x"), coords={"c": ["DAPI", "CD3"]})
-        >>> image.labels.aggregate(mask, "max").labels.to_dataframe("cell")
-              max_DAPI  max_CD3
-        cell
-        1            3        6
+        >>> xr.Dataset({"cells": ("x", [0, 7, 7, 2])}).labels.paint("cells", {7: 1.5, 2: 3.0}).values
+        array([nan, 1.5, 1.5, 3. ])
         """
-        from xlabelstats.tables import to_dataframe
+        return self._mask(mask).labels.paint(values, fill_value)
 
-        return to_dataframe(self._dataset, instance_key)
-
-    def to_anndata(
-        self, X: str | None = "mean", *, centroids: xr.DataArray | None = None, instance_key: str = LABEL
-    ) -> anndata.AnnData:
-        """A result as an annotated table, `anndata.AnnData`: a row per label, a column per channel.
-
-        Parameters
-        ----------
-        X : str or None, default "mean"
-            The variable that becomes ``X``.  Without one there are no columns, and all goes to ``obs`` and ``obsm``.
-        centroids : DataArray (label, axis), optional
-            Positions for ``obsm["spatial"]``, as `LabelsAccessor.center_of_mass` gives them: of all labels of the
-            result at least, in any order.
-        instance_key : str, default "label"
-            The column of ``obs`` that holds the label ids, as integers.
-
-        Returns
-        -------
-        anndata.AnnData
-            Rows in the order of the result, named by the labels.  Computes what is lazy, all at once.
-
-            - ``X`` ``(label, channel)``, and in ``layers`` all variables with the same dims.  Of an image without
-              channels, ``X`` has one column, and ``layers`` has the statistics of `LabelsAccessor.aggregate`.
-            - ``var``: named by the coordinate of the channels, by numbers where there is none.  Further dims, such
-              as time, are flattened, their names joined by ``_``.  Other coordinates along these dims are columns.
-            - ``obs``: what else is ``(label,)``, such as ``count``.
-            - ``obsm``: what else has further dims, under its name: an array ``(label, element)``, or if the
-              elements have coordinates, a DataFrame whose columns are named by them, joined by ``_``.
-            - ``obsm["spatial"]``: the centroids as (x, y[, z]), an array.  Axes of other names come from
-              the last to the first.
-
-        Raises
-        ------
-        ValueError
-            There is no variable ``X`` or no dim ``label``; a name is taken twice; centroids lack a label or are not
-            ``(label, axis)``.
-        ModuleNotFoundError
-            anndata is not installed.
-
-        Examples
-        --------
-        >>> import xarray as xr
-        >>> import xlabelstats
-        >>> mask = xr.DataArray([[0, 7, 7], [2, 2, 2]], dims=("y", "x"))
-        >>> image = xr.DataArray([mask * 2, mask + 1], dims=("c", "y", "x"), coords={"c": ["DAPI", "CD3"]})
-        >>> result = image.labels.aggregate(mask, ("count", "mean", "max"))
-        >>> table = result.labels.to_anndata(centroids=mask.labels.center_of_mass())  # doctest: +SKIP
-        >>> table.to_df()  # doctest: +SKIP
-           DAPI  CD3
-        2   4.0  3.0
-        7  14.0  8.0
-        >>> table.obs  # doctest: +SKIP
-           label  count
-        2      2      3
-        7      7      2
-        >>> table.obsm["spatial"]  # doctest: +SKIP
-        array([[1. , 1. ],
-               [1.5, 0. ]])
-        """
-        from xlabelstats.tables import to_anndata
-
-        return to_anndata(self._dataset, X, centroids=centroids, instance_key=instance_key)
+    def _mask(self, mask: Any) -> xr.DataArray:
+        return split(self._dataset, mask)[1]

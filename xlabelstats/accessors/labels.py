@@ -8,23 +8,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.accessors.plots import LabelsPlots
+from xlabelstats.accessors.arguments import mask_or_names
+from xlabelstats.accessors.docs import documented
+from xlabelstats.accessors.statistics import StatisticsCalls
+from xlabelstats.accessors.tables import TableCalls
 from xlabelstats.accessors.types import Labels, Mask
-from xlabelstats.align import LABEL, check_is_mask, is_array
+from xlabelstats.align import LABEL
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import describe
 from xlabelstats.regionprops import PROPERTIES, regionprops
-from xlabelstats.statistics import DEFAULT, STATISTICS
 
 if TYPE_CHECKING:
     import anndata
     import pandas as pd
 
+    from xlabelstats.accessors.plots import LabelsPlots
+
 REGION_PROPERTIES = ("area", "bbox", "centroid")
 
 
 @xr.register_dataarray_accessor("labels")
-class LabelsAccessor:
+class LabelsAccessor(StatisticsCalls):
     """Measurements of the labels of a mask, reached as ``array.labels``.
 
     The calls that take a mask belong to an image, those that take none to the mask itself.
@@ -35,157 +39,12 @@ class LabelsAccessor:
     other dims.  dask arrays give lazy results.
     """
 
-    def __init__(self, array: xr.DataArray) -> None:
-        self._array = array
-
     @property
     def plot(self) -> LabelsPlots:
         """Pictures: ``image.labels.plot.overlay(mask)``, ``mask.labels.plot.measurement(values)``."""
+        from xlabelstats.accessors.plots import LabelsPlots
+
         return LabelsPlots(self._array)
-
-    @describe(statistics=STATISTICS)
-    def aggregate(
-        self,
-        mask: Mask,
-        stats: str | Iterable[str] = DEFAULT,
-        *,
-        labels: Labels = None,
-        background: bool = False,
-        ddof: int = 0,
-        skipna: bool | None = None,
-    ) -> xr.Dataset:
-        """Measure the pixels of every label: any number of statistics in one pass over the image.
-
-        Parameters
-        ----------
-        mask : DataArray of integers
-            The label of every pixel.  Its dims are a subset of the image's, its sizes and
-            coordinates the same; where only one of the two has coordinates, they are the other's
-            too.  Chunks may differ.
-        stats : str or iterable of str
-            Any of the statistics below; by default all but ``std`` and ``valid``.
-        labels : sequence of int, optional
-            Measure these labels, in this order, without looking first which there are.  A label that
-            does not occur gets count 0, sum 0 and NaN elsewhere, so ``min`` and ``max`` are float64.
-        background : bool, default False
-            Measure label 0 too.  Does not matter when ``labels`` are given.
-        ddof : int, default 0
-            Delta degrees of freedom of ``var`` and ``std``: they divide by ``valid - ddof``.
-        skipna : bool, optional
-            Leave NaN pixels out (the default) or let them make the label's statistics NaN.
-
-        Returns
-        -------
-        Dataset
-            One variable per statistic, dims ``(label, *other)``, ``other`` being the image's dims that
-            the mask lacks; ``count`` is ``(label,)``.  Sorted by label unless ``labels`` are given.
-            ``count`` and ``valid`` are int64, ``min`` and ``max`` have the image's dtype, the others are
-            float64.  For dask input the result is lazy; without ``labels`` the mask alone is read
-            at once, to learn which labels there are.
-
-        Raises
-        ------
-        TypeError
-            The mask does not hold integers, or the image no numbers.
-        ValueError
-            Dims, sizes or coordinates do not match, the dim ``label`` is taken, a statistic is unknown,
-            or ``labels`` repeat.
-
-        Notes
-        -----
-        The statistics are:
-
-        {statistics}
-
-        Sums and moments are collected in float64, moments about the mean of each block, and merged
-        pairwise across blocks [1]_ [2]_, so that a large mean costs no precision.  A sum of integers is
-        exact up to 2**53.
-
-        References
-        ----------
-        .. [1] T. F. Chan, G. H. Golub, R. J. LeVeque (1979). Updating formulae and a pairwise algorithm
-           for computing sample variances. Stanford STAN-CS-79-773.
-        .. [2] P. Pebay (2008). Formulas for robust, one-pass parallel computation of covariances and
-           arbitrary-order statistical moments. Sandia SAND2008-6212.
-
-        Examples
-        --------
-        >>> import xarray as xr
-        >>> import xlabelstats
-        >>> mask = xr.DataArray([[0, 1, 1], [2, 2, 2]], dims=("y", "x"))
-        >>> image = xr.DataArray([[9, 1, 3], [4, 5, 6]], dims=("y", "x"), name="DAPI")
-        >>> result = image.labels.aggregate(mask, ("count", "mean", "max"))
-        >>> result.labels.to_dataframe()
-               count  mean  max
-        label
-        1          2   2.0    3
-        2          3   5.0    6
-        """
-        from xlabelstats.aggregate import aggregate
-
-        return aggregate(
-            self._array, as_array(mask), stats, labels=labels, background=background, ddof=ddof, skipna=skipna
-        )
-
-    def mean(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
-    ) -> xr.DataArray:
-        """Mean of the pixels of every label; see `aggregate`."""
-        return self.aggregate(mask, "mean", labels=labels, background=background, skipna=skipna)["mean"]
-
-    def sum(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
-    ) -> xr.DataArray:
-        """Sum of the pixels of every label; see `aggregate`."""
-        return self.aggregate(mask, "sum", labels=labels, background=background, skipna=skipna)["sum"]
-
-    def var(
-        self,
-        mask: Mask,
-        *,
-        labels: Labels = None,
-        background: bool = False,
-        ddof: int = 0,
-        skipna: bool | None = None,
-    ) -> xr.DataArray:
-        """Variance of the pixels of every label; see `aggregate`."""
-        return self.aggregate(mask, "var", labels=labels, background=background, ddof=ddof, skipna=skipna)["var"]
-
-    def std(
-        self,
-        mask: Mask,
-        *,
-        labels: Labels = None,
-        background: bool = False,
-        ddof: int = 0,
-        skipna: bool | None = None,
-    ) -> xr.DataArray:
-        """Standard deviation of the pixels of every label; see `aggregate`."""
-        return self.aggregate(mask, "std", labels=labels, background=background, ddof=ddof, skipna=skipna)["std"]
-
-    def skew(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
-    ) -> xr.DataArray:
-        """Skewness of the pixels of every label; see `aggregate`."""
-        return self.aggregate(mask, "skew", labels=labels, background=background, skipna=skipna)["skew"]
-
-    def kurtosis(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
-    ) -> xr.DataArray:
-        """Excess kurtosis (a normal distribution has 0) of the pixels of every label; see `aggregate`."""
-        return self.aggregate(mask, "kurtosis", labels=labels, background=background, skipna=skipna)["kurtosis"]
-
-    def min(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
-    ) -> xr.DataArray:
-        """Smallest pixel of every label; see `aggregate`."""
-        return self.aggregate(mask, "min", labels=labels, background=background, skipna=skipna)["min"]
-
-    def max(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
-    ) -> xr.DataArray:
-        """Largest pixel of every label; see `aggregate`."""
-        return self.aggregate(mask, "max", labels=labels, background=background, skipna=skipna)["max"]
 
     def ids(self, background: bool = False) -> np.ndarray:
         """The labels of a mask, sorted; computed at once.
@@ -200,6 +59,11 @@ class LabelsAccessor:
         numpy.ndarray (label,)
             In the mask's dtype.
 
+        Raises
+        ------
+        TypeError
+            The mask does not hold integers.
+
         Examples
         --------
         >>> import xarray as xr
@@ -212,13 +76,21 @@ class LabelsAccessor:
 
         return label_ids(check_mask(self._array), background=background).copy()
 
+    @documented(StatisticsCalls.aggregate, take=())
     def count(self, *, labels: Labels = None, background: bool = False) -> xr.DataArray:
-        """Pixels per label of a mask, int64, dims ``(label,)``; lazy for a dask mask.
+        """Pixels per label of a mask.
 
-        Parameters
-        ----------
-        labels, background
-            As in `aggregate`.
+        Returns
+        -------
+        DataArray
+            Dims ``(label,)``, int64; lazy for a dask mask.
+
+        Raises
+        ------
+        TypeError
+            The mask does not hold integers.
+        ValueError
+            ``labels`` repeat.
 
         Examples
         --------
@@ -228,10 +100,7 @@ class LabelsAccessor:
         >>> mask.labels.count().to_series().to_dict()
         {2: 3, 7: 2}
         """
-        from xlabelstats.align import check_mask
-
-        mask = check_mask(self._array)
-        return mask.labels.aggregate(mask, "count", labels=labels, background=background)["count"]
+        return self.aggregate(self._array, "count", labels=labels, background=background)["count"]
 
     def scan(self, *, background: bool = False) -> xr.Dataset:
         """The label table of a mask: where every label lies and how it spreads, in one pass.
@@ -271,6 +140,7 @@ class LabelsAccessor:
 
         return scan(self._array, background=background)
 
+    @documented(StatisticsCalls.aggregate, take=())
     def center_of_mass(
         self,
         weights: Mask | None = None,
@@ -288,8 +158,6 @@ class LabelsAccessor:
         units : {"coords", "pixel"}, default "coords"
             Positions in the units of the coordinates, evenly spaced or not, where there are any; or
             pixel indices.
-        labels, background
-            As in `aggregate`.
 
         Returns
         -------
@@ -318,10 +186,11 @@ class LabelsAccessor:
         return center_of_mass(self._array, as_array(weights), units=units, labels=labels, background=background)
 
     @describe(properties=PROPERTIES)
+    @documented(StatisticsCalls.aggregate, take=())
     def regionprops(
         self,
-        mask: Mask | None = None,
-        properties: str | Iterable[str] = REGION_PROPERTIES,
+        mask: Mask | str | Iterable[str] | None = None,
+        properties: str | Iterable[str] | None = None,
         *,
         spacing: Any = None,
         labels: Labels = None,
@@ -332,16 +201,13 @@ class LabelsAccessor:
         Parameters
         ----------
         mask : DataArray of integers, optional
-            The mask, if this is an image; without it this is the mask, and there is no image.
-            2-D or 3-D.
-        properties : str or iterable of str, default area, bbox and centroid
-            Any of the properties below: those that merge across blocks.
+            The mask, if this is an image; without it this is the mask, there is no image, and the names may come
+            first: ``mask.labels.regionprops("area")``.  2-D or 3-D.
+        properties : str or iterable of str, optional
+            Any of the properties below: those that merge across blocks.  By default area, bbox and centroid.
         spacing : float, sequence or mapping of dim to float, optional
             The distance of neighbouring pixels.  By default from the coordinates, which must be evenly
             spaced; 1 where there are none.
-        labels, background
-            As in `aggregate`.  A label that does not occur gets area 0 and NaN elsewhere, so ``bbox`` is
-            float64.
 
         Returns
         -------
@@ -349,7 +215,8 @@ class LabelsAccessor:
             One variable per property, dims ``(label, ...)``: vectors have the dim ``axis``, tensors also
             ``axis_``, ``bbox`` is ``(label, bound, axis)``, eigenvalues ``(label, component)``, moments have
             ``order_y``, ``order_x``, ..., Hu moments ``hu``.  What is measured in an image keeps its other
-            dims after ``label``.  Lazy for dask input.
+            dims after ``label``.  Lazy for dask input.  A label of ``labels`` that does not occur has area
+            0 and NaN elsewhere, so ``bbox`` is float64 then.
 
         Raises
         ------
@@ -374,7 +241,7 @@ class LabelsAccessor:
         >>> import xarray as xr
         >>> import xlabelstats
         >>> mask = xr.DataArray([[0, 7, 7, 7], [0, 7, 7, 7]], dims=("y", "x"))
-        >>> shapes = mask.labels.regionprops(properties=("area", "bbox", "eccentricity"))
+        >>> shapes = mask.labels.regionprops(("area", "bbox", "eccentricity"))
         >>> shapes.labels.to_dataframe().round(3).T
         label           7
         area          6.000
@@ -384,16 +251,8 @@ class LabelsAccessor:
         bbox_max_x    4.000
         eccentricity  0.791
         """
-        mask = as_array(mask)
-        if mask is not None and not isinstance(mask, xr.DataArray):
-            if is_array(mask):
-                check_is_mask(mask)
-            raise TypeError(
-                f"the first argument is a mask, a DataArray, not {type(mask).__name__}; "
-                "properties are given by name: mask.labels.regionprops(properties=...)"
-            )
-        image, mask = (None, self._array) if mask is None else (self._array, mask)
-        return regionprops(image, mask, properties, spacing=spacing, labels=labels, background=background)
+        image, mask, names = mask_or_names(self._array, mask, properties, REGION_PROPERTIES)
+        return regionprops(image, mask, names, spacing=spacing, labels=labels, background=background)
 
     def paint(self, values: Any, fill_value: Any = None) -> xr.DataArray:
         """An image like a mask in which every pixel carries its label's value.
@@ -401,7 +260,8 @@ class LabelsAccessor:
         Parameters
         ----------
         values : DataArray with dim ``label``, pandas Series, or mapping from label to value
-            One number per label, or an array of them along further dims.
+            One number per label, or an array of them along further dims.  Text and categories are classes, painted
+            by their position among the names, which the attrs give as ``classes``.
         fill_value : number, optional
             For the background and for labels without a value.  By default NaN for floats and 0 for
             integers (so number classes from 1), whose dtype is kept; another is given room by a wider dtype
@@ -415,9 +275,10 @@ class LabelsAccessor:
         Raises
         ------
         TypeError
-            The values are not numbers, or of another kind.
+            The values are not numbers, or of another kind; the index of a Series is no whole numbers.
         ValueError
-            The values have no dim ``label`` with coordinates, repeat a label, or share a dim with the mask.
+            The values have no dim ``label`` with coordinates, repeat a label, or share a dim with the mask; the rows of
+            a Series are numbered as pandas does by itself, and these numbers are not the labels.
 
         Examples
         --------
@@ -432,15 +293,51 @@ class LabelsAccessor:
 
         return paint(self._array, values, fill_value)
 
-    def to_dataframe(self, instance_key: str = LABEL) -> pd.DataFrame:
-        """A result of one statistic as a wide table; see `LabelsDatasetAccessor.to_dataframe`."""
+    @documented(TableCalls.to_dataframe, take=("Raises",))
+    def to_dataframe(self, instance_key: str = LABEL, *, units: bool = False) -> pd.DataFrame:
+        """A result of one statistic as a wide pandas table: one row per label.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A column per element of the dims beside ``label``, named as the array (``value``, if it has no name) and by
+            their coordinates, as `LabelsDatasetAccessor.to_dataframe` does.  Computes what is lazy.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([[0, 7, 7], [2, 2, 2]], dims=("y", "x"))
+        >>> mask.labels.center_of_mass().labels.to_dataframe()
+               center_of_mass_y  center_of_mass_x
+        label
+        2                   1.0               1.0
+        7                   0.0               1.5
+        """
         from xlabelstats.tables import to_dataframe
 
         name = self._array.name if self._array.name is not None else "value"
-        return to_dataframe(self._array.to_dataset(name=name), instance_key)
+        return to_dataframe(self._array.to_dataset(name=name), instance_key, units=units)
 
+    @documented(TableCalls.to_anndata, take=("Raises",))
     def to_anndata(self, *, centroids: xr.DataArray | None = None, instance_key: str = LABEL) -> anndata.AnnData:
-        """A result of one statistic as an annotated table, with that as X; see `LabelsDatasetAccessor.to_anndata`."""
+        """A result of one statistic as an annotated table, with that statistic as ``X``.
+
+        Returns
+        -------
+        anndata.AnnData
+            As `LabelsDatasetAccessor.to_anndata` makes it of a Dataset with this one variable.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([[0, 7, 7], [2, 2, 2]], dims=("y", "x"))
+        >>> (mask * 2).labels.mean(mask).labels.to_anndata().to_df()  # doctest: +SKIP
+              0
+        2   4.0
+        7  14.0
+        """
         from xlabelstats.tables import to_anndata
 
         name = str(self._array.name) if self._array.name is not None else "value"

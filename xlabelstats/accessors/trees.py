@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from xlabelstats.accessors.base import Accessor, missing
 from xlabelstats.accessors.instances import InstancesAccessor
 from xlabelstats.accessors.labels import LabelsAccessor
-from xlabelstats.accessors.plots import LabelsPlots
 from xlabelstats.multiscale import finest
 
+if TYPE_CHECKING:
+    from xlabelstats.accessors.plots import LabelsPlots
 
-class TreeAccessor:
+
+class TreeAccessor(Accessor):
     """An accessor of the array at the finest scale, under the same name."""
 
     _accessor: type
@@ -23,7 +26,7 @@ class TreeAccessor:
     def __getattr__(self, name: str) -> Any:
         # Whoever only looks whether something exists is not told what is wrong with the tree.
         if name.startswith("_") or not hasattr(self._accessor, name):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise missing(self, name)
         return getattr(self._accessor(finest(self._tree)), name)
 
     def __dir__(self) -> list[str]:
@@ -59,6 +62,8 @@ class LabelsTreeAccessor(TreeAccessor):
     @property
     def plot(self) -> LabelsPlots:
         """Pictures, each drawn from the scale that is just fine enough for it."""
+        from xlabelstats.accessors.plots import LabelsPlots
+
         return LabelsPlots(self._tree)
 
 

@@ -9,5 +9,5 @@ import xarray as xr
 
 # A tree stands for the array at its finest scale.
 Mask = xr.DataArray | xr.DataTree
-Labels = Sequence[int] | np.ndarray | None
+Labels = int | Sequence[int] | np.ndarray | None
 Size = int | Mapping[str, int] | None

@@ -3,7 +3,7 @@
 A block of a mask is read as *runs*: stretches of neighbouring pixels of one row that carry the
 same label.  A run costs one look-up of its label, and the pixels in it are read in a loop
 without branches.  Every kernel releases the interpreter lock and is compiled once per dtype, to
-disk.
+disk if there is a folder for it.
 
 Images are ``(channel, pixel)``; what is collected is ``(code, channel, field)``, a code being the
 position of a label in its block: what one run adds to lies side by side.  Blocks are read in the
@@ -13,11 +13,37 @@ cache.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numba
 import numpy as np
 
+from xlabelstats.cautions import caution
+
 # Sums are added in the order written, so that results do not depend on the machine's vector units.
-kernel = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+_compiled = {
+    cached: numba.njit(nogil=True, cache=cached, error_model="numpy", fastmath={"contract"}) for cached in (True, False)
+}
+
+
+def kernel(function):
+    """Compile a loop when it is called, once per dtype; to disk if numba finds a folder that it can write to."""
+    try:
+        return _compiled[True](function)
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        _warn_uncached()
+        return _compiled[False](function)
+
+
+@cache
+def _warn_uncached():
+    caution(
+        "numba finds no folder to keep compiled loops in: neither that of the package nor the home folder can be "
+        "written to. They are compiled anew in every process, which takes some seconds; to keep them, set the "
+        "environment variable NUMBA_CACHE_DIR to a folder that can be written to"
+    )
 
 
 @kernel
@@ -271,13 +297,23 @@ def merge_geometry(codes, n_in, low_in, high_in, origin_in, offset_in, m2_in, n,
 def boxes(codes, starts, lengths, shape, low, high):
     """Lower ``low`` and raise ``high`` (code, axis) to the boxes of the runs."""
     last = shape.size - 1
+    width = shape[last]
+    position = np.empty(last, np.int64)
+    row, end = 0, 0
     for run in range(codes.size):
-        code, rest = codes[run], starts[run]
-        for axis in range(last, -1, -1):
-            position = rest % shape[axis]
-            rest //= shape[axis]
-            low[code, axis] = min(low[code, axis], position)
-            high[code, axis] = max(high[code, axis], position + (lengths[run] if axis == last else 1))
+        code, start = codes[run], starts[run]
+        # Runs of the same row follow each other, and divisions cost more than all else here.
+        if start < row or start >= end:
+            rest = start // width
+            row, end = rest * width, rest * width + width
+            for axis in range(last - 1, -1, -1):
+                position[axis] = rest % shape[axis]
+                rest //= shape[axis]
+        for axis in range(last):
+            low[code, axis] = min(low[code, axis], position[axis])
+            high[code, axis] = max(high[code, axis], position[axis] + 1)
+        low[code, last] = min(low[code, last], start - row)
+        high[code, last] = max(high[code, last], start - row + lengths[run])
 
 
 @kernel

@@ -151,7 +151,8 @@ def zarr_arrays(path: str, inside: str) -> list[Found] | None:
         return None
     import zarr
 
-    node: Any = zarr.open(path, mode="r")
+    # In a string zarr takes what follows "#" or "?" for no part of the path.
+    node: Any = zarr.open(path if "://" in path else Path(path), mode="r")
     if not inside:
         return list(_walk_zarr(node, ""))
     # Nothing lies in an array, and a group finds nothing below one.

@@ -30,7 +30,7 @@ class LabelPatches:
         Its label mask, over all dims in space, in any order.  It is scanned now, block by block if it is dask.
     patch_size : int, sequence of int or mapping of dim to int
         Pixels along every dim in space; a sequence is (Z)YX.
-    labels : sequence of int, optional
+    labels : int or sequence of int, optional
         The objects to take, in this order.  By default all, sorted.
     classes : mapping, Series or DataArray with the dim ``label``, optional
         The class of every label: a number, or a name.  It may have more labels than are taken.

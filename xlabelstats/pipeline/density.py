@@ -21,7 +21,7 @@ from xlabelstats.pipeline.centroids import as_table
 from xlabelstats.pipeline.counts import cells_of
 from xlabelstats.pipeline.points import axes_of, in_coords, positions, shape_of, units_along
 from xlabelstats.pipeline.steps import check_space, named, step
-from xlabelstats.pipeline.units import spelt_out
+from xlabelstats.units import spelt_out
 
 
 @step(1)

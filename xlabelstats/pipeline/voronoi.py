@@ -13,7 +13,7 @@ from xlabelstats.pipeline.components import check_binary, id_dtype, instances_li
 from xlabelstats.pipeline.halos import Place, over_blocks
 from xlabelstats.pipeline.points import at_pixels, axes_of, in_coords, positions, units_along
 from xlabelstats.pipeline.steps import Array, like, named, step
-from xlabelstats.pipeline.units import spelt_out
+from xlabelstats.units import spelt_out
 
 # Seeds are as near as each other if their distances differ by less than this part: rounding is no matter of nearness.
 ROUNDING = 1e-9

@@ -74,7 +74,7 @@ def gallery(
     windows: xr.Dataset | xr.DataArray,
     *,
     n: int | None = None,
-    labels: Sequence[int] | np.ndarray | None = None,
+    labels: int | Sequence[int] | np.ndarray | None = None,
     columns: int | None = None,
     channels: Any = None,
     colors: Sequence[Any] | Mapping[Any, Any] | None = None,
@@ -91,7 +91,7 @@ def gallery(
         of a mask alone, the object is drawn in white.
     n : int, optional
         Draw the first n; by default 48.
-    labels : sequence of int, optional
+    labels : int or sequence of int, optional
         Draw these, in this order, in place of the first ones.
     columns : int, optional
         By default such that the windows are as large as the Axes allow.

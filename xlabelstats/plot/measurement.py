@@ -12,6 +12,7 @@ from xlabelstats.align import LABEL, check_is_mask, check_mask, check_on_host
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import check_known
 from xlabelstats.options import compute
+from xlabelstats.paint import check_rows
 from xlabelstats.plot.axes import add_colorbar, axes_of, with_units
 from xlabelstats.plot.classes import classes_of, numbers_of
 from xlabelstats.plot.resolution import choose_planes, drawn_dims, lay_out, read, title_of
@@ -89,6 +90,8 @@ def measurement(
     check_is_mask(labels)
     check_on_host("measurement", mask=labels)
     table, label = _table(values, variable, name)
+    if isinstance(values, pd.Series):
+        check_rows(values, labels)
     classes = classes_of(table)
     numbers = numbers_of(table) if classes is None else classes.codes
     dims = drawn_dims(labels.dims, indices)
@@ -96,7 +99,7 @@ def measurement(
     canvas = lay_out(labels, dims, planes, ax)
 
     pixels, extent = read(mask, canvas, planes)
-    painted = check_mask(pixels).labels.paint(pd.Series(numbers, index=table.index))
+    painted = check_mask(pixels).labels.paint(pd.Series(numbers, index=pd.Index(table.index.to_numpy(), name=LABEL)))
     # In colours, since values between two labels are nobody's.
     options: dict[str, Any] = {"interpolation": "antialiased", "interpolation_stage": "rgba"}
     if classes is None:

@@ -12,7 +12,8 @@ from xlabelstats.align import check_mask, check_match, check_on_host, share_coor
 from xlabelstats.multiscale import as_array
 from xlabelstats.plot.axes import axes_of
 from xlabelstats.plot.channels import blend, choose_channels
-from xlabelstats.plot.resolution import Canvas, channel_dim, choose_planes, drawn_dims, lay_out, read, title_of
+from xlabelstats.plot.resolution import Canvas, Extent, channel_dim, choose_planes, drawn_dims, lay_out, read, title_of
+from xlabelstats.scan import ask_if_swapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,7 +123,11 @@ def overlay(
     canvas.draw(ax, blend(values, chosen.colors, contrast), extent)
     if boundary_color is None:
         boundary_color = "yellow" if len(chosen.rows) == 1 else "white"
-    _draw_boundaries(ax, mask, canvas, planes, boundary_color)
+    drawn, extent = read(mask, canvas, planes)
+    drawn = check_mask(drawn)
+    if set(whole.dims) == set(labels.dims):
+        ask_if_swapped(drawn, pixels, call="image.labels.plot.overlay(mask)")
+    _draw_boundaries(ax, drawn, extent, canvas, boundary_color)
 
     ax.set_title(title_of(share_coords(whole, labels), planes | chosen.alone), fontsize="medium")
     if handles := chosen.handles():
@@ -137,11 +142,10 @@ def overlay(
     return ax
 
 
-def _draw_boundaries(ax: Axes, mask: Any, canvas: Canvas, planes: Mapping[Any, int], color: Any) -> None:
+def _draw_boundaries(ax: Axes, drawn: xr.DataArray, extent: Extent, canvas: Canvas, color: Any) -> None:
     from matplotlib.colors import to_rgba
 
-    drawn, extent = read(mask, canvas, planes)
-    labels = check_mask(drawn).to_numpy()
+    labels = drawn.to_numpy()
     if labels.shape != canvas.mask.shape:
         labels = _without_small(labels)
     for axis, (size, dots) in enumerate(zip(labels.shape, canvas.dots, strict=True)):

@@ -16,6 +16,7 @@ from xlabelstats.multiscale import as_array, finest
 from xlabelstats.options import compute
 from xlabelstats.patches.axes import NAMES
 from xlabelstats.plot.axes import box_of, with_units
+from xlabelstats.units import spelt_out
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -148,7 +149,7 @@ def title_of(array: xr.DataArray, planes: Mapping[Hashable, Any]) -> str:
 def _alike(plane: xr.DataArray) -> bool:
     """Whether lengths along the two dims of a plane compare: both in pixels, or in the same units of space."""
     with_coords = [dim for dim in plane.dims if dim in plane.indexes]
-    units = {str(plane[dim].attrs.get("units", "")) for dim in with_coords}
+    units = {spelt_out(str(plane[dim].attrs.get("units", ""))) for dim in with_coords}
     same = len(units) <= 1 or all(unit.startswith("degree") for unit in units)
     return same and len(with_coords) != 1 and not any(is_axis(dim, "T") for dim in plane.dims)
 

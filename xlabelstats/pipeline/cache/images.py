@@ -28,7 +28,7 @@ from xlabelstats.pipeline.cache.arrays import (
 from xlabelstats.pipeline.cache.datasets import read_dataset, write_dataset
 from xlabelstats.pipeline.cache.folders import Folder
 from xlabelstats.pipeline.cache.values import decode, encode
-from xlabelstats.pipeline.units import UNITS, spelt_out
+from xlabelstats.units import UNITS, spelt_out
 
 STORE, COORDS = "image.ome.zarr", "coords.zarr"
 

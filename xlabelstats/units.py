@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 # What units of coordinates are called in OME-Zarr, and how else they are written.
 UNITS = {
     "angstrom": ("Å", "å"),
@@ -24,5 +26,15 @@ UNITS = {
 
 
 def spelt_out(units: str) -> str:
-    """Units as OME-Zarr writes them; those that it does not know as they are."""
-    return next((name for name, others in UNITS.items() if units in others), units)
+    """Units as OME-Zarr writes them, singular and in small letters; those that it does not know as they are."""
+    # Of symbols the case counts: mm and Mm differ.
+    written = units.strip() if len(units.strip()) <= 2 else units.strip().lower()
+    forms = {written, written.removesuffix("s") if len(written) > 3 else written}
+    return next((name for name, others in UNITS.items() if forms & {name, *others}), units)
+
+
+def common_units(units: Iterable[str]) -> str:
+    """The units that all are in, as they are written, or spelt out if they are written in several ways; else none."""
+    written = set(units)
+    found = written if len(written) == 1 else set(map(spelt_out, written))
+    return found.pop() if len(found) == 1 else ""

@@ -1,0 +1,67 @@
+"""First arguments that may be a mask or what comes after it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import xarray as xr
+
+from xlabelstats.align import check_is_mask, how_to_a_mask, how_to_integers, is_array
+from xlabelstats.multiscale import as_array
+
+
+def mask_or_names(
+    array: xr.DataArray, mask: Any, properties: Any, default: Iterable[str]
+) -> tuple[xr.DataArray | None, xr.DataArray, Any]:
+    """The image, the mask and the names of properties: without a mask ``array`` is it, and names may come first."""
+    mask = as_array(mask)
+    if isinstance(properties, xr.DataArray | xr.DataTree):
+        raise TypeError("the mask comes before the names of properties: image.labels.regionprops(mask, properties)")
+    if isinstance(mask, xr.DataArray):
+        return array, mask, default if properties is None else properties
+    if mask is not None and properties is None and _are_names(mask):
+        mask, properties = None, mask
+    if mask is None:
+        return None, array, default if properties is None else properties
+    if _are_names(mask):
+        raise TypeError(
+            f"names of properties are given twice, {mask!r} and {properties!r}; several are one sequence: "
+            'mask.labels.regionprops(("area", "bbox"))'
+        )
+    if is_array(mask):
+        check_is_mask(mask)
+    raise TypeError(
+        f"the first argument is a mask, a DataArray, or names of properties, not {type(mask).__name__}; "
+        f"if it is the mask, {how_to_a_mask(mask)}"
+    )
+
+
+def _are_names(given: Any) -> bool:
+    if isinstance(given, str):
+        return True
+    if isinstance(given, Collection) and not isinstance(given, xr.Dataset):
+        return all(isinstance(name, str) for name in given)
+    return isinstance(given, Iterable) and not is_array(given)
+
+
+def mask_or_argument(
+    array: xr.DataArray, mask: Any, argument: Any, name: str, call: str
+) -> tuple[xr.DataArray | None, xr.DataArray, Any]:
+    """The image, the mask and the argument after it, called ``name``: without a mask ``array`` is it."""
+    mask = as_array(mask)
+    if isinstance(mask, xr.DataArray):
+        return array, mask, argument
+    if mask is not None and argument is not None:
+        raise TypeError(
+            f"the first argument is a mask, a DataArray, or without one {name}; it is {type(mask).__name__}, and "
+            f"{name} is given too. If it is the mask, {how_to_a_mask(mask)}"
+        )
+    if is_array(mask):
+        check_is_mask(mask)
+    if array.dtype.kind not in "iub":
+        raise TypeError(
+            f"this array holds {array.dtype}. If it is the image, the mask comes first: "
+            f"image.instances.{call}(mask, ...); if it is the mask, {how_to_integers(array)}"
+        )
+    return None, array, argument if mask is None else mask

@@ -1,0 +1,122 @@
+"""Results as tables: the calls of ``.labels`` of a Dataset that make them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from xlabelstats.accessors.base import Accessor
+from xlabelstats.align import LABEL
+
+if TYPE_CHECKING:
+    import anndata
+    import pandas as pd
+
+
+class TableCalls(Accessor):
+    """The calls of `LabelsDatasetAccessor` that make a table of a result."""
+
+    _of = xr.Dataset
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        self._dataset = dataset
+
+    def to_dataframe(self, instance_key: str = LABEL, *, units: bool = False) -> pd.DataFrame:
+        """A result as a wide pandas table: one row per label.
+
+        Parameters
+        ----------
+        instance_key : str, default "label"
+            The name of the index.
+        units : bool, default False
+            Whether columns of variables that have units say them: ``area [um**2]``, ``mean_DAPI [counts]``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A column per variable and element of its other dims, named by their coordinates (numbered
+            where there are none) and joined by ``_``: ``count``, ``mean_DAPI``, ``centroid_y``.  Computes
+            what is lazy, all at once.
+
+        Raises
+        ------
+        ValueError
+            There is no dim ``label``, or two columns would have the same name.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([0, 1, 1], dims="x")
+        >>> image = xr.DataArray([[9, 1, 3], [5, 5, 6]], dims=("c", "x"), coords={"c": ["DAPI", "CD3"]})
+        >>> image.labels.aggregate(mask, "max").labels.to_dataframe("cell")
+              max_DAPI  max_CD3
+        cell
+        1            3        6
+        """
+        from xlabelstats.tables import to_dataframe
+
+        return to_dataframe(self._dataset, instance_key, units=units)
+
+    def to_anndata(
+        self, X: str | None = "mean", *, centroids: xr.DataArray | None = None, instance_key: str = LABEL
+    ) -> anndata.AnnData:
+        """A result as an annotated table, `anndata.AnnData`: a row per label, a column per channel.
+
+        Parameters
+        ----------
+        X : str or None, default "mean"
+            The variable that becomes ``X``.  Without one there are no columns, and all goes to ``obs`` and ``obsm``.
+        centroids : DataArray (label, axis), optional
+            Positions for ``obsm["spatial"]``, as `LabelsAccessor.center_of_mass` gives them: of all labels of the
+            result at least, in any order.
+        instance_key : str, default "label"
+            The column of ``obs`` that holds the label ids, as integers.
+
+        Returns
+        -------
+        anndata.AnnData
+            Rows in the order of the result, named by the labels.  Computes what is lazy, all at once.
+
+            - ``X`` ``(label, channel)``, and in ``layers`` all variables with the same dims.  Of an image without
+              channels, ``X`` has one column, and ``layers`` has the statistics of `LabelsAccessor.aggregate`.
+            - ``var``: named by the coordinate of the channels, by numbers where there is none.  Further dims, such
+              as time, are flattened, their names joined by ``_``.  Other coordinates along these dims are columns.
+            - ``obs``: what else is ``(label,)``, such as ``count``.
+            - ``obsm``: what else has further dims, under its name: an array ``(label, element)``, or if the
+              elements have coordinates, a DataFrame whose columns are named by them, joined by ``_``.
+            - ``obsm["spatial"]``: the centroids as (x, y[, z]), an array.  Axes of other names come from
+              the last to the first.
+
+        Raises
+        ------
+        ValueError
+            There is no variable ``X`` or no dim ``label``; a name is taken twice; centroids lack a label or are not
+            ``(label, axis)``.
+        ModuleNotFoundError
+            anndata is not installed.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([[0, 7, 7], [2, 2, 2]], dims=("y", "x"))
+        >>> image = xr.DataArray([mask * 2, mask + 1], dims=("c", "y", "x"), coords={"c": ["DAPI", "CD3"]})
+        >>> result = image.labels.aggregate(mask, ("count", "mean", "max"))
+        >>> table = result.labels.to_anndata(centroids=mask.labels.center_of_mass())  # doctest: +SKIP
+        >>> table.to_df()  # doctest: +SKIP
+           DAPI  CD3
+        2   4.0  3.0
+        7  14.0  8.0
+        >>> table.obs  # doctest: +SKIP
+           label  count
+        2      2      3
+        7      7      2
+        >>> table.obsm["spatial"]  # doctest: +SKIP
+        array([[1. , 1. ],
+               [1.5, 0. ]])
+        """
+        from xlabelstats.tables import to_anndata
+
+        return to_anndata(self._dataset, X, centroids=centroids, instance_key=instance_key)

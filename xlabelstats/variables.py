@@ -1,0 +1,117 @@
+"""Calls on every variable of a Dataset that has the dims of a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable, Sequence
+from operator import attrgetter
+from typing import Any
+
+import xarray as xr
+
+from xlabelstats.align import LABEL, check_mask, share_coords
+from xlabelstats.cautions import caution, one_call
+from xlabelstats.multiscale import as_array
+from xlabelstats.names import as_names
+from xlabelstats.regionprops import PROPERTIES
+
+
+@one_call
+def per_variable(
+    dataset: xr.Dataset, mask: Any, call: str, *arguments: Any, once: Collection[str] = (), **options: Any
+) -> xr.Dataset:
+    """The results of a call of every image of a Dataset over a mask, named ``{name of the result}_{variable}``.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Its images are the variables of numbers that have the dims of the mask; a warning names the others.
+    mask : DataArray, DataTree or name of a variable
+    call : str
+        Which call of an image, such as ``labels.mean``.
+    *arguments, **options
+        What it is given after the mask.
+    once : collection of names
+        Results that depend on the mask alone: they keep their names and appear once.
+    """
+    images, mask = split(dataset, mask)
+    results = []
+    for name, image in _measurable(images, mask).items():
+        result = attrgetter(call)(image)(mask, *arguments, **options)
+        result = result.to_dataset() if isinstance(result, xr.DataArray) else result
+        results.append(result.rename({one: f"{one}_{name}" for one in result if one not in once}))
+    return xr.merge(_in_step(results), compat="override", join="exact", combine_attrs="override")
+
+
+@one_call
+def properties_per_variable(
+    dataset: xr.Dataset, mask: Any, properties: str | Iterable[str], call: str, **options: Any
+) -> xr.Dataset:
+    """Region properties by a call of an array: those of the mask once, those of an image per variable."""
+    names = as_names(properties, "property")
+    of_image = [name for name in names if name in PROPERTIES and PROPERTIES[name].needs_image]
+    of_mask = [name for name in names if name not in of_image]
+    results = []
+    if of_mask or not of_image:
+        results.append(attrgetter(call)(split(dataset, mask)[1])(of_mask, **options))
+    if of_image:
+        results.append(per_variable(dataset, mask, call, of_image, **options))
+    return xr.merge(results, join="exact", combine_attrs="override")
+
+
+def split(dataset: xr.Dataset, mask: Any) -> tuple[xr.Dataset, xr.DataArray]:
+    """The images of a Dataset, and the mask, which may be one of its variables, with the Dataset's coordinates."""
+    array = variable(dataset, mask, "mask")
+    if array is not mask and not isinstance(mask, xr.DataTree):
+        dataset = dataset.drop_vars([mask])
+    # Cast once if at all, so that what is learned of the mask is remembered for all images.
+    mask = check_mask(array)
+    fits = all(dataset.sizes.get(dim, size) == size for dim, size in mask.sizes.items())
+    return dataset, share_coords(mask, dataset) if fits else mask
+
+
+def variable(dataset: xr.Dataset, given: Any, role: str) -> xr.DataArray:
+    """A DataArray, given or by its name in a Dataset."""
+    given = as_array(given)
+    if isinstance(given, xr.DataArray):
+        return given
+    if not isinstance(given, Hashable):
+        check_mask(given)
+    if given not in dataset:
+        raise ValueError(
+            f"the Dataset has no variable {given!r} to use as {role}; there are: {', '.join(map(repr, dataset))}"
+        )
+    return dataset[given]
+
+
+def _measurable(images: xr.Dataset, mask: xr.DataArray) -> dict[Hashable, xr.DataArray]:
+    """The variables that can be measured over the mask."""
+    usable = {name: a for name, a in images.items() if a.dtype.kind in "biuf" and set(mask.dims) <= set(a.dims)}
+    left_out = [name for name in images if name not in usable]
+    if not usable:
+        listed = ", ".join(f"{name!r} {tuple(a.dims)} of {a.dtype}" for name, a in images.items()) or "none"
+        raise ValueError(
+            f"no variable of the Dataset is numeric and has the dims of the mask {tuple(mask.dims)}; "
+            f"there are: {listed}"
+        )
+    if left_out:
+        caution(
+            f"left out, because they are not numeric or lack a dim of the mask {tuple(mask.dims)}: "
+            f"{', '.join(map(str, left_out))}"
+        )
+    if len({str(name) for name in usable}) < len(usable):
+        raise ValueError(f"variables would have the same name in the result: {', '.join(map(repr, usable))}")
+    return usable
+
+
+def _in_step(results: Sequence[xr.Dataset]) -> list[xr.Dataset]:
+    """Results with the labels in the order of the first, and with equal chunks along them.
+
+    The order of lazy windows is that of the image's blocks, and their chunks are such that each takes some memory.
+    """
+    order = results[0].indexes[LABEL]
+    same = [result.indexes[LABEL].equals(order) for result in results]
+    sorted_alike = [one if alike else one.sel({LABEL: order}) for one, alike in zip(results, same, strict=True)]
+    sizes = [one.chunksizes[LABEL][0] for one in results if LABEL in one.chunksizes]
+    if all(same) and len(set(sizes)) < 2:
+        return sorted_alike
+    return [one.chunk({LABEL: min(sizes)}) if LABEL in one.chunksizes else one for one in sorted_alike]

@@ -236,7 +236,7 @@ def target_of(path: str | os.PathLike[str], overwrite: bool, or_else: str = "") 
 
 def check_free(target: Path, overwrite: bool) -> None:
     """Complain about what is at the target already, unless it is a store that may be replaced."""
-    if not target.exists() or (overwrite and any((target / mark).exists() for mark in MARKS)):
+    if not target.exists():
         return
     if not overwrite:
         raise FileExistsError(
@@ -244,7 +244,14 @@ def check_free(target: Path, overwrite: bool) -> None:
             "there is something already, which overwrite=True would replace if it is a Zarr store",
             str(target),
         )
-    if not target.is_dir() or any(target.iterdir()):
+    try:
+        # Looked at once, since another process may put another store there at any moment.
+        content = set(os.listdir(target))
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        content = {""}
+    if content and content.isdisjoint(MARKS):
         raise FileExistsError(errno.EEXIST, "this is no Zarr store, and is not overwritten", str(target))
 
 
@@ -268,7 +275,9 @@ def put_in_place(partial: Path, target: Path, overwrite: bool) -> None:
                 raise
         finally:
             if replaced.exists() and not target.exists():
-                replaced.rename(target)
+                # Another process may be faster here, too.
+                with contextlib.suppress(OSError):
+                    replaced.rename(target)
             _retire(replaced)
 
 

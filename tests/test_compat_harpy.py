@@ -478,6 +478,14 @@ class TestStores:
             assert da.from_zarr(str(path)).shape == (len(ids), 3)
         assert left(tmp_path / "new") == ["False.zarr", "True.zarr"]
 
+    def test_a_path_with_a_hash(self, tmp_path):
+        made, path = featurizer(*field(1)), tmp_path / "plate#1" / "features#2.zarr"
+        for intermediate in (False, True):
+            how = {"zarr_output_path": path, "store_intermediate": intermediate, "overwrite": True}
+            _, features = made.featurize(5, 16, model=projection, **how)
+            np.testing.assert_array_equal(features, made.featurize(5, 16, model=projection)[1])
+            assert left(tmp_path / "plate#1") == ["features#2.zarr"]
+
     def test_features_of_a_mask_by_stored_windows(self, tmp_path):
         made = featurizer(field(2)[0])
         ids, features = made.featurize(

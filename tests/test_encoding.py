@@ -44,7 +44,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def opened(path: Path, decoded: bool, lazy: bool) -> tuple[xr.DataArray, xr.DataArray]:
     """The image, and the mask over it, which xarray would read as floats if it decoded it."""
-    fields = xr.open_zarr(path, consolidated=False, mask_and_scale={"mask": False, **dict.fromkeys("cyx", decoded)})
+    fields = xr.open_zarr(
+        path, consolidated=False, mask_and_scale={"mask": False, **dict.fromkeys(("c", "y", "x", "plate"), decoded)}
+    )
     image = xr.open_zarr(path, consolidated=False, mask_and_scale=decoded)["image"]
     assert PACKING.keys() <= (image.encoding if decoded else {**image.attrs, "dtype": None}).keys()
     mask = fields["mask"]
@@ -85,6 +87,11 @@ RESULTS: dict[str, Callable[[xr.DataArray, xr.DataArray], Any]] = {
     "labels.paint(image)": lambda i, m: m.labels.paint(
         i.labels.mean(m).assign_attrs(scale_factor=2.0, missing_value=0.0)
     ),
+    "dataset.labels.mean": lambda i, m: xr.Dataset({"a": i, "m": m}).labels.mean("m"),
+    "dataset.labels.regionprops": lambda i, m: xr.Dataset({"a": i}).labels.regionprops(m, ("area", "intensity_mean")),
+    "dataset.labels.paint": lambda i, m: xr.Dataset({"a": i, "m": m}).labels.paint("m", m.labels.count()),
+    "dataset.instances.windows": lambda i, m: xr.Dataset({"a": i}).instances.windows(m, {"y": 5}),
+    "dataset.instances.quantiles": lambda i, m: xr.Dataset({"a": i}).instances.quantiles(m, 0.5),
     "count_map": lambda i, m: pipeline.count_map(m, 7),
     "scaled_intensity, in all": lambda i, m: pipeline.scaled_intensity(i),
     "Cache(None)": lambda i, m: pipeline.Cache(None).run("image", lambda image: image, i),

@@ -375,6 +375,42 @@ class TestSource:
         stack = XarrayImageStack(image)
         assert pickle.loads(pickle.dumps(stack)).source == stack.source
 
+    @pytest.mark.parametrize("chunks", [None, {}])
+    @pytest.mark.parametrize("packing", [{}, {"dtype": "i2", "scale_factor": 0.5, "_FillValue": -1}])
+    def test_is_the_path_of_a_whole_array_that_was_opened(self, tmp_path, chunks, packing):
+        image = xr.DataArray(np.arange(48.0).reshape(3, 4, 4), dims=("c", "y", "x"))
+        path = tmp_path / "plate.zarr"
+        image.to_dataset(name="cells").to_zarr(path, group="A/1", consolidated=False, encoding={"cells": packing})
+        opened = xr.open_dataset(path, engine="zarr", group="A/1", chunks=chunks, consolidated=False)["cells"]
+        tree = xr.open_datatree(path, engine="zarr", chunks=chunks, consolidated=False)
+        for data in (opened, tree["A/1/cells"], tree):
+            stack = XarrayImageStack(data)
+            assert stack.source == pickle.loads(pickle.dumps(stack)).source == f"{path}#/A/1/cells"
+        if not packing:
+            (again,) = load_image_stacks(stack.source)
+            np.testing.assert_array_equal(again.extract_patch(0, None, (0, 0), (4, 4)), image)
+        for data in (opened + 1, opened.isel(x=slice(2)), opened.isel(c=[2, 0]), opened.load()):
+            assert XarrayImageStack(data).source.startswith("array-")
+
+    def test_is_the_path_of_an_array_of_zarr_or_hdf5(self, tmp_path):
+        for name in ("image", "A/1/image"):
+            array = zarr.create_array(tmp_path / "a.zarr", name=name, data=np.zeros((4, 4)))
+            for data in (array, da.from_zarr(array)):
+                assert XarrayImageStack(data, "YX").source == f"{tmp_path}/a.zarr#/{name}"
+        assert (
+            XarrayImageStack(zarr.create_array(tmp_path / "b", data=np.zeros((4, 4))), "YX").source == f"{tmp_path}/b"
+        )
+        assert XarrayImageStack(zarr.zeros((4, 4), store={}), "YX").source.startswith("array-")
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file["A/1/image"] = np.zeros((4, 4))
+        with h5py.File(tmp_path / "a.h5") as file:
+            stack = XarrayImageStack(file["A/1/image"], "YX")
+            assert stack.source == f"{tmp_path}/a.h5#/A/1/image"
+            assert XarrayImageStack(da.from_array(file["A/1/image"]), "YX").source == stack.source
+            assert XarrayImageStack(file["A/1/image"], "YX", source="mine").source == "mine"
+        assert load_image_stacks(stack.source, "YX")[0].data_shape == (1, 1, 4, 4)
+
     def test_is_what_was_given(self):
         stack = XarrayImageStack(np.zeros((2, 2)), "YX", source="plate/well.zarr")
         assert stack.source == "plate/well.zarr"

@@ -6,6 +6,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -102,8 +103,26 @@ class TestWhatComesBack:
         lazy = da.zeros((4, 4), dtype=np.uint8, chunks=(2, 4)).map_blocks(lambda _: source[:2], dtype=np.uint8)
         found = connected_components(lazy)
         source[0, 0] = 1
-        with pytest.raises(RuntimeError, match="has 1 components, and had 0"):
+        with pytest.raises(RuntimeError, match=r"has changed since .* block \(\d, 0\) has another foreground"):
             found.compute(scheduler="synchronous")
+
+    def test_a_store_that_is_rewritten_is_noticed_if_the_foreground_is_another(self, tmp_path) -> None:
+        before = np.zeros((6, 6), np.uint8)
+        before[1, 1:3] = before[4, 4] = 1
+        after = {
+            "moved": np.roll(before, 1, axis=1),
+            "as many components and pixels": np.where(np.arange(36).reshape(6, 6) == 28, 0, before.T),
+            "another component": np.where(np.arange(36).reshape(6, 6) == 35, 1, before),
+        }
+        for i, other in enumerate((before * 7, *after.values())):
+            stored = zarr.create_array(tmp_path / f"{i}.zarr", data=before, chunks=(3, 3))
+            found = connected_components(da.from_zarr(stored))
+            stored[:] = other
+            if i:
+                with pytest.raises(RuntimeError, match="Open it anew, and call the step again"):
+                    found.compute()
+            else:
+                np.testing.assert_array_equal(found, by_scipy(before, 1))
 
 
 class TestComplaints:

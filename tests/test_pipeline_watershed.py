@@ -213,6 +213,22 @@ class TestComplaints:
         with pytest.raises(RuntimeError, match="changed"):
             found.compute(scheduler="synchronous")
 
+    @pytest.mark.parametrize("change", [lambda b: np.roll(b, 2, axis=1), lambda b: b.T, lambda b: b[::-1]])
+    def test_a_store_that_is_rewritten_is_noticed(self, tmp_path, change) -> None:
+        """Whether a clump is one object or several, also if there are as many clumps, of as many pixels."""
+        single, several = np.zeros((2, 24, 24), np.uint8)
+        single[2:7, 3:9] = 1
+        several[2:9, 3:9] = several[2:9, 9:16] = 1
+        several[2:4, 9] = several[7:9, 9] = 0
+        for i, before in enumerate((single, several)):
+            stored = zarr.create_array(tmp_path / f"{i}.zarr", data=before, chunks=(24, 24))
+            found = watershed(da.from_zarr(stored), min_distance=2)
+            np.testing.assert_array_equal(found, watershed(before, min_distance=2))
+            assert found.max() == 1 + i
+            stored[:] = change(before)
+            with pytest.raises(RuntimeError, match="has changed since"):
+                found.compute()
+
 
 class TestWhatComesBack:
     def test_numpy_stays_numpy_and_chunks_stay_whatever_the_image_is(self) -> None:

@@ -255,6 +255,12 @@ class TestToZarr:
                     stored = xlabelstats.to_zarr(given, tmp_path / name, overwrite=True)
                     xr.testing.assert_identical(stored.compute(), given)
 
+    def test_a_path_with_a_hash(self, windows, tmp_path):
+        for result in (windows, windows["mask"]):
+            stored = xlabelstats.to_zarr(result, tmp_path / "plate#1" / "well#2.zarr", overwrite=True)
+            xr.testing.assert_identical(stored.compute(), result.compute())
+            assert names(tmp_path / "plate#1") == ["well#2.zarr"]
+
     def test_opens_without_a_warning_and_without_being_told_of_its_metadata(self, windows, tmp_path):
         with warnings.catch_warnings():
             warnings.simplefilter("error")

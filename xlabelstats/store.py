@@ -127,7 +127,7 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     target = target_of(path, overwrite, ", or with result.to_zarr(path), which an interruption leaves half-written")
     with told_when_full([target], result.nbytes), scratch_beside([target]) as (partial,):
         with beyond_specification():
-            tasks = _with_uniform_chunks(result).to_zarr(partial, mode="w-", consolidated=True, compute=False)
+            tasks = _with_uniform_chunks(result).to_zarr(as_store(partial), mode="w-", consolidated=True, compute=False)
         write_out(tasks)
         with PLACING:
             put_in_place(partial, target, overwrite)
@@ -159,13 +159,20 @@ def _open_as_given(target: Path, result: T, variables: Mapping[Any, xr.Variable]
     opener: Any = xr.open_dataset if isinstance(result, xr.Dataset) else xr.open_dataarray
     with beyond_specification():
         return opener(
-            target,
+            as_store(target),
             engine="zarr",
             chunks={},
             mask_and_scale={name: DECODING.isdisjoint(each.attrs) for name, each in variables.items()},
             decode_times={name: each.dtype.kind in "MO" for name, each in variables.items()},
             decode_timedelta={name: each.dtype.kind == "m" for name, each in variables.items()},
         )
+
+
+def as_store(path: Path) -> Any:
+    """A path as xarray and zarr take it whole: newer versions of zarr cut one at a "#"."""
+    from zarr.storage import LocalStore
+
+    return LocalStore(path) if "#" in str(path) else path
 
 
 @contextlib.contextmanager
@@ -229,7 +236,7 @@ def target_of(path: str | os.PathLike[str], overwrite: bool, or_else: str = "") 
 
 def check_free(target: Path, overwrite: bool) -> None:
     """Complain about what is at the target already, unless it is a store that may be replaced."""
-    if not target.exists() or (overwrite and any((target / mark).exists() for mark in MARKS)):
+    if not target.exists():
         return
     if not overwrite:
         raise FileExistsError(
@@ -237,7 +244,14 @@ def check_free(target: Path, overwrite: bool) -> None:
             "there is something already, which overwrite=True would replace if it is a Zarr store",
             str(target),
         )
-    if not target.is_dir() or any(target.iterdir()):
+    try:
+        # Looked at once, since another process may put another store there at any moment.
+        content = set(os.listdir(target))
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        content = {""}
+    if content and content.isdisjoint(MARKS):
         raise FileExistsError(errno.EEXIST, "this is no Zarr store, and is not overwritten", str(target))
 
 
@@ -261,7 +275,9 @@ def put_in_place(partial: Path, target: Path, overwrite: bool) -> None:
                 raise
         finally:
             if replaced.exists() and not target.exists():
-                replaced.rename(target)
+                # Another process may be faster here, too.
+                with contextlib.suppress(OSError):
+                    replaced.rename(target)
             _retire(replaced)
 
 

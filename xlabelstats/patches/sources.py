@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from xarray.backends.common import BackendArray
 from xarray.backends.zarr import ZarrArrayWrapper
 from xarray.core import indexing
+from zarr.storage import FsspecStore, LocalStore
 
 from xlabelstats.align import is_dask
 from xlabelstats.extras import need
@@ -31,6 +33,30 @@ def as_source(array: Any) -> Any:
     if type(array).__module__.split(".")[0] == "h5py":
         return Hdf5Source(array)
     return array
+
+
+def place_of(source: Any) -> str | None:
+    """Where what `as_source` gave is stored, as ``file#/name``; None for a part, for what is computed, or in memory."""
+    if isinstance(source, Hdf5Source):
+        return f"{source._path}#{source._name}"
+    if isinstance(source, xr.Variable | indexing.ImplicitToExplicitIndexingAdapter):
+        lazy = source._data if isinstance(source, xr.Variable) else source
+        while hasattr(lazy, "array") and not isinstance(lazy, BackendArray):
+            if any(map(_cuts, getattr(getattr(lazy, "key", None), "tuple", ()))):
+                return None
+            lazy = lazy.array
+        if isinstance(lazy, ZarrArrayWrapper):
+            return place_of(lazy.get_array())
+        file = getattr(getattr(lazy, "datastore", None), "_filename", None)
+        return f"{file}#/{lazy.variable_name}" if isinstance(file, str) and hasattr(lazy, "variable_name") else None
+    store = getattr(source, "store", None)
+    if isinstance(store, LocalStore):
+        path = os.path.abspath(store.root)
+    elif isinstance(store, FsspecStore):
+        path = store.fs.unstrip_protocol(store.path)
+    else:
+        return None
+    return f"{path}#/{source.path}" if source.path else path
 
 
 class DaskSource:

@@ -15,7 +15,7 @@ from xlabelstats.align import check_on_host
 from xlabelstats.cutting import native
 from xlabelstats.multiscale import as_array
 from xlabelstats.patches.axes import LETTERS, check_axes, folded, letters_of, spatial
-from xlabelstats.patches.sources import as_source
+from xlabelstats.patches.sources import as_source, place_of
 
 
 class XarrayImageStack:
@@ -37,7 +37,8 @@ class XarrayImageStack:
         - Y: y, row, height, lat, latitude;
         - X: x, column, col, width, lon, longitude.
     source : str, optional
-        Where the image comes from, for those who name files after it.  By default a name that no other stack has.
+        Where the image comes from, for those who name files after it.  By default the path of a whole array in a store,
+        as ``file#/name``, from which `load_image_stacks` loads it; of any other array, a name that no other stack has.
 
     Raises
     ------
@@ -89,7 +90,8 @@ class XarrayImageStack:
                 f"a letter of {LETTERS} for each of the {len(array.shape)}"
             )
         self._array = as_source(array)
-        self._source = f"array-{uuid.uuid4().hex[:12]}" if source is None else str(source)
+        place = place_of(self._array) if source is None else str(source)
+        self._source = f"array-{uuid.uuid4().hex[:12]}" if place is None else place
         self._original_shape = tuple(map(int, array.shape))
         self._shape = folded(self._axes, self._original_shape)
         self._dtype = np.dtype(array.dtype)

@@ -54,7 +54,8 @@ def threshold(image: Array, value: Any) -> Array:
     integers each value is counted by itself; only if they span more than 2**16 values are they, as floats
     always are, counted in 2**16 equal bins between the lowest and the highest, 256 for ``"triangle"``, and one more
     pass finds these.  The threshold is that of scikit-image: exactly where values are counted by themselves, else to
-    about a bin.  If all pixels are equal it is their value.
+    about a bin.  If all pixels are equal it is their value.  If a lazy image changes before the result is computed, as
+    one whose store is rewritten, it is compared with the threshold of the pixels before, which is not noticed.
 
     Examples
     --------

@@ -8,6 +8,7 @@ once more, rather than kept, and given the final numbers.
 from __future__ import annotations
 
 import itertools
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -55,7 +56,8 @@ def connected_components(binary: Array, connectivity: int = 1) -> Array:
 
     Notes
     -----
-    A dask image is read now, to find what belongs together, and again when the result is computed.
+    A dask image is read now, to find what belongs together, and again when the result is computed.  If it has another
+    foreground by then, as one whose store was rewritten, that is a RuntimeError.
 
     Examples
     --------
@@ -134,10 +136,13 @@ class Joints:
         The first pixel of each, as an index of the flattened image.
     faces : mapping of (axis, side) to array
         The labels on the block's faces; side 0 has the lower index, -1 the higher.
+    checksum : int
+        Of the block's foreground.
     """
 
     first: np.ndarray
     faces: dict[tuple[int, int], np.ndarray]
+    checksum: int
 
     def __sizeof__(self) -> int:
         return self.first.nbytes + sum(face.nbytes for face in self.faces.values())
@@ -155,16 +160,17 @@ def components_of_blocks(binary: Any, structure: np.ndarray, copies: int = 1) ->
     if not binary.size:
         return [da.zeros(binary.shape, dtype=np.int32, chunks=-1)] * copies
     binary = _without_empty_chunks(binary)
-    numbers = _final_numbers(binary, structure)
+    numbers, checksums = _final_numbers(binary, structure)
     dtype = id_dtype(max((int(table.max()) for table in numbers if table.size), default=0))
     tables = [table.astype(dtype) for table in numbers]
     token = tokenize(binary, structure)
-    call = partial(_renumber, structure=structure)
     found = []
     for copy in range(copies):
         name = f"connected-components-{token}" + (f"-{copy}" if copy else "")
         graph: Graph = {}
-        for key, index, table in zip(block_keys(binary).ravel(), np.ndindex(*binary.numblocks), tables, strict=True):
+        blocks = zip(block_keys(binary).ravel(), np.ndindex(*binary.numblocks), tables, checksums, strict=True)
+        for key, index, table, checksum in blocks:
+            call = partial(_renumber, structure=structure, checksum=checksum, block=index)
             graph[(f"numbers-{name}", *index)] = table
             graph[(name, *index)] = (call, key, (f"numbers-{name}", *index))
         layers = HighLevelGraph.from_collections(name, graph, dependencies=[binary])
@@ -172,8 +178,8 @@ def components_of_blocks(binary: Any, structure: np.ndarray, copies: int = 1) ->
     return found
 
 
-def _final_numbers(binary: Any, structure: np.ndarray) -> list[np.ndarray]:
-    """For every block, in order, the final number of each of its labels."""
+def _final_numbers(binary: Any, structure: np.ndarray) -> tuple[list[np.ndarray], list[int]]:
+    """For every block, in order, the final number of each of its labels, and the checksum of its foreground."""
     import dask.array as da
     from dask.highlevelgraph import HighLevelGraph
 
@@ -191,7 +197,8 @@ def _final_numbers(binary: Any, structure: np.ndarray) -> list[np.ndarray]:
         )
         graph[(name, *index)] = (call, keys[index], [keys[at] for at in there.values()])
     layers = HighLevelGraph.from_collections(name, graph, dependencies=[joints])
-    return _settle(gather(da.Array(layers, name, joints.chunks, meta=np.empty((0,) * keys.ndim, object))))
+    found = gather(da.Array(layers, name, joints.chunks, meta=np.empty((0,) * keys.ndim, object)))
+    return _settle([(first, touching) for first, touching, _ in found]), [checksum for _, _, checksum in found]
 
 
 def _joints(binary: np.ndarray, offset: Sequence[int], *, structure: np.ndarray, shape: Offset) -> Joints:
@@ -203,7 +210,12 @@ def _joints(binary: np.ndarray, offset: Sequence[int], *, structure: np.ndarray,
     place = np.unravel_index(first, labels.shape)
     first = np.ravel_multi_index([at + start for at, start in zip(place, offset, strict=True)], shape)
     faces = {(axis, side): np.take(labels, side, axis) for axis in range(labels.ndim) for side in (0, -1)}
-    return Joints(first, faces)
+    return Joints(first, faces, checksum_of(binary))
+
+
+def checksum_of(binary: np.ndarray) -> int:
+    """A number by which another foreground is noticed."""
+    return zlib.crc32(np.packbits(np.asarray(binary) != 0))
 
 
 def _forward(step: Offset, structure: np.ndarray) -> bool:
@@ -213,14 +225,14 @@ def _forward(step: Offset, structure: np.ndarray) -> bool:
 
 def _touching(
     own: Joints, others: Sequence[Joints], *, steps: Sequence[Offset], blocks: Sequence[int], structure: np.ndarray
-) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
-    """The first pixels of a block's labels, and for each neighbour its number and the pairs of labels that touch."""
+) -> tuple[np.ndarray, list[tuple[int, np.ndarray]], int]:
+    """The first pixels of a block's labels; for each neighbour its number and the pairs that touch; the checksum."""
     found = []
     for by, block, other in zip(steps, blocks, others, strict=True):
         here = _edge(own.faces, by)
         there = _edge(other.faces, tuple(-b for b in by))
         found.append((block, _pairs(here, there, by, structure)))
-    return own.first, found
+    return own.first, found, own.checksum
 
 
 def _edge(faces: dict[tuple[int, int], np.ndarray], step: Offset) -> np.ndarray:
@@ -266,13 +278,16 @@ def _settle(found: Sequence[tuple[np.ndarray, list[tuple[int, np.ndarray]]]]) ->
     return np.split(number[component], starts[1:-1])
 
 
-def _renumber(binary: np.ndarray, numbers: np.ndarray, *, structure: np.ndarray) -> np.ndarray:
-    labels, n = _labelled(binary, structure)
-    if n != numbers.size:
+def _renumber(
+    binary: np.ndarray, numbers: np.ndarray, *, structure: np.ndarray, checksum: int, block: Offset
+) -> np.ndarray:
+    if checksum_of(binary) != checksum:
         raise RuntimeError(
-            f"a block of the binary image has {n} components, and had {numbers.size} when they were numbered: "
-            "the image changed meanwhile; call connected_components again"
+            f"the binary image has changed since its components were numbered: block {block} has another foreground. "
+            "Open it anew, and call the step again; if it is computed by what gives another result each time, such as "
+            "some models, keep it first, by .persist() or in a Cache"
         )
+    labels, _ = _labelled(binary, structure)
     return np.concatenate([np.zeros(1, numbers.dtype), numbers])[labels]
 
 

@@ -88,7 +88,9 @@ def watershed(
     -----
     The peaks are those that `skimage.feature.peak_local_max` finds in each component, up to the border of the image,
     and the flooding is `skimage.segmentation.watershed` of the negated distance.  A lazy ``binary`` is
-    read now, to find and count the objects, and again when the result is computed.
+    read now, to find and count the objects, and again when the result is computed.  If it has another foreground by
+    then, as one whose store was rewritten, that is a RuntimeError; other pixels of ``image`` are not noticed, as it is
+    read only then.
 
     Examples
     --------
@@ -266,11 +268,6 @@ def _flood(labels: np.ndarray, image: Any, low: Sequence[int], clumps: Clumps, *
     found = []
     for i, box in enumerate(_boxes(clumps, low, shape)):
         clump = labels[box] == clumps.ids[i]
-        if np.count_nonzero(clump) != clumps.count[i]:
-            raise RuntimeError(
-                f"component {clumps.ids[i]} has {np.count_nonzero(clump)} pixels, and had {clumps.count[i]} when its "
-                "objects were counted: the binary image changed meanwhile; call watershed again"
-            )
         pieces = split.flood(clump, clumps.peaks[i], None if image is None else image[box])
         first = tuple(start + along.start for start, along in zip(low, box, strict=True))
         ids = np.where(pieces > 0, pieces + (clumps.first[i] - 1), 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from xlabelstats.blocks import uniform
-from xlabelstats.store import PLACING, put_in_place, scratch_beside, told_when_full, write_out
+from xlabelstats.store import PLACING, as_store, put_in_place, scratch_beside, told_when_full, write_out
 
 
 def write_arrays(arrays: Sequence[Any], targets: Sequence[Path], overwrite: bool = False) -> list[Any]:
@@ -24,7 +24,7 @@ def write_arrays(arrays: Sequence[Any], targets: Sequence[Path], overwrite: bool
     with told_when_full(targets, sum(array.nbytes for array in arrays)), scratch_beside(targets) as partials:
         stores = [
             zarr.create_array(
-                store=str(partial),
+                store=as_store(partial),
                 shape=array.shape,
                 # The chunks of an empty array are empty, which Zarr does not want.
                 chunks=tuple(max(sizes[0], 1) for sizes in array.chunks),
@@ -37,4 +37,4 @@ def write_arrays(arrays: Sequence[Any], targets: Sequence[Path], overwrite: bool
         with PLACING:
             for partial, target in zip(partials, targets, strict=True):
                 put_in_place(partial, target, overwrite)
-            return [da.from_zarr(str(target)) for target in targets]
+            return [da.from_zarr(zarr.open_array(as_store(target), mode="r")) for target in targets]

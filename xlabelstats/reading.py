@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.blocks import as_task
+
 Box = tuple[slice, ...]
 
 # Chunks that are read one by one in search of one that cannot be read.
@@ -38,8 +40,11 @@ def with_sources(array: Any, what: str) -> Any:
     graph = array.__dask_graph__() if hasattr(array, "__dask_graph__") else None
     if not isinstance(graph, HighLevelGraph):
         return array
-    found = {}
+    found: dict[str, Any] = {}
     for name, layer in graph.layers.items():
+        if isinstance(layer, MaterializedLayer) and len(layer) > 1 and {*map(type, layer.values())} == {np.ndarray}:
+            found[name] = MaterializedLayer({key: as_task(block) for key, block in layer.items()})
+            continue
         # dask holds what `from_array` and `from_zarr` read from in a layer of its own, of one key.
         held = (
             layer.mapping.get(name) if isinstance(layer, MaterializedLayer) and name.startswith("original-") else None

@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from dask._task_spec import DataNode, convert_legacy_graph
 
 from xlabelstats.blocks import FAN_IN, label_chunks, merge_by_range
 
@@ -69,3 +70,35 @@ def test_arrays_that_every_task_needs_are_held_once():
         sizes = sorted(len(cloudpickle.dumps(task)) for task in tasks)
         # Two per pass: the labels a block keeps, and those of the result.
         assert sum(size > 50_000 for size in sizes) <= 8
+
+
+LAZY = {
+    "aggregate": lambda image, mask: image.labels.aggregate(mask)["mean"],
+    "labels named": lambda image, mask: image.labels.mean(mask, labels=[1, 3]),
+    "moments": lambda image, mask: mask.labels.regionprops(properties=("moments_central",))["moments_central"],
+    "painted": lambda image, mask: mask.labels.paint(image.labels.mean(mask)),
+    "quantiles": lambda image, mask: image.instances.quantiles(mask),
+    "windows": lambda image, mask: image.instances.windows(mask, 3, batch_size=1)["image"],
+    "features": lambda image, mask: image.instances.featurize(
+        mask, lambda batch: batch[:, :1, 0, 0], size=3, n_features=1, batch_size=1
+    ),
+}
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("call", LAZY)
+def test_a_graph_holds_no_more_values_for_more_chunks(tmp_path, call, stored):
+    """For every task that it plans, dask's scheduler of threads goes through all of them."""
+
+    def values(chunk):
+        labels = np.kron(np.arange(1, 17).reshape(4, 4), np.ones((3, 3), int))
+        arrays = da.from_array(np.ones((2, 12, 12)), chunks=(1, chunk, chunk)), da.from_array(labels, chunks=chunk)
+        if stored:
+            for name, array in zip("im", arrays, strict=True):
+                array.to_zarr(tmp_path / f"{name}{chunk}")
+            arrays = tuple(da.from_zarr(tmp_path / f"{name}{chunk}") for name in "im")
+        image, mask = xr.DataArray(arrays[0], dims=("c", "y", "x")), xr.DataArray(arrays[1], dims=("y", "x"))
+        (lazy,) = dask.optimize(LAZY[call](image, mask).data)
+        return sum(isinstance(task, DataNode) for task in convert_legacy_graph(dict(lazy.__dask_graph__())).values())
+
+    assert values(chunk=2) == values(chunk=4) < 16

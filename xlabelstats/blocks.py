@@ -123,6 +123,18 @@ def _merge_range(tables: Sequence[Any], merge: Callable[..., Any], low: Any, hig
     return merge(tables)
 
 
+def as_task(value: T) -> tuple[Callable[[T], T], T]:
+    """A task that gives a value, in place of the value itself in a graph that has one for every block.
+
+    For every task that it plans, dask's scheduler of threads goes through all values that a graph holds.
+    """
+    return _same, value
+
+
+def _same(value: T) -> T:
+    return value
+
+
 def block_keys(array: Any) -> np.ndarray:
     """The keys of a dask array's blocks, as an object array of their shape."""
     keys = np.empty(array.numblocks, object)

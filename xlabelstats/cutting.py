@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.blocks import Graph, filled, uniform
+from xlabelstats.blocks import Graph, as_task, filled, uniform
 from xlabelstats.instances import Objects, Subject
 from xlabelstats.kernels import kernels_for
 from xlabelstats.regions import Owned, Part, Plan, Supply, find_regions, pieces, share_out
@@ -215,7 +215,7 @@ class LazyWindows:
         zeros = (0,) * len(size)
         for j, shares in enumerate(self.shares):
             held = (f"shares-{token}", j) if several else None
-            layer |= {held: _Shares(shares)} if several else {}
+            layer |= {held: as_task(_Shares(shares))} if several else {}
             owned = [(self.owned.name, share.region) for share in shares]
             for i, index in enumerate(np.ndindex(*map(len, pixels.other_chunks))):
                 read = [pixels.keys(share.region, index) for share in shares]

@@ -110,8 +110,7 @@ def lazy_features(cells: Any, ids: np.ndarray, other: int, apply: partial) -> An
     graph: Graph = {job: Job(partial(apply, other=other))}
     edges = np.cumsum((0, *cells.chunks[0]))
     for j, (a, b) in enumerate(itertools.pairwise(edges)):
-        graph[(f"ids-{token}", j)] = ids[a:b]
-        graph[(name, j, 0)] = (_apply, job, (cells.name, j, *(0,) * (cells.ndim - 1)), (f"ids-{token}", j))
+        graph[(name, j, 0)] = (_apply, job, (cells.name, j, *(0,) * (cells.ndim - 1)), ids[a:b])
     layers = HighLevelGraph.from_collections(name, graph, dependencies=[cells])
     return da.Array(layers, name, (cells.chunks[0], (n,)), meta=kernels_for(cells).xp.empty((0, 0), dtype))
 

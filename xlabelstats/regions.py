@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.blocks import Graph
+from xlabelstats.blocks import Graph, as_task
 from xlabelstats.instances import Objects
 from xlabelstats.kernels import kernels_for
 from xlabelstats.runs import Array, check_shape
@@ -326,7 +326,9 @@ def share_out(objects: Any, regions: Sequence[Region]) -> Any:
     from dask.highlevelgraph import HighLevelGraph
 
     name = f"objects-{uuid.uuid4().hex}"
-    graph: Graph = {(name, r): Owned(region.low, objects.take(region.rows)) for r, region in enumerate(regions)}
+    graph: Graph = {
+        (name, r): as_task(Owned(region.low, objects.take(region.rows))) for r, region in enumerate(regions)
+    }
     layers = HighLevelGraph.from_collections(name, graph)
     return da.Array(layers, name, ((1,) * len(regions),), meta=np.empty(0, object))
 

@@ -9,6 +9,8 @@ the system when it is done.  Prints the figures and their limits; exits 1 when o
                 near 2**62 beside small ones
     windows     64 x 64 windows of 4 x 16384 x 16384 uint16 with 345,000 labels written to Zarr, and its
                 quantiles: memory, on threads and in every process of a local cluster of two
+    chunks      a mean of 10,000 and of 202,500 chunks of one pixel: tasks are all there is to it, and twenty times
+                as many must not take more than 25 times as long; dask's own plain sum for comparison (20 minutes)
     function    what calling a function with every object costs beside calling it with arrays already cut
     start       what importing the package and its first call add
 """
@@ -209,6 +211,38 @@ def measure_quantiles(path: str) -> dict[str, float]:
     return {"seconds": time.perf_counter() - started, "peak": peak()}
 
 
+def chunks(folder: Path) -> Iterator[Figure]:
+    """As many tasks as pixels."""
+    for what in ("mean", "sum"):
+        found = {n: child("chunks", what, n) for n in (100, 450)}
+        for n, figure in found.items():
+            print(f"  {what} of {n * n} chunks: {figure['seconds']:.1f} s, {figure['busy']:.1f} s of processor time")
+        if what == "mean":
+            yield "time for 202,500 chunks over 10,000", found[450]["seconds"] / found[100]["seconds"], "", 25
+
+
+def measure_chunks(what: str, n: str) -> dict[str, float]:
+    """The mean of labels of a field with a chunk for every pixel, or dask's sum of it."""
+    import dask.array as da
+    import numpy as np
+    import xarray as xr
+
+    import xlabelstats  # noqa: F401
+
+    def run(size: int) -> None:
+        labels = np.arange(size * size).reshape(size, size) // (4 * size) + 1
+        image = xr.DataArray(da.from_array(labels / 2, chunks=1), dims=("y", "x"))
+        if what == "sum":
+            image.data.sum().compute()
+        else:
+            image.labels.mean(xr.DataArray(da.from_array(labels, chunks=1), dims=("y", "x"))).compute()
+
+    run(4)
+    started, busy = time.perf_counter(), time.process_time()
+    run(int(n))
+    return {"seconds": time.perf_counter() - started, "busy": time.process_time() - busy}
+
+
 def function(folder: Path) -> Iterator[Figure]:
     """A function of every object, one thread."""
     found = child("function")
@@ -284,12 +318,20 @@ def start(folder: Path) -> Iterator[Figure]:
     yield "first call over the second, kernels compiled", median(call), "s", 2
 
 
-BENCHMARKS = {"aggregate": aggregate, "scan": scan, "windows": windows, "function": function, "start": start}
+BENCHMARKS = {
+    "aggregate": aggregate,
+    "scan": scan,
+    "windows": windows,
+    "chunks": chunks,
+    "function": function,
+    "start": start,
+}
 CHILDREN = {
     "aggregate": measure_aggregate,
     "scan": measure_scan,
     "windows": measure_windows,
     "quantiles": measure_quantiles,
+    "chunks": measure_chunks,
     "function": measure_function,
 }
 

@@ -16,6 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from layouts import INTEGERS, LAYOUTS, pool, state
 
+# Bool masks are drawn too, with any number of components.
+pytestmark = pytest.mark.filterwarnings("ignore:the bool mask has")
+
 
 @st.composite
 def chunks(draw: st.DrawFn, array: xr.DataArray) -> dict[str, tuple[int, ...]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,11 @@ def with_sources(array: Any, what: str) -> Any:
     graph = array.__dask_graph__() if hasattr(array, "__dask_graph__") else None
     if not isinstance(graph, HighLevelGraph):
         return array
-    found = {}
+    found: dict[str, Any] = {}
     for name, layer in graph.layers.items():
+        if isinstance(layer, MaterializedLayer) and (blocks := _in_memory(name, layer.mapping)):
+            found[name] = _as_tasks(name, blocks)
+            continue
         # dask holds what `from_array` and `from_zarr` read from in a layer of its own, of one key.
         held = (
             layer.mapping.get(name) if isinstance(layer, MaterializedLayer) and name.startswith("original-") else None
@@ -50,6 +54,30 @@ def with_sources(array: Any, what: str) -> Any:
         return array
     layers = HighLevelGraph({**graph.layers, **found}, graph.dependencies)
     return da.Array(layers, array.name, array.chunks, meta=array._meta)
+
+
+def _in_memory(name: str, layer: Mapping[Any, Any]) -> dict[tuple[int, ...], np.ndarray]:
+    """The blocks of a layer that holds all blocks of an array in memory, and nothing else; else none."""
+    held = (isinstance(key, tuple) and key[0] == name and type(block) is np.ndarray for key, block in layer.items())
+    keys = [key[1:] for key in itertools.compress(layer, held)]
+    whole = len(keys) == len(layer) and len(keys) == math.prod(max(along) + 1 for along in zip(*keys, strict=True))
+    return dict(zip(keys, layer.values(), strict=True)) if whole and len(keys) > 1 else {}
+
+
+def _as_tasks(name: str, blocks: Mapping[tuple[int, ...], np.ndarray]) -> Any:
+    """A layer of tasks that hold these blocks, in place of the blocks themselves.
+
+    For every task that it plans, dask's scheduler of threads goes through all values that a graph holds.
+    """
+    from dask.blockwise import BlockwiseDepDict, blockwise
+
+    numblocks = tuple(max(along) + 1 for along in zip(*blocks, strict=True))
+    axes = tuple(range(len(numblocks)))
+    return blockwise(_same, name, axes, BlockwiseDepDict(dict(blocks), numblocks), axes, numblocks={})
+
+
+def _same(block: np.ndarray) -> np.ndarray:
+    return block
 
 
 class Reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 
 import dask
 import dask.array as da
@@ -480,9 +481,30 @@ class TestOptions:
 
         assert collected("max") == (1, 2)
         assert collected("mean") == (2, 0)
-        assert collected("var", "mean") == (3, 0)
-        assert collected("skew") == (4, 0)
-        assert collected("kurtosis", "min") == (5, 2)
+        # Beside the moments, how far the true mean is off the rounded one.
+        assert collected("var", "mean") == (3 + 1, 0)
+        assert collected("skew") == (4 + 1, 0)
+        assert collected("kurtosis", "min") == (5 + 1, 2)
+
+    @pytest.mark.parametrize("chunk", [1, 5, 12, None])
+    @pytest.mark.parametrize("ratio", [1e2, 1e6, 3e9, 1e10])
+    @pytest.mark.parametrize("dtype", ["f8", "i8"])
+    def test_moments_about_a_large_mean_lose_no_digits_in_merging(self, dtype, ratio, chunk):
+        rng = np.random.default_rng(int(ratio) % 97)
+        pixels = (100 * (rng.gamma(2.0, size=(24, 24)) + ratio)).astype(dtype)
+        labels = np.where(np.arange(24) % 7 < 3, 1, 2) * np.ones((24, 1), int)
+        image, mask = (xr.DataArray(array, dims=("y", "x")) for array in (pixels, labels))
+        if chunk:
+            image, mask = image.chunk(chunk), mask.chunk(chunk)
+        result = image.labels.aggregate(mask, ("var", "skew", "kurtosis")).compute()
+        for label in (1, 2):
+            exact = [Fraction(x.item()) for x in pixels[labels == label]]
+            mean = sum(exact) / len(exact)
+            m2, m3, m4 = (float(sum((x - mean) ** power for x in exact) / len(exact)) for power in (2, 3, 4))
+            found = result.sel(label=label)
+            assert found["var"].item() == pytest.approx(m2, rel=1e-13)
+            assert found["skew"].item() == pytest.approx(m3 / m2**1.5, rel=1e-12)
+            assert found["kurtosis"].item() == pytest.approx(m4 / m2**2 - 3, rel=1e-12)
 
     def test_units_follow_the_image(self):
         image = xr.DataArray([1.0, 2], dims="x", name="DAPI", attrs={"units": "counts"})

@@ -53,8 +53,8 @@ class Recipe:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """What the moments of a record are called."""
-        return ("valid", "sum", "m2", "m3", "m4")[: self.order + 1]
+        """What the moments of a record are called; ``off`` is how far the true mean is off ``sum / valid``."""
+        return ("valid", "sum", "m2", "m3", "m4")[: self.order + 1] + (("off",) if self.order > 1 else ())
 
     @property
     def extremes_dtype(self) -> np.dtype:
@@ -144,7 +144,8 @@ def finish(
         check_found(table.count, ids)
     if not recipe.reads_image:
         return {"count": table.count}
-    fields = {name: xp.ascontiguousarray(table.moments[..., i]) for i, name in enumerate(recipe.fields)}
+    moments = enumerate(recipe.fields[: recipe.order + 1])
+    fields = {name: xp.ascontiguousarray(table.moments[..., i]) for i, name in moments}
     for i, name in enumerate(("min", "max") if recipe.extremes else ()):
         dtype = recipe.result_dtype(name, requested=requested)
         fields[name] = table.extremes[..., i].astype(dtype)
@@ -169,7 +170,7 @@ def finish(
 def _by_kernels(pixels: Array, runs: Runs, count: Array, recipe: Recipe) -> tuple[Array, Array]:
     """The moments and extremes of every label and channel."""
     moments, extremes = _blank(count, len(pixels), recipe)
-    _collect(pixels, (runs.codes, runs.starts, runs.lengths), count, moments, extremes)
+    _collect(pixels, (runs.codes, runs.starts, runs.lengths), count, recipe.order, moments, extremes)
     return moments, extremes
 
 
@@ -184,7 +185,7 @@ def _by_flox(pixels: np.ndarray, runs: Runs, count: np.ndarray, recipe: Recipe) 
 
     def collect(codes: np.ndarray, _: np.ndarray, *, size: int, dtype: np.dtype, **unused: Any) -> np.ndarray:
         records = np.zeros((size, channels), dtype)
-        _collect(pixels, (codes, runs.starts, runs.lengths), count, *_split(records))
+        _collect(pixels, (codes, runs.starts, runs.lengths), count, recipe.order, *_split(records))
         return records.T
 
     how = flox.Aggregation(
@@ -214,14 +215,13 @@ def _split(records: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return moments, records.view(kind).reshape(words)[..., order:]
 
 
-def _collect(pixels: Array, runs: tuple[Array, ...], count: Array, moments: Array, extremes: Array) -> None:
+def _collect(pixels: Array, runs: tuple[Array, ...], count: Array, order: int, moments: Array, extremes: Array) -> None:
     """Fill the moments and extremes (label, channel, field) from the pixels of every run.
 
     Powers of the deviations from the mean need a second pass over the block, after the sums.
     """
     kernels = kernels_for(pixels)
     xp = kernels.xp
-    order = moments.shape[-1] - 1
     if pixels.dtype.kind == "f":
         kernels.count_valid(pixels, *runs, moments)
     else:

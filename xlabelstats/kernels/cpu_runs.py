@@ -175,9 +175,10 @@ def powers(image, codes, starts, lengths, sums, order):
 def centre(sums, moments):
     """Set the moments from 2 on from sums of powers about a rounded mean, sums[1] / n off the true one.
 
-    For order 2 this is the corrected two-pass algorithm of Chan, Golub & LeVeque 1983.
+    For order 2 this is the corrected two-pass algorithm of Chan, Golub & LeVeque 1983.  How far the true mean is off
+    comes last.
     """
-    order = moments.shape[2] - 1
+    order = moments.shape[2] - 2
     for code in range(moments.shape[0]):
         for c in range(moments.shape[1]):
             s, out = sums[code, c], moments[code, c]
@@ -188,15 +189,18 @@ def centre(sums, moments):
                 out[3] = s[3] - 3 * d * s[2] + 2 * n * d**3
             if order > 3:
                 out[4] = max(s[4] - 4 * d * s[3] + 6 * d * d * s[2] - 3 * n * d**4, 0.0)
+            out[order + 1] = d
 
 
 @kernel
 def merge(rows, count_in, moments_in, extremes_in, count, moments, extremes):
     """Fold records into the rows of others, pairwise; a row whose count is 0 is taken over as it is.
 
-    Chan, Golub & LeVeque 1979 for order 2, Pebay 2008 above it.
+    Chan, Golub & LeVeque 1979 for order 2, Pebay 2008 above it.  A mean is sum / n, which is rounded, and how far that
+    is off: of two large means that are close, the difference lies in the digits that rounding takes.
     """
-    order = moments.shape[2] - 1
+    fields = moments.shape[2]
+    order = fields - 2 if fields > 2 else fields - 1
     for i in range(rows.size):
         row = rows[i]
         first = count[row] == 0
@@ -210,11 +214,12 @@ def merge(rows, count_in, moments_in, extremes_in, count, moments, extremes):
             na = 0.0 if first else a[0]
             nb = b[0]
             if na == 0 or nb == 0:
-                for field in range(order + 1):
+                for field in range(fields):
                     a[field] = b[field] + (a[field] if not first else 0.0)
                 continue
             if order > 1:
-                delta = b[1] / nb - a[1] / na
+                mean_a = a[1] / na
+                delta = (b[1] / nb - mean_a) + (b[order + 1] - a[order + 1])
                 step = delta / (na + nb)
                 if order > 3:
                     a[4] += (
@@ -226,6 +231,7 @@ def merge(rows, count_in, moments_in, extremes_in, count, moments, extremes):
                 if order > 2:
                     a[3] += b[3] + delta * step * step * na * nb * (na - nb) + 3 * step * (na * b[2] - nb * a[2])
                 a[2] += b[2] + delta * step * na * nb
+                a[order + 1] += (mean_a - (a[1] + b[1]) / (na + nb)) + step * nb
             if order > 0:
                 a[1] += b[1]
             a[0] += b[0]

@@ -115,7 +115,7 @@ __global__ void centre(const double* sums, double* moments, integer size, intege
     integer t = thread();
     if (t >= size) return;
     const double* s = sums + t * 5;
-    double* out = moments + t * (order + 1);
+    double* out = moments + t * (order + 2);
     double n = out[0], d = n > 0 ? s[1] / n : 0.0;
     // Unlike fmax, these keep NaN.
     double m2 = s[2] - n * d * d;
@@ -125,6 +125,7 @@ __global__ void centre(const double* sums, double* moments, integer size, intege
         double m4 = s[4] - 4 * d * s[3] + 6 * d * d * s[2] - 3 * n * d * d * d * d;
         out[4] = m4 < 0 ? 0.0 : m4;
     }
+    out[order + 1] = d;
 }
 
 // One thread per row and channel; the counts are added when all have been here.
@@ -151,12 +152,14 @@ __global__ void merge(
         return;
     }
     if (fields > 2) {
-        double delta = b[1] / nb - a[1] / na, step = delta / (na + nb);
-        if (fields > 4)
+        integer order = fields - 2;
+        double mean_a = a[1] / na, delta = (b[1] / nb - mean_a) + (b[order + 1] - a[order + 1]), step = delta / (na + nb);
+        if (order > 3)
             a[4] += b[4] + delta * step * step * step * na * nb * (na * na - na * nb + nb * nb) +
                     6 * step * step * (na * na * b[2] + nb * nb * a[2]) + 4 * step * (na * b[3] - nb * a[3]);
-        if (fields > 3) a[3] += b[3] + delta * step * step * na * nb * (na - nb) + 3 * step * (na * b[2] - nb * a[2]);
+        if (order > 2) a[3] += b[3] + delta * step * step * na * nb * (na - nb) + 3 * step * (na * b[2] - nb * a[2]);
         a[2] += b[2] + delta * step * na * nb;
+        a[order + 1] += (mean_a - (a[1] + b[1]) / (na + nb)) + step * nb;
     }
     if (fields > 1) a[1] += b[1];
     a[0] += b[0];

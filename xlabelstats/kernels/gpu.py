@@ -119,9 +119,9 @@ def powers(image, codes, starts, lengths, sums, order):
 
 
 def centre(sums, moments):
-    """Set the moments from 2 on from sums of powers about a rounded mean, sums[1] / n off the true one."""
+    """Set the moments from 2 on from sums of powers about a rounded mean, sums[1] / n off the true one; that last."""
     size = sums.shape[0] * sums.shape[1]
-    _each("centre", size, [], sums, moments, size, moments.shape[2] - 1)
+    _each("centre", size, [], sums, moments, size, moments.shape[2] - 2)
 
 
 def merge(rows, count_in, moments_in, extremes_in, count, moments, extremes):

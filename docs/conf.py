@@ -28,8 +28,8 @@ numpydoc_show_class_members = False
 html_theme = "pydata_sphinx_theme"
 html_title = project
 html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
-# These pages have no others below them.
-html_sidebars = {page: [] for page in ("index", "start", "how-it-works", "how-it-scales", "benchmarks")}
+# These pages have no others below them, or wide tables.
+html_sidebars = {page: [] for page in ("index", "start", "how-it-works", "how-it-scales", "benchmarks", "api/measures")}
 html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 html_show_sourcelink = False

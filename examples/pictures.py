@@ -40,6 +40,6 @@ windows.instances.plot.gallery(labels=result["count"].to_series().nlargest(40).i
 save("gallery")
 
 # Intensity against size, coloured by shape.
-shapes = mask.labels.regionprops(properties=("area", "eccentricity"))
+shapes = mask.labels.measure(("area", "eccentricity"))
 result.merge(shapes).labels.plot.scatter("area", "mean", color="eccentricity")
 save("scatter")

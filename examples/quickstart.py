@@ -14,7 +14,7 @@ import xlabelstats
 image, mask = xlabelstats.datasets.nuclei2d()
 image, mask = image.chunk(256), mask.chunk(256)
 
-result = image.labels.aggregate(mask).compute()
+result = image.labels.measure(mask, ("mean", "median", "p95", "area", "solidity")).compute()
 print(result.labels.to_dataframe().head().round(2).to_string())
 
 # Every pixel of a nucleus gets the mean of that nucleus; the background gets NaN, which is drawn blank.

@@ -14,7 +14,7 @@ import xlabelstats
 _, mask = xlabelstats.datasets.nuclei2d()
 mask = mask.chunk(200)
 
-shapes = mask.labels.regionprops(properties=("area", "eccentricity", "axis_major_length", "orientation")).compute()
+shapes = mask.labels.measure(("area", "eccentricity", "axis_major_length", "solidity")).compute()
 print(shapes.labels.to_dataframe().head().round(2).to_string())
 
 painted = mask.labels.paint(shapes["eccentricity"]).rename("eccentricity")

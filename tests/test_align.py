@@ -224,14 +224,14 @@ class TestArguments:
     def test_unknown_statistic(self):
         assert complaint(ValueError, image(), mask(), ["mean", "meen"]) == (
             "unknown statistic 'meen', did you mean 'mean'? "
-            "There are: count, sum, mean, var, skew, kurtosis, min, max, std, valid"
+            "There are: count, sum, mean, var, skew, kurtosis, min, max, std, valid, median, mode, prod, any, all, "
+            "first, last, argmin, argmax"
         )
 
     def test_statistics_that_are_no_names(self):
-        assert complaint(TypeError, image(), mask(), mask()) == "a statistic is a name, not DataArray"
-        assert complaint(TypeError, image(), mask(), 3) == (
-            "a statistic is a name, or several are a sequence of names, not int"
-        )
+        message = complaint(TypeError, image(), mask(), mask())
+        assert message == "a statistic is a name or a flox.Aggregation, not DataArray"
+        assert complaint(TypeError, image(), mask(), 3) == "a statistic is a name or a flox.Aggregation, not int"
 
     def test_no_statistic(self):
         assert complaint(ValueError, image(), mask(), []).startswith("no statistic was asked for; there are: count")

@@ -164,10 +164,9 @@ ARGUMENTS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "There are: count, sum, mean, var, skew, kurtosis, min, max, std, valid",
     ),
     "statistic elsewhere": (
-        lambda: image().labels.aggregate(mask(), "median"),
+        lambda: image().labels.aggregate(mask(), "quantile"),
         ValueError,
-        "median needs all pixels of an object at once: see image.instances.median(mask) and "
-        "image.instances.quantiles(mask, q)",
+        "unknown statistic 'quantile', which is image.instances.quantiles(mask, q). There are: count",
     ),
     "ddof": (
         lambda: image().labels.var(mask(), ddof="1"),

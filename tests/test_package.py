@@ -68,9 +68,7 @@ def test_the_main_call_of_the_readme_prints_what_stands_there_in_any_folder(tmp_
 
 
 def test_every_statistic_and_property_is_described_in_its_docstring():
-    from xlabelstats.objectprops import OBJECT_PROPERTIES
-    from xlabelstats.regionprops import PROPERTIES
-    from xlabelstats.statistics import STATISTICS
+    from xlabelstats.catalogue import OBJECT_PROPERTIES, PROPERTIES, STATISTICS
 
     labels, instances = xlabelstats.LabelsAccessor, xlabelstats.InstancesAccessor
     for table, method in (
@@ -79,7 +77,7 @@ def test_every_statistic_and_property_is_described_in_its_docstring():
         (OBJECT_PROPERTIES, instances.regionprops),
     ):
         for name, entry in table.items():
-            assert f"``{name}``: {entry.summary}" in str(method.__doc__)
+            assert f"``{name}``: {entry.definition}" in str(method.__doc__)
 
 
 class TestWarningsInTheTestRun:

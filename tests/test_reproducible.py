@@ -15,8 +15,9 @@ import xarray as xr
 from calls import CALLS, STATS
 from scipy.spatial import KDTree
 
+from xlabelstats.catalogue import OBJECT_PROPERTIES, PROPERTIES
 from xlabelstats.embeddings import pca
-from xlabelstats.objectprops import OBJECT_PROPERTIES
+from xlabelstats.labels.selection import clear_cache
 from xlabelstats.pipeline import (
     blobs,
     centroids,
@@ -30,8 +31,6 @@ from xlabelstats.pipeline import (
     voronoi,
     watershed,
 )
-from xlabelstats.regionprops import PROPERTIES
-from xlabelstats.scan import clear_cache
 
 # Small windows cut most objects.
 pytestmark = pytest.mark.filterwarnings("ignore:.*reach beyond their window")
@@ -162,8 +161,8 @@ def steps(layout: Layout = np.ascontiguousarray) -> dict[str, Callable[[], Any]]
 @pytest.fixture(autouse=True)
 def many_merges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables are merged a few at a time, level by level, to several ranges of labels."""
-    monkeypatch.setattr("xlabelstats.blocks.FAN_IN", 3)
-    monkeypatch.setattr("xlabelstats.blocks.LABELS_PER_CHUNK", 16)
+    monkeypatch.setattr("xlabelstats.engine.merge_tree.FAN_IN", 3)
+    monkeypatch.setattr("xlabelstats.engine.merge_tree.LABELS_PER_CHUNK", 16)
 
 
 @pytest.fixture(scope="module")

@@ -232,6 +232,17 @@ class TestTablesThatAreThere:
         xs.aggregate(sdata, "image", "others", "t", "max", overwrite=True)
         assert_annotates(sdata, "t", "others")
 
+    def test_any_measures_in_one_table(self, sdata):
+        table = xs.measure(sdata, "image", "nuclei", "t", ("mean", "p95", "area", "solidity"))
+        image, mask = sdata["image"], sdata["nuclei"]
+        expected = image.labels.measure(mask.drop_vars(mask.coords), ("mean", "p95", "area", "solidity"), spacing=1)
+        for name, column in expected.labels.to_dataframe().items():
+            np.testing.assert_allclose(table.obs[name.replace(" ", "_")], column, rtol=1e-12)
+        shapes = xs.measure(sdata, None, "nuclei", "shapes", "eccentricity")
+        assert "eccentricity" in shapes.obs
+        with pytest.raises(ValueError, match="unknown measure 'nonsense'"):
+            xs.measure(sdata, "image", "nuclei", "u", "nonsense")
+
     def test_columns_join_a_table_of_the_same_labels(self, sdata, arrays):
         image, mask = arrays
         table = xs.aggregate(sdata, "image", "nuclei", "t", "mean")

@@ -160,16 +160,16 @@ class TestSwapped:
         image, mask = picture(), xr.DataArray(blobs((60, 80), 9), dims=("y", "x"))
         image, mask = (image, mask) if chunk is None else (image.chunk(chunk), mask.chunk(chunk))
         (message,) = warned(lambda: call.run(mask, image), "swapped")
-        part = message.partition("covers ")[2].partition(" ")[0]
+        part = message.partition("spread over ")[2].partition(" ")[0]
         name = (
             "mask.labels.center_of_mass(image)"
             if call is CALLS["labels.center_of_mass(weights)"]
             else "image.labels.mean(mask)"
         )
         assert message == (
-            "are image and mask swapped? The 232 labels of the mask lie among each other, as grey values do: the "
-            f"median of their boxes covers {part} of the mask. The call is {name}. If these are labels, "
-            "labels=mask.labels.ids() measures them without this question"
+            "are image and mask swapped? The mask looks like an image: half of its 232 labels are spread over "
+            f"{part} of it or more. The call is {name}. If it is a mask, labels=mask.labels.ids() measures it without "
+            "this question"
         )
         assert not warned(lambda: call.run(image, mask), "swapped")
         if "labels" in call.options:

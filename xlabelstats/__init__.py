@@ -3,18 +3,19 @@
 An image is a DataArray of numbers, a mask one of integers over the same pixels: 0 for the background, an id per object.
 ``import xlabelstats`` gives every DataArray, Dataset and DataTree two accessors:
 
-- ``image.labels.mean(mask)``, ``mask.labels.regionprops("area")``, ...: measures that merge across blocks, and tables
-  of results; see `LabelsAccessor`, `LabelsDatasetAccessor`, `LabelsTreeAccessor`.
-- ``image.instances.median(mask)``, ``image.instances.windows(mask, 64)``, ...: work that needs each object whole; see
-  `InstancesAccessor`, `InstancesDatasetAccessor`, `InstancesTreeAccessor`.
+- ``image.labels.measure(mask, ("mean", "p95", "area"))``, ``image.labels.mean(mask)``, ...: measures, and tables of
+  results; see `LabelsAccessor`, `LabelsDatasetAccessor`, `LabelsTreeAccessor`.
+- ``image.instances.windows(mask, 64)``, ``image.instances.median(mask)``, ...: work that needs all pixels of an object
+  at once; see `InstancesAccessor`, `InstancesDatasetAccessor`, `InstancesTreeAccessor`.
 
 Functions:
 
+- `measures`: a table of all measures, with definitions and units.
 - `set_options`: options such as a progress bar.
-- `clear_cache`: forget what was learned of masks.
-- `to_zarr`: write a result such that what opens is whole.
+- `clear_cache`: forget the labels of masks.
+- `to_zarr`: write a result atomically: the store is complete or absent.
 
-Modules: `datasets`, nuclei to try the calls on, and, each imported by itself:
+Modules: `datasets`, nuclei to try the calls on, and, each imported when it is first asked for:
 
 - ``xlabelstats.plot``: pictures of masks, measurements and windows.
 - ``xlabelstats.pipeline``: cached steps from an image to cells per region of an atlas.
@@ -28,7 +29,9 @@ Modules: `datasets`, nuclei to try the calls on, and, each imported by itself:
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import version
+from types import ModuleType
 
 from xlabelstats import datasets
 from xlabelstats.accessors import (
@@ -39,11 +42,20 @@ from xlabelstats.accessors import (
     LabelsDatasetAccessor,
     LabelsTreeAccessor,
 )
+from xlabelstats.catalogue import measures
+from xlabelstats.labels.selection import clear_cache
 from xlabelstats.options import set_options
-from xlabelstats.scan import clear_cache
 from xlabelstats.store import to_zarr
 
 __version__ = version("xlabelstats")
+
+
+def __getattr__(name: str) -> ModuleType:
+    # Imported when they are asked for.
+    if name in ("compat", "embeddings", "patches", "pipeline", "plot", "spatialdata"):
+        return import_module(f"xlabelstats.{name}")
+    raise AttributeError(f"module 'xlabelstats' has no attribute {name!r}")
+
 
 __all__ = [
     "InstancesAccessor",
@@ -55,6 +67,7 @@ __all__ = [
     "__version__",
     "clear_cache",
     "datasets",
+    "measures",
     "set_options",
     "to_zarr",
 ]

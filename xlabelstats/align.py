@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.blocks import filled
 from xlabelstats.cautions import caution
 from xlabelstats.encoding import without_encoding
+from xlabelstats.engine.dask_internals import held_data
+from xlabelstats.engine.merge_tree import filled
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.reading import pixels_of_store
+from xlabelstats.units import common_units
 
 LABEL = "label"
 
@@ -88,6 +90,7 @@ def check_match(image: xr.DataArray, mask: xr.DataArray) -> None:
         raise ValueError(f"image and mask differ in size: {sizes}. Bring both to the same grid first")
     for dim in mask.dims:
         _check_coords(dim, image, mask)
+    _check_planes(image, mask)
     check_same_side(image=image, mask=mask)
 
 
@@ -200,7 +203,7 @@ def how_to_integers(mask: xr.DataArray) -> str:
         )
     whole = "after checking that its values are whole numbers"
     filled_first = "mask.fillna(0).astype('int32')"
-    if not isinstance(mask.variable._data, np.ndarray):
+    if not isinstance(held_data(mask), np.ndarray):
         return f"cast it with mask.astype('int32'), {whole}; if it has NaN, which would become a label: {filled_first}"
     if mask.isnull().any():
         return f"it has NaN, which a cast alone would make a label; fill it first: {filled_first}, {whole}"
@@ -218,6 +221,20 @@ def check_image(image: xr.DataArray) -> None:
         )
     _check_names(image, "image")
     check_chunks(image, "image")
+
+
+def check_switches(**switches: Any) -> None:
+    """Complain about switches that are not True or False."""
+    for name, value in switches.items():
+        # A 0 for a background would be read as the number of the background, for skipna it is a plain no.
+        if not isinstance(value, bool | np.bool_) and (name == "background" or value not in (0, 1)):
+            advice = (
+                "it says whether label 0 is measured too; if the background of your mask has another number, "
+                f"make it 0: mask.where(mask != {value!r}, 0)"
+                if name == "background"
+                else "it says whether NaN pixels are left out"
+            )
+            raise TypeError(f"{name} is True or False, not {value!r}; {advice}")
 
 
 def check_labels(labels: Any, dtype: np.dtype) -> np.ndarray:
@@ -280,7 +297,7 @@ def check_on_host(what: str, **arrays: Any) -> None:
 
 def _held(array: Any) -> Any:
     """What a DataArray holds, or the array itself; the .data of what was opened lazily would read it."""
-    return array.variable._data if isinstance(array, xr.DataArray) else array
+    return held_data(array) if isinstance(array, xr.DataArray) else array
 
 
 def check_same_side(**arrays: Any) -> None:
@@ -340,6 +357,12 @@ def _check_coords(dim: Hashable, image: xr.DataArray, mask: xr.DataArray) -> Non
     if dim not in image.indexes or dim not in mask.indexes:
         return
     ours, theirs = image.indexes[dim], mask.indexes[dim]
+    units = [str(array[dim].attrs.get("units", "")) for array in (image, mask)]
+    if all(units) and not common_units(units):
+        raise ValueError(
+            f"the coordinates along {dim!r} are in {units[0]!r} in the image and in {units[1]!r} in the mask; "
+            "convert one of them"
+        )
     if ours.equals(theirs):
         return
     a, b = np.asarray(ours), np.asarray(theirs)
@@ -356,6 +379,19 @@ def _check_coords(dim: Hashable, image: xr.DataArray, mask: xr.DataArray) -> Non
             f"mask.drop_vars({dim!r}). If not, bring the mask to the image's pixels: "
             "mask.reindex_like(image, method='nearest', fill_value=0), with tolerance= for how far a pixel may be"
         )
+
+
+def _check_planes(image: xr.DataArray, mask: xr.DataArray) -> None:
+    """Warn of an image and a mask that were taken at different places, by the coordinates that are single numbers."""
+    for name, place in image.coords.items():
+        other = mask.coords.get(name)
+        if other is None or place.ndim or other.ndim or not {place.dtype.kind, other.dtype.kind} <= set("iufmM"):
+            continue
+        if place.values != other.values and not (place.isnull() and other.isnull()):
+            caution(
+                f"image and mask are at different {name}: {place.values} and {other.values}; "
+                "choose the same plane of both"
+            )
 
 
 def _same_kind(image: Any, mask: Any) -> tuple[Any, Any]:

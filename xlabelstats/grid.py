@@ -73,6 +73,17 @@ def check_lengths(mask: xr.DataArray, what: str, advice: str) -> None:
             )
 
 
+def check_one_unit(mask: xr.DataArray, what: str) -> None:
+    """Complain if lengths in several units would be mixed."""
+    units = {dim: str(mask[dim].attrs.get("units", "")) for dim in mask.dims if dim in mask.coords}
+    if all(units.values()) and len(units) > 1 and not common_units(units.values()):
+        listed = ", ".join(f"{dim!r} in {unit!r}" for dim, unit in units.items())
+        raise ValueError(
+            f"{what} is a length or is made of lengths, and the coordinates are in several units: {listed}; "
+            "convert them to one, or measure in pixels: spacing=1"
+        )
+
+
 def given_grid(mask: xr.DataArray, spacing: Any) -> Grid:
     """The grid of pixel indices times a spacing that the user gave: a number, one per dim, or a mapping."""
     if isinstance(spacing, Mapping):
@@ -82,6 +93,8 @@ def given_grid(mask: xr.DataArray, spacing: Any) -> Grid:
         spacing = [spacing.get(dim, 1.0) for dim in mask.dims]
     try:
         step = np.broadcast_to(np.asarray(spacing, np.float64), mask.ndim)
+        if np.ndim(spacing) and len(spacing) != mask.ndim:
+            raise ValueError
     except ValueError:
         raise ValueError(
             f"spacing is one number or one per dim of the mask {tuple(mask.dims)}, not {spacing!r}"

@@ -51,7 +51,7 @@ def describe(**tables: Mapping[str, Any]) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         for table, entries in tables.items():
-            items = [f"- ``{name}``: {entry.summary}" for name, entry in entries.items()]
+            items = [f"- ``{name}``: {entry.definition}" for name, entry in entries.items()]
             function.__doc__ = cleandoc(function.__doc__ or "").replace(f"{{{table}}}", ";\n".join(items) + ".")
         return function
 

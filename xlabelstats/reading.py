@@ -7,10 +7,9 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from xlabelstats.blocks import as_task
+from xlabelstats.engine.dask_internals import held_data, with_other_sources
 
 Box = tuple[slice, ...]
 
@@ -28,33 +27,13 @@ def pixels_of_store(array: xr.DataArray, what: str) -> Any:
     try:
         return array.data
     except Exception as error:
-        explain(error, what, array.variable._data, array.shape, lambda box: array[box].data)
+        explain(error, what, held_data(array), array.shape, lambda box: array[box].data)
         raise
 
 
 def with_sources(array: Any, what: str) -> Any:
     """A dask array, the same but that the stores it reads from say what could not be read of them."""
-    import dask.array as da
-    from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
-
-    graph = array.__dask_graph__() if hasattr(array, "__dask_graph__") else None
-    if not isinstance(graph, HighLevelGraph):
-        return array
-    found: dict[str, Any] = {}
-    for name, layer in graph.layers.items():
-        if isinstance(layer, MaterializedLayer) and len(layer) > 1 and {*map(type, layer.values())} == {np.ndarray}:
-            found[name] = MaterializedLayer({key: as_task(block) for key, block in layer.items()})
-            continue
-        # dask holds what `from_array` and `from_zarr` read from in a layer of its own, of one key.
-        held = (
-            layer.mapping.get(name) if isinstance(layer, MaterializedLayer) and name.startswith("original-") else None
-        )
-        if hasattr(held, "__getitem__") and hasattr(held, "shape") and not isinstance(held, np.ndarray | Reader):
-            found[name] = MaterializedLayer({name: Reader(held, what)})
-    if not found:
-        return array
-    layers = HighLevelGraph({**graph.layers, **found}, graph.dependencies)
-    return da.Array(layers, array.name, array.chunks, meta=array._meta)
+    return with_other_sources(array, lambda source: None if isinstance(source, Reader) else Reader(source, what))
 
 
 class Reader:

@@ -1,4 +1,4 @@
-"""Results written to disk, whole or not at all."""
+"""Results written to disk, atomically: a store is complete or absent."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from typing import Any, TypeVar
 import xarray as xr
 
 from xlabelstats.align import is_dask
-from xlabelstats.blocks import uniform
 from xlabelstats.encoding import DECODING, variables_of
+from xlabelstats.engine.dask_internals import held_data
+from xlabelstats.engine.merge_tree import uniform
 from xlabelstats.kernels import on_device
 from xlabelstats.options import compute_each
 
@@ -53,10 +54,10 @@ FULL = {
 
 
 def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False) -> T:
-    """Write a result to a Zarr store that is whole or not there, block by block.
+    """Write a result to a Zarr store, block by block and atomically: the store is complete or absent.
 
-    ``result.to_zarr(path)`` of xarray writes the same; but if it is interrupted, it leaves a store that opens
-    like a whole one.
+    ``result.to_zarr(path)`` of xarray writes the same; but if it is interrupted, it leaves a store that opens as if it
+    were complete.
 
     Parameters
     ----------
@@ -65,8 +66,8 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     path : str or PathLike
         A folder on a local or mounted disk.
     overwrite : bool, default False
-        Whether to replace a Zarr store that is there already.  It stays as it is until the new one is whole.  What
-        else is in it goes too, so do not write over the store that the image or the mask is in.
+        Whether to replace a Zarr store that is there already.  It stays as it is until the new one is complete.  All
+        else in it is removed too, so do not write over the store that the image or the mask is in.
 
     Returns
     -------
@@ -119,7 +120,7 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     variables = variables_of(result)
     _check_names(result)
     for variable in variables.values():
-        if on_device(variable._data):
+        if on_device(held_data(variable)):
             raise TypeError(
                 "to_zarr writes from main memory, and the result is on the GPU (CuPy); move it there: "
                 "result.as_numpy(), or block by block result.map_blocks(lambda block: block.as_numpy())"

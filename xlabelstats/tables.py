@@ -11,9 +11,9 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.align import LABEL, check_on_host, is_dask
+from xlabelstats.catalogue import STATISTICS
 from xlabelstats.extras import need
 from xlabelstats.options import compute
-from xlabelstats.statistics import STATISTICS
 
 if TYPE_CHECKING:
     import anndata

@@ -8,11 +8,12 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_mask, share_coords
+from xlabelstats.align import LABEL, check_mask, check_pooling, share_coords
+from xlabelstats.catalogue import PROPERTIES, as_measures
 from xlabelstats.cautions import caution, one_call
+from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import as_names
-from xlabelstats.regionprops import PROPERTIES
 
 
 @one_call
@@ -33,6 +34,7 @@ def per_variable(
     once : collection of names
         Results that depend on the mask alone: they keep their names and appear once.
     """
+    check_pooling(variable(dataset, mask, "mask"))
     images, mask = split(dataset, mask)
     results = []
     for name, image in _measurable(images, mask).items():
@@ -48,7 +50,7 @@ def properties_per_variable(
 ) -> xr.Dataset:
     """Region properties by a call of an array: those of the mask once, those of an image per variable."""
     names = as_names(properties, "property")
-    of_image = [name for name in names if name in PROPERTIES and PROPERTIES[name].needs_image]
+    of_image = [name for name in names if name in PROPERTIES and PROPERTIES[name].reads_image]
     of_mask = [name for name in names if name not in of_image]
     results = []
     if of_mask or not of_image:
@@ -58,11 +60,33 @@ def properties_per_variable(
     return xr.merge(results, join="exact", combine_attrs="override")
 
 
+def measures_per_variable(dataset: xr.Dataset, mask: Any, requests: Any, **options: Any) -> xr.Dataset:
+    """Measures of the catalogue: those of the mask once, those of an image per variable, in the order asked for."""
+    measures = as_measures(requests)
+    of_image = [each for each in measures.values() if each.reads_image]
+    of_mask = [each for each in measures.values() if not each.reads_image]
+    if not of_image:
+        return split(dataset, mask)[1].labels.measure(of_mask, **options)
+    result = per_variable(dataset, mask, "labels.measure", of_image, **options)
+    if of_mask:
+        of_labels = split(dataset, mask)[1].labels.measure(of_mask, **options)
+        result = xr.merge([of_labels, result], join="exact", combine_attrs="override")
+    order = {name: i for i, name in enumerate(measures)}
+    return result[sorted(result, key=lambda name: order[name if name in order else _measure_of(name, measures)])]
+
+
+def _measure_of(name: Hashable, measures: Iterable[str]) -> str:
+    """The measure of a variable ``{measure}_{variable}``."""
+    return max((each for each in measures if str(name).startswith(f"{each}_")), key=len)
+
+
 def split(dataset: xr.Dataset, mask: Any) -> tuple[xr.Dataset, xr.DataArray]:
     """The images of a Dataset, and the mask, which may be one of its variables, with the Dataset's coordinates."""
     array = variable(dataset, mask, "mask")
     if array is not mask and not isinstance(mask, xr.DataTree):
         dataset = dataset.drop_vars([mask])
+    elif array.name in dataset and held_data(dataset[array.name]) is held_data(array):
+        dataset = dataset.drop_vars([array.name])
     # Cast once if at all, so that what is learned of the mask is remembered for all images.
     mask = check_mask(array)
     fits = all(dataset.sizes.get(dim, size) == size for dim, size in mask.sizes.items())

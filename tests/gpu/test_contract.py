@@ -18,6 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 import xlabelstats
 from xlabelstats.kernels import kernels_for, on_device
+from xlabelstats.labels.aggregate import aggregate
 
 cp = pytest.importorskip("cupy", reason="CuPy is not installed; the extra is called gpu")
 
@@ -76,6 +77,8 @@ CALLS: dict[str, Call] = {
     "windows with neighbours": lambda image, mask: image.instances.windows(mask, 4, remove_background=False),
     "windows of the mask": lambda image, mask: mask.instances.windows(3),
     "quantiles": lambda image, mask: image.instances.quantiles(mask, [0, 0.25, 0.6, 1], labels=[3, 1, 77]),
+    "mode": lambda image, mask: aggregate(image, mask, "mode"),
+    "mode with NaN": lambda image, mask: aggregate(image, mask, "mode", skipna=False, labels=[3, 1, 77]),
     "median": lambda image, mask: image.instances.median(mask, skipna=False),
     "statistics": lambda image, mask: image.instances.statistics(
         mask, totals, dims={"total": 1}, fn_kwargs={"power": 2}, dtype=np.float64
@@ -196,8 +199,8 @@ class TestEveryCall:
         same(found, expected, scale_of(image))
 
     def test_holds_for_more_labels_than_fit_in_a_chunk(self, name, nuclei2d, monkeypatch):
-        monkeypatch.setattr("xlabelstats.blocks.LABELS_PER_CHUNK", 5)
-        monkeypatch.setattr("xlabelstats.blocks.FAN_IN", 2)
+        monkeypatch.setattr("xlabelstats.engine.merge_tree.LABELS_PER_CHUNK", 5)
+        monkeypatch.setattr("xlabelstats.engine.merge_tree.FAN_IN", 2)
         image, mask = (array[..., :120, :120] for array in nuclei2d)
         found, expected = on_both(self.call_of[name], image.expand_dims(c=2), mask, {"c": 1, "y": 50, "x": 40})
         same(found, expected, scale=float(image.max()))
@@ -239,6 +242,15 @@ class TestTypes:
                 call(image, to_device(mask).chunk(100))
         with pytest.raises(TypeError, match=r"the mask is on the GPU .* the values in main memory"):
             to_device(mask).labels.paint(mask.labels.count())
+
+    @pytest.mark.parametrize(("stats", "engine"), [("mean", "flox"), (("mean", "prod"), "fused"), ("first", "fused")])
+    def test_flox_has_no_path_for_cupy_and_the_error_says_how_to_go_on(self, stats, engine, nuclei2d):
+        image, mask = (to_device(array[..., :60, :60]) for array in nuclei2d)
+        what = "engine='flox'" if engine == "flox" else "prod by flox" if "prod" in stats else f"{stats} by flox"
+        message = rf"^{what}, which has no CuPy path, runs in main memory, .* on the GPU .*: image.as_numpy"
+        for a, b in ((image, mask), (image.chunk(30), mask.chunk(30))):
+            with pytest.raises(TypeError, match=message):
+                aggregate(a, b, stats, engine=engine)
 
     def test_functions_and_models_get_arrays_of_the_device(self, nuclei2d):
         image, mask = (to_device(array[..., :90, :90]) for array in nuclei2d)

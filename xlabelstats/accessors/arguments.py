@@ -12,7 +12,7 @@ from xlabelstats.multiscale import as_array
 
 
 def mask_or_names(
-    array: xr.DataArray, mask: Any, properties: Any, default: Iterable[str]
+    array: xr.DataArray, mask: Any, properties: Any, default: Iterable[str] | None
 ) -> tuple[xr.DataArray | None, xr.DataArray, Any]:
     """The image, the mask and the names of properties: without a mask ``array`` is it, and names may come first."""
     mask = as_array(mask)

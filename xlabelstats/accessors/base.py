@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import xarray as xr
 
-from xlabelstats.vocabulary import SYNONYMS, meaning_of
+from xlabelstats.catalogue.vocabulary import SYNONYMS, meaning_of
 
 
 class Accessor:

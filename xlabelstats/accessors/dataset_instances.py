@@ -12,7 +12,7 @@ from xlabelstats.accessors.base import Accessor
 from xlabelstats.accessors.docs import of_every_image, of_its_mask
 from xlabelstats.accessors.instances import DECILES, InstancesAccessor
 from xlabelstats.accessors.types import Labels, Mask, Size
-from xlabelstats.objectprops import OBJECT_PROPERTIES
+from xlabelstats.catalogue import OBJECT_PROPERTIES
 from xlabelstats.variables import per_variable, properties_per_variable, split
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @xr.register_dataset_accessor("instances")
 class InstancesDatasetAccessor(Accessor):
-    """Work that needs each object whole, with every image of a Dataset, reached as ``dataset.instances``.
+    """Work that needs all pixels of an object at once, of every image of a Dataset: ``dataset.instances``.
 
     The calls of `InstancesAccessor`, with the mask first: a DataArray or the name of a variable.  They give a
     Dataset, with a variable ``{result}_{variable}`` for each image: ``median_DAPI``; what depends on the mask alone
@@ -223,7 +223,7 @@ class InstancesDatasetAccessor(Accessor):
         labels: Labels = None,
         background: bool = False,
     ) -> xr.Dataset:
-        """Region properties that need an object whole, such as ``solidity``, by scikit-image.
+        """Region properties that need all pixels of an object at once, such as ``solidity``.
 
         Parameters
         ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
@@ -12,9 +12,11 @@ from xlabelstats.accessors.instances import DECILES
 from xlabelstats.accessors.labels import LabelsAccessor
 from xlabelstats.accessors.tables import TableCalls
 from xlabelstats.accessors.types import Labels, Mask
-from xlabelstats.names import as_names
-from xlabelstats.statistics import DEFAULT
+from xlabelstats.catalogue import DEFAULT_STATISTICS
 from xlabelstats.variables import per_variable
+
+if TYPE_CHECKING:
+    from flox import Aggregation
 
 
 class StatisticsDatasetCalls(TableCalls):
@@ -24,18 +26,19 @@ class StatisticsDatasetCalls(TableCalls):
     def aggregate(
         self,
         mask: Mask | Hashable,
-        stats: str | Iterable[str] = DEFAULT,
+        stats: str | Aggregation | Iterable[str | Aggregation] = DEFAULT_STATISTICS,
         *,
         labels: Labels = None,
         background: bool = False,
         ddof: int = 0,
         skipna: bool | None = None,
+        engine: str = "fused",
     ) -> xr.Dataset:
         """Measure the pixels of every label in every image of the Dataset.
 
         Parameters
         ----------
-        stats : str or iterable of str
+        stats : str, flox.Aggregation, or iterable of these
             As `LabelsAccessor.aggregate` lists them; by default all but ``std`` and ``valid``.
 
         Returns
@@ -54,17 +57,19 @@ class StatisticsDatasetCalls(TableCalls):
         1          2        2.0
         2          1        4.0
         """
-        names = as_names(stats, "statistic")
+        # An iterator would be empty after the first image.
+        stats = list(stats) if isinstance(stats, Iterable) and not isinstance(stats, str) else stats
         return per_variable(
             self._dataset,
             mask,
             "labels.aggregate",
-            names,
+            stats,
             once=("count",),
             labels=labels,
             background=background,
             ddof=ddof,
             skipna=skipna,
+            engine=engine,
         )
 
     @of_every_image(LabelsAccessor.mean, "mean")

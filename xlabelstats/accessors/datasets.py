@@ -12,7 +12,7 @@ from xlabelstats.accessors.dataset_statistics import StatisticsDatasetCalls
 from xlabelstats.accessors.docs import of_every_image, of_its_mask
 from xlabelstats.accessors.labels import REGION_PROPERTIES, LabelsAccessor
 from xlabelstats.accessors.types import Labels, Mask
-from xlabelstats.variables import properties_per_variable, split, variable
+from xlabelstats.variables import measures_per_variable, properties_per_variable, split, variable
 
 if TYPE_CHECKING:
     from xlabelstats.accessors.plots import TablePlots
@@ -101,6 +101,52 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         """
         image = None if weights is None else variable(self._dataset, weights, "weights")
         return self._mask(mask).labels.center_of_mass(image, units=units, labels=labels, background=background)
+
+    @of_every_image(LabelsAccessor.measure)
+    def measure(
+        self,
+        mask: Mask | Hashable,
+        measures: Any,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        skipna: bool | None = None,
+        ddof: int = 0,
+        spacing: Any = None,
+    ) -> xr.Dataset:
+        """Measure every label: statistics and quantiles of every image of the Dataset, and the shape of the mask.
+
+        Parameters
+        ----------
+        measures : str, tuple, `Measure`, or sequence of these
+            As for `LabelsAccessor.measure`.
+
+        Returns
+        -------
+        Dataset
+            What the mask alone tells appears once, under its name; what is measured in an image is
+            ``{measure}_{variable}``, of every variable of numbers that has the dims of the mask.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> field = xr.Dataset({"cells": (("y", "x"), [[0, 7, 7]]), "DAPI": (("y", "x"), [[9, 1, 3]])})
+        >>> field.labels.measure("cells", ("area", "mean", "p50")).labels.to_dataframe()
+               area  mean_DAPI  p50_DAPI
+        label
+        7       2.0        2.0       2.0
+        """
+        return measures_per_variable(
+            self._dataset,
+            mask,
+            measures,
+            labels=labels,
+            background=background,
+            skipna=skipna,
+            ddof=ddof,
+            spacing=spacing,
+        )
 
     @of_every_image(LabelsAccessor.regionprops)
     def regionprops(

@@ -12,9 +12,9 @@ from xlabelstats.accessors.arguments import mask_or_argument, mask_or_names
 from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.types import Labels, Mask, Size
 from xlabelstats.accessors.windows import WindowCalls
+from xlabelstats.catalogue import OBJECT_PROPERTIES
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import describe
-from xlabelstats.objectprops import OBJECT_PROPERTIES
 
 if TYPE_CHECKING:
     from xlabelstats.accessors.plots import WindowPlots
@@ -24,12 +24,12 @@ DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 @xr.register_dataarray_accessor("instances")
 class InstancesAccessor(WindowCalls):
-    """Work that needs each object of a mask whole, reached as ``array.instances``.
+    """Work that needs all pixels of an object at once, reached as ``array.instances``.
 
     The calls that take a mask belong to an image, those that take none to the mask itself; image and
-    mask are as for `LabelsAccessor`.  Objects may cross any number of blocks of dask arrays: each is
-    brought whole to the block that its centroid lies in, and dealt with there, once.  Where an object
-    lies is read from the mask at once; the rest is lazy for dask arrays.
+    mask are as for `LabelsAccessor`.  An object may lie in any number of blocks of dask arrays.  It is
+    brought into the block that its centroid lies in, and measured there, once.  The mask is read at
+    once, to learn where the objects lie; the rest is lazy for dask arrays.
     """
 
     @property
@@ -113,7 +113,7 @@ class InstancesAccessor(WindowCalls):
         >>> found.sel(label=2).values
         array([3.       , 5.3333335], dtype=float32)
         """
-        from xlabelstats.features import statistics
+        from xlabelstats.instances.functions import statistics
 
         image, mask, fn = mask_or_argument(self._array, mask, fn, "fn", "statistics")
         return statistics(
@@ -188,7 +188,7 @@ class InstancesAccessor(WindowCalls):
         array([[5. , 6. ],
                [2. , 2.5]])
         """
-        from xlabelstats.features import quantiles
+        from xlabelstats.labels.quantiles import quantiles
 
         return quantiles(
             self._array, as_array(mask), q, method=method, skipna=skipna, labels=labels, background=background
@@ -214,7 +214,7 @@ class InstancesAccessor(WindowCalls):
         >>> image.instances.median(mask).values.tolist()
         [5.0, 2.0]
         """
-        from xlabelstats.features import median
+        from xlabelstats.labels.quantiles import median
 
         return median(self._array, as_array(mask), skipna=skipna, labels=labels, background=background)
 
@@ -229,7 +229,7 @@ class InstancesAccessor(WindowCalls):
         labels: Labels = None,
         background: bool = False,
     ) -> xr.Dataset:
-        """Region properties that need an object whole, such as ``solidity``, by scikit-image.
+        """Region properties that need all pixels of an object at once, such as ``solidity``, as scikit-image has them.
 
         Those of `LabelsAccessor.regionprops`, which merge across blocks, may be asked for together with them.
 
@@ -239,8 +239,8 @@ class InstancesAccessor(WindowCalls):
             The mask, if this is an image, which properties such as ``intensity_mean`` need; without it this is the
             mask, and the names may come first: ``mask.instances.regionprops("solidity")``.
         properties : str or iterable of str, optional
-            Any of the properties below and of `LabelsAccessor.regionprops`.  By default all below, which needs a 2-D
-            mask.
+            Any of the properties below and of `LabelsAccessor.regionprops`.  By default all below that a mask of
+            its dims has.
         spacing : float, sequence or mapping of dim to float, optional
             The distance of neighbouring pixels.  By default from the coordinates, which must be evenly
             spaced; 1 where there are none.
@@ -259,13 +259,20 @@ class InstancesAccessor(WindowCalls):
         NotImplementedError
             scikit-image does not define the property in 3-D, or for this spacing.
         ModuleNotFoundError
-            scikit-image is not installed.
+            scikit-image is not installed: ``perimeter`` and ``perimeter_crofton`` need it, and all properties below
+            of 3-D masks.
+
+        Warns
+        -----
+        UserWarning
+            All pixels of a 3-D object lie in one plane, so that it has no convex hull: ``area_convex`` is 0,
+            ``solidity`` inf and ``feret_diameter_max`` NaN.  The warning names the label.
 
         Notes
         -----
-        Each object is given to scikit-image in its own bounding box.  For a 3-D object whose pixels all lie in a plane
-        it finds no convex hull: ``area_convex`` is 0, ``solidity`` inf and ``feret_diameter_max`` NaN, and a warning
-        names the label.  The properties are:
+        The values are those of scikit-image for the object in its own bounding box.  In 2-D, hulls and holes are
+        measured by loops of this package; ``perimeter`` and ``perimeter_crofton``, and all properties in 3-D, by
+        scikit-image itself.  The properties are:
 
         {properties}
 
@@ -278,9 +285,9 @@ class InstancesAccessor(WindowCalls):
         >>> found["area_filled"].item(), found["euler_number"].item()
         (9.0, 0)
         """
-        from xlabelstats.objectprops import object_properties
+        from xlabelstats.labels.regionprops import object_properties
 
-        image, mask, names = mask_or_names(self._array, mask, properties, OBJECT_PROPERTIES)
+        image, mask, names = mask_or_names(self._array, mask, properties, None)
         return object_properties(image, mask, names, spacing=spacing, labels=labels, background=background)
 
     @documented(quantiles, take=())
@@ -319,6 +326,6 @@ class InstancesAccessor(WindowCalls):
         >>> mask.instances.radii_and_axes()["radius"].values.round(3)
         array([[1.195, 0.535]])
         """
-        from xlabelstats.geometry import radii_and_axes
+        from xlabelstats.labels.radii import radii_and_axes
 
         return radii_and_axes(self._array, units=units, labels=labels, background=background)

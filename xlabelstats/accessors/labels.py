@@ -10,13 +10,14 @@ import xarray as xr
 
 from xlabelstats.accessors.arguments import mask_or_names
 from xlabelstats.accessors.docs import documented
-from xlabelstats.accessors.statistics import StatisticsCalls
+from xlabelstats.accessors.measuring import MeasureCalls
 from xlabelstats.accessors.tables import TableCalls
 from xlabelstats.accessors.types import Labels, Mask
 from xlabelstats.align import LABEL
+from xlabelstats.catalogue import PROPERTIES
+from xlabelstats.labels.regionprops import regionprops
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import describe
-from xlabelstats.regionprops import PROPERTIES, regionprops
 
 if TYPE_CHECKING:
     import anndata
@@ -28,7 +29,7 @@ REGION_PROPERTIES = ("area", "bbox", "centroid")
 
 
 @xr.register_dataarray_accessor("labels")
-class LabelsAccessor(StatisticsCalls):
+class LabelsAccessor(MeasureCalls):
     """Measurements of the labels of a mask, reached as ``array.labels``.
 
     The calls that take a mask belong to an image, those that take none to the mask itself.
@@ -72,11 +73,11 @@ class LabelsAccessor(StatisticsCalls):
         array([2, 7])
         """
         from xlabelstats.align import check_mask
-        from xlabelstats.scan import label_ids
+        from xlabelstats.labels.selection import label_ids
 
         return label_ids(check_mask(self._array), background=background).copy()
 
-    @documented(StatisticsCalls.aggregate, take=())
+    @documented(MeasureCalls.aggregate, take=())
     def count(self, *, labels: Labels = None, background: bool = False) -> xr.DataArray:
         """Pixels per label of a mask.
 
@@ -136,11 +137,11 @@ class LabelsAccessor(StatisticsCalls):
         >>> table["centroid"].sel(label=7).values
         array([0. , 1.5])
         """
-        from xlabelstats.scan import scan
+        from xlabelstats.labels.scan import scan
 
         return scan(self._array, background=background)
 
-    @documented(StatisticsCalls.aggregate, take=())
+    @documented(MeasureCalls.aggregate, take=())
     def center_of_mass(
         self,
         weights: Mask | None = None,
@@ -181,12 +182,12 @@ class LabelsAccessor(StatisticsCalls):
         >>> mask.labels.center_of_mass(units="pixel").values
         array([[0.5, 1.5]])
         """
-        from xlabelstats.geometry import center_of_mass
+        from xlabelstats.labels.center_of_mass import center_of_mass
 
         return center_of_mass(self._array, as_array(weights), units=units, labels=labels, background=background)
 
     @describe(properties=PROPERTIES)
-    @documented(StatisticsCalls.aggregate, take=())
+    @documented(MeasureCalls.aggregate, take=())
     def regionprops(
         self,
         mask: Mask | str | Iterable[str] | None = None,
@@ -289,7 +290,7 @@ class LabelsAccessor(StatisticsCalls):
         array([[nan, 1.5, 1.5],
                [3. , 3. , 3. ]])
         """
-        from xlabelstats.paint import paint
+        from xlabelstats.labels.paint import paint
 
         return paint(self._array, values, fill_value)
 

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from xlabelstats.accessors.base import Accessor
 from xlabelstats.accessors.docs import documented
-from xlabelstats.accessors.instances import DECILES, InstancesAccessor
+from xlabelstats.accessors.quantiles import QuantileCalls
 from xlabelstats.accessors.types import Labels, Mask
+from xlabelstats.catalogue import DEFAULT_STATISTICS, STATISTICS
+from xlabelstats.catalogue.flox_aggregations import MORE_STATISTICS
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import describe
-from xlabelstats.statistics import DEFAULT, STATISTICS
+
+if TYPE_CHECKING:
+    from flox import Aggregation
 
 
-class StatisticsCalls(Accessor):
+class StatisticsCalls(QuantileCalls):
     """The calls of `LabelsAccessor` that measure the pixels of every label."""
 
-    def __init__(self, array: xr.DataArray) -> None:
-        self._array = array
-
-    @describe(statistics=STATISTICS)
+    @describe(statistics=STATISTICS, more=MORE_STATISTICS)
     def aggregate(
         self,
         mask: Mask,
-        stats: str | Iterable[str] = DEFAULT,
+        stats: str | Aggregation | Iterable[str | Aggregation] = DEFAULT_STATISTICS,
         *,
         labels: Labels = None,
         background: bool = False,
         ddof: int = 0,
         skipna: bool | None = None,
+        engine: str = "fused",
     ) -> xr.Dataset:
         """Measure the pixels of every label: any number of statistics in one pass over the image.
 
@@ -41,8 +42,9 @@ class StatisticsCalls(Accessor):
             The label of every pixel.  Its dims are a subset of the image's, its sizes and
             coordinates the same; where only one of the two has coordinates, they are the other's
             too.  Chunks may differ.
-        stats : str or iterable of str
-            Any of the statistics below; by default all but ``std`` and ``valid``.
+        stats : str, flox.Aggregation, or iterable of these
+            Any of the statistics below; by default all but ``std`` and ``valid``.  An Aggregation gives a variable of
+            its name.
         labels : int or sequence of int, optional
             Measure these labels, in this order, without looking first which there are.  A label that
             does not occur gets count 0, sum 0 and NaN elsewhere, so ``min`` and ``max`` are float64.
@@ -52,6 +54,9 @@ class StatisticsCalls(Accessor):
             Delta degrees of freedom of ``var`` and ``std``: they divide by ``valid - ddof``.
         skipna : bool, optional
             Leave NaN pixels out (the default) or let them make the label's statistics NaN.
+        engine : {"fused", "flox"}, default "fused"
+            What runs the statistics that merge across blocks: one read of the image for all of them, or
+            flox's own map-reduce for each.  The numbers agree but for rounding.
 
         Returns
         -------
@@ -74,14 +79,21 @@ class StatisticsCalls(Accessor):
         TypeError
             The mask does not hold integers, or the image no numbers.
         ValueError
-            Dims, sizes or coordinates do not match, the dim ``label`` is taken, a statistic is unknown,
-            or ``labels`` repeat.
+            Dims, sizes or coordinates do not match, the dim ``label`` is taken, a statistic or engine is
+            unknown, flox cannot run an Aggregation, or ``labels`` repeat.
 
         Notes
         -----
         The statistics are:
 
         {statistics}
+
+        Beside these there are:
+
+        {more}
+
+        ``median``, ``mode`` and percentiles, such as ``p95``, bring all pixels of an object to one block.  The others
+        of the second list, and Aggregations, are run by flox, whatever the engine.
 
         Sums and moments are collected in float64, moments about the mean of each block, and merged
         pairwise across blocks [1]_ [2]_, so that a large mean costs no precision.  A sum of integers is
@@ -107,10 +119,17 @@ class StatisticsCalls(Accessor):
         1          2   2.0    3
         2          3   5.0    6
         """
-        from xlabelstats.aggregate import aggregate
+        from xlabelstats.labels.aggregate import aggregate
 
         return aggregate(
-            self._array, as_array(mask), stats, labels=labels, background=background, ddof=ddof, skipna=skipna
+            self._array,
+            as_array(mask),
+            stats,
+            labels=labels,
+            background=background,
+            ddof=ddof,
+            skipna=skipna,
+            engine=engine,
         )
 
     @documented(aggregate)
@@ -300,80 +319,3 @@ class StatisticsCalls(Accessor):
         [3, 9]
         """
         return self.aggregate(mask, "max", labels=labels, background=background, skipna=skipna)["max"]
-
-    @documented(InstancesAccessor.quantiles)
-    def median(
-        self, mask: Mask, *, skipna: bool | None = None, labels: Labels = None, background: bool = False
-    ) -> xr.DataArray:
-        """Median of the pixels of every label: the same as `InstancesAccessor.median`.
-
-        Returns
-        -------
-        DataArray
-            Dims ``(label, *other)``, float64; lazy for dask input.
-
-        Examples
-        --------
-        >>> import xarray as xr
-        >>> import xlabelstats
-        >>> mask = xr.DataArray([[0, 1, 1], [2, 2, 2]], dims=("y", "x"))
-        >>> image = xr.DataArray([[9, 1, 3], [4, 5, 9]], dims=("y", "x"))
-        >>> image.labels.median(mask).values.tolist()
-        [2.0, 5.0]
-        """
-        return InstancesAccessor(self._array).median(mask, skipna=skipna, labels=labels, background=background)
-
-    @documented(InstancesAccessor.quantiles)
-    def quantile(
-        self,
-        mask: Mask,
-        q: Any,
-        *,
-        method: str = "linear",
-        skipna: bool | None = None,
-        labels: Labels = None,
-        background: bool = False,
-    ) -> xr.DataArray:
-        """One quantile of the pixels of every label, or several: the same as `InstancesAccessor.quantiles`.
-
-        Parameters
-        ----------
-        q : float or sequence of float
-            From 0 to 1.  A single number leaves the dim ``quantile`` out and names the result: ``p75`` for 0.75.
-
-        Examples
-        --------
-        >>> import xarray as xr
-        >>> import xlabelstats
-        >>> mask = xr.DataArray([[0, 1, 1], [2, 2, 2]], dims=("y", "x"))
-        >>> image = xr.DataArray([[9, 1, 3], [4, 5, 9]], dims=("y", "x"))
-        >>> image.labels.quantile(mask, 0.75).values.tolist()
-        [2.5, 7.0]
-        """
-        return self.quantiles(mask, q, method=method, skipna=skipna, labels=labels, background=background)
-
-    @documented(InstancesAccessor.quantiles)
-    def quantiles(
-        self,
-        mask: Mask,
-        q: Any = DECILES,
-        *,
-        method: str = "linear",
-        skipna: bool | None = None,
-        labels: Labels = None,
-        background: bool = False,
-    ) -> xr.DataArray:
-        """Quantiles of the pixels of every label: the same as `InstancesAccessor.quantiles`.
-
-        Examples
-        --------
-        >>> import xarray as xr
-        >>> import xlabelstats
-        >>> mask = xr.DataArray([[0, 1, 1], [2, 2, 2]], dims=("y", "x"))
-        >>> image = xr.DataArray([[9, 1, 3], [4, 5, 9]], dims=("y", "x"))
-        >>> image.labels.quantiles(mask, [0.5, 0.75]).values.tolist()
-        [[2.0, 2.5], [5.0, 7.0]]
-        """
-        return InstancesAccessor(self._array).quantiles(
-            mask, q, method=method, skipna=skipna, labels=labels, background=background
-        )

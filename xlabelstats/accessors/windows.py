@@ -37,7 +37,7 @@ class WindowCalls(Accessor):
             The mask, if this is an image.  Without it this is the mask: ``mask.instances.windows(64)``.
         size : int, mapping of dim to int, optional
             Pixels of the window along every dim of the mask, or per dim; along a dim that a mapping
-            leaves out the window is the whole mask.  By default the smallest that holds every object whole.
+            leaves out the window is the whole mask.  By default the smallest that holds all of every object.
         labels : int or sequence of int, optional
             Cut out these objects alone; only the blocks of the image that they need are read.
         remove_background : bool, default True
@@ -84,7 +84,7 @@ class WindowCalls(Accessor):
                [1, 2, 3],
                [0, 0, 0]])
         """
-        from xlabelstats.windows import windows
+        from xlabelstats.instances.windows import windows
 
         image, mask, size = mask_or_argument(self._array, mask, size, "size", "windows")
         return windows(image, mask, size, labels=labels, remove_background=remove_background, batch_size=batch_size)
@@ -155,7 +155,7 @@ class WindowCalls(Accessor):
         >>> image.instances.featurize(mask, model, size=3, n_features=2).sel(label=7).values
         array([0.6666667, 3.       ], dtype=float32)
         """
-        from xlabelstats.featurize import featurize
+        from xlabelstats.instances.featurize import featurize
 
         image, mask, model = mask_or_argument(self._array, mask, model, "model", "featurize")
         return featurize(

@@ -6,12 +6,12 @@ from collections.abc import Hashable
 from typing import Any
 
 import xarray as xr
-from xarray.core import indexing
 
 from xlabelstats.align import check_chunks, is_dask
-from xlabelstats.blocks import uniform
 from xlabelstats.embeddings.components import Components, check_components, project_each
 from xlabelstats.encoding import without_encoding
+from xlabelstats.engine.dask_internals import is_opened_lazily
+from xlabelstats.engine.merge_tree import uniform
 
 
 def pca(data: xr.DataArray, dim: Hashable, n_components: int = 3, as_rgb: bool = True) -> xr.DataArray:
@@ -106,7 +106,7 @@ def pca(data: xr.DataArray, dim: Hashable, n_components: int = 3, as_rgb: bool =
 
 def unread(data: xr.DataArray) -> xr.DataArray:
     """Data that was opened lazily as dask, in the chunks that are stored, since ``.data`` would read it all."""
-    if data.variable._in_memory or not isinstance(data.variable._data, indexing.ExplicitlyIndexed):
+    if not is_opened_lazily(data):
         return data
     stored = data.encoding.get("preferred_chunks", {})
     return data.chunk({dim: stored.get(dim, "auto") for dim in data.dims})

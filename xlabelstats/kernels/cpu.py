@@ -5,18 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy as xp
 
-from xlabelstats.kernels.cpu_objects import cut, gather, order_statistics
+from xlabelstats.kernels.cpu_objects import cut, gather, modes, order_statistics
+from xlabelstats.kernels.cpu_positions import boxes, coordinate_sums, geometry, merge_geometry, position_moments
 from xlabelstats.kernels.cpu_runs import (
-    boxes,
     centre,
-    coordinate_sums,
     count_runs,
     count_valid,
-    geometry,
     merge,
-    merge_geometry,
     place_runs,
-    position_moments,
     powers,
     sums_and_extremes,
 )
@@ -34,6 +30,7 @@ __all__ = [
     "memory",
     "merge",
     "merge_geometry",
+    "modes",
     "order_statistics",
     "position_moments",
     "powers",

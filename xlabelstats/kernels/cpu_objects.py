@@ -15,18 +15,20 @@ FEW = 48
 
 
 @kernel
-def cut(image, channels, steps, mask, mask_steps, shape, starts, size, labels, alone, rows, out, inside):
+def cut(image, channels, mask, shape, cuts, alone, out, inside):
     """Copy what a piece of an image holds of some windows to ``out`` (object, channel, pixel of the window).
 
-    ``image`` and ``mask`` are flat; ``channels`` are the first pixels of the image's channels, ``steps`` and
-    ``mask_steps`` (axis) the distances of neighbours.  Window ``i`` begins at ``starts[i]`` (axis) of the piece,
-    inside or outside of it, and goes to row ``rows[i]`` of ``out``.  If ``alone``, pixels that do not carry its
-    label become 0; where they do, ``inside`` (object, pixel of the window) becomes True if there is room for it.
+    ``image`` and ``mask`` are the memory of a piece of this ``shape``, ``channels`` the first elements of the image's
+    channels.  If ``alone``, pixels that do not carry a window's label become 0; where they do, ``inside`` (object,
+    pixel of the window) becomes True if there is room for it.
     """
+    pixels_in, steps = image
+    labels_in, mask_steps = mask
+    starts, size, labels, rows = cuts
     ndim = shape.size
     last = ndim - 1
     first, extent = np.empty(ndim, np.int64), np.empty(ndim, np.int64)
-    zero = image.dtype.type(0)
+    zero = pixels_in.dtype.type(0)
     along, mask_along = steps[last], mask_steps[last]
     packed = along == 1 and mask_along == 1
     for i in range(starts.shape[0]):
@@ -52,31 +54,32 @@ def cut(image, channels, steps, mask, mask_steps, shape, starts, size, labels, a
                 for c in range(channels.size):
                     begin = channels[c] + source
                     for x in range(width):
-                        if not alone or mask[mask_source + x * mask_along] == label:
-                            out[row, c, target + x] = image[begin + x * along]
+                        if not alone or labels_in[mask_source + x * mask_along] == label:
+                            out[row, c, target + x] = pixels_in[begin + x * along]
                 if inside.size:
                     for x in range(width):
-                        inside[row, target + x] = mask[mask_source + x * mask_along] == label
+                        inside[row, target + x] = labels_in[mask_source + x * mask_along] == label
                 continue
             for c in range(channels.size):
                 begin = channels[c] + source
-                pixels, into = image[begin : begin + width], out[row, c, target : target + width]
+                pixels, into = pixels_in[begin : begin + width], out[row, c, target : target + width]
                 if alone:
-                    own = mask[mask_source : mask_source + width]
+                    own = labels_in[mask_source : mask_source + width]
                     for x in range(width):
                         into[x] = pixels[x] if own[x] == label else zero
                 else:
                     for x in range(width):
                         into[x] = pixels[x]
             if inside.size:
-                own, flags = mask[mask_source : mask_source + width], inside[row, target : target + width]
+                own, flags = labels_in[mask_source : mask_source + width], inside[row, target : target + width]
                 for x in range(width):
                     flags[x] = own[x] == label
 
 
 @kernel
-def gather(image, codes, starts, lengths, count, out):
+def gather(image, runs, count, out):
     """Copy the pixels of every code to ``out``, code by code, each as (channel, pixel) in image order."""
+    codes, starts, lengths, _ = runs
     channels = image.shape[0]
     free = np.empty(count.size, np.int64)
     total = 0
@@ -103,36 +106,15 @@ def order_statistics(keys, count, channels, kind, q, low, high, valid):
     pixels at the whole numbers at or below and above ``q * (valid - 1)``, ``valid`` (code, channel) the
     number of pixels that are not NaN.
     """
-    size = keys.itemsize
-    one = np.uint64(1)
-    sign = one << np.uint64(8 * size - 1)
-    every = sign | (sign - one)
-    mantissa = np.uint64(10 if size == 2 else 23 if size == 4 else 52)
-    infinite = (sign - one) ^ ((one << mantissa) - one)
-    longest = 0
-    for code in range(count.size):
-        longest = max(longest, count[code])
-    spare = np.empty(longest, keys.dtype)
+    sign, every, infinite = _words(keys)
+    spare = np.empty(_longest(count), keys.dtype)
     first = 0
     for code in range(count.size):
         n = count[code]
         for c in range(channels):
             own = keys[first : first + n]
             first += n
-            nans = 0
-            # Keys that sort as the pixels do, NaN last.
-            if kind == 1:
-                for i in range(n):
-                    own[i] = np.uint64(own[i]) ^ sign
-            elif kind == 2:
-                for i in range(n):
-                    key = np.uint64(own[i])
-                    if key & (sign - one) > infinite:
-                        own[i] = every
-                        nans += 1
-                    else:
-                        own[i] = (every ^ key) if key & sign else (key | sign)
-            n_valid = n - nans
+            n_valid = n - _ordered(own, kind, sign, every, infinite)
             valid[code, c] = n_valid
             ordered = _sort(own, spare)
             for j in range(q.size):
@@ -144,6 +126,74 @@ def order_statistics(keys, count, channels, kind, q, low, high, valid):
                 above = min(below + 1, n_valid - 1)
                 low[code, c, j] = _pixel(np.uint64(ordered[below]), kind, sign, every)
                 high[code, c, j] = _pixel(np.uint64(ordered[above]), kind, sign, every)
+
+
+@kernel
+def modes(keys, count, channels, kind, mode, valid):
+    """Sort the pixels of every code and channel, and find the most frequent one, the smallest of a tie.
+
+    As `order_statistics`; ``mode`` (code, channel) is 0 where no pixel is valid.  Both zeros are one number.
+    """
+    sign, every, infinite = _words(keys)
+    spare = np.empty(_longest(count), keys.dtype)
+    first = 0
+    for code in range(count.size):
+        n = count[code]
+        for c in range(channels):
+            own = keys[first : first + n]
+            first += n
+            if kind == 2:
+                for i in range(n):
+                    if own[i] == sign:
+                        own[i] = 0
+            n_valid = n - _ordered(own, kind, sign, every, infinite)
+            valid[code, c] = n_valid
+            ordered = _sort(own, spare)
+            mode[code, c] = 0
+            most, length = 0, 0
+            for i in range(n_valid):
+                length = length + 1 if i and ordered[i] == ordered[i - 1] else 1
+                if length > most:
+                    most = length
+                    mode[code, c] = _pixel(np.uint64(ordered[i]), kind, sign, every)
+
+
+@kernel
+def _words(keys):
+    """Of the integers that pixels are sorted as: the sign, all bits, and the bits of infinity in floating point."""
+    size = keys.itemsize
+    one = np.uint64(1)
+    sign = one << np.uint64(8 * size - 1)
+    every = sign | (sign - one)
+    mantissa = np.uint64(10 if size == 2 else 23 if size == 4 else 52)
+    return sign, every, (sign - one) ^ ((one << mantissa) - one)
+
+
+@kernel
+def _longest(count):
+    """The most pixels of any code."""
+    longest = 0
+    for code in range(count.size):
+        longest = max(longest, count[code])
+    return longest
+
+
+@kernel
+def _ordered(own, kind, sign, every, infinite):
+    """Turn pixels into keys that sort as they do, NaN last; returns how many are NaN."""
+    nans = 0
+    if kind == 1:
+        for i in range(own.size):
+            own[i] = np.uint64(own[i]) ^ sign
+    elif kind == 2:
+        for i in range(own.size):
+            key = np.uint64(own[i])
+            if key & (sign - np.uint64(1)) > infinite:
+                own[i] = every
+                nans += 1
+            else:
+                own[i] = (every ^ key) if key & sign else (key | sign)
+    return nans
 
 
 @kernel

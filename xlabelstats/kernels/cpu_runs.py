@@ -16,7 +16,6 @@ from __future__ import annotations
 from functools import cache
 
 import numba
-import numpy as np
 
 from xlabelstats.cautions import caution
 
@@ -85,8 +84,9 @@ def place_runs(mask, background, labels, starts, lengths):
 
 
 @kernel
-def count_valid(image, codes, starts, lengths, moments):
+def count_valid(image, runs, moments):
     """Add the number of pixels that are not NaN to moment 0."""
+    codes, starts, lengths, _ = runs
     for run in range(codes.size):
         first, end = starts[run], starts[run] + lengths[run]
         for c in range(image.shape[0]):
@@ -98,13 +98,14 @@ def count_valid(image, codes, starts, lengths, moments):
 
 
 @kernel
-def sums_and_extremes(image, codes, starts, lengths, zero, sums, extremes):
+def sums_and_extremes(image, runs, zero, sums, extremes):
     """Add the pixels to ``sums`` and lower and raise ``extremes`` to them, NaN passed over.
 
     ``zero`` gives the type in which the pixels of one run are summed.  Where there is room for it,
     what rounding took from a sum is kept beside it (Knuth's two-sum).  Either array may be empty,
     if it is not wanted.
     """
+    codes, starts, lengths, _ = runs
     summing, ranging = sums.size > 0, extremes.size > 0
     for run in range(codes.size):
         code, first, end = codes[run], starts[run], starts[run] + lengths[run]
@@ -141,8 +142,9 @@ def sums_and_extremes(image, codes, starts, lengths, zero, sums, extremes):
 
 
 @kernel
-def powers(image, codes, starts, lengths, sums, order):
+def powers(image, runs, sums, order):
     """Add the powers 1 to ``order`` (2 to 4) of pixel - sums[..., 0], NaN passed over, to sums."""
+    codes, starts, lengths, _ = runs
     for run in range(codes.size):
         code, first, end = codes[run], starts[run], starts[run] + lengths[run]
         for c in range(image.shape[0]):
@@ -193,8 +195,8 @@ def centre(sums, moments):
 
 
 @kernel
-def merge(rows, count_in, moments_in, extremes_in, count, moments, extremes):
-    """Fold records into the rows of others, pairwise; a row whose count is 0 is taken over as it is.
+def merge(rows, before, moments_in, extremes_in, moments, extremes):
+    """Fold records into the rows of others, pairwise; a row that held no pixel ``before`` is taken over as it is.
 
     Chan, Golub & LeVeque 1979 for order 2, Pebay 2008 above it.  A mean is sum / n, which is rounded, and how far that
     is off: of two large means that are close, the difference lies in the digits that rounding takes.
@@ -203,8 +205,7 @@ def merge(rows, count_in, moments_in, extremes_in, count, moments, extremes):
     order = fields - 2 if fields > 2 else fields - 1
     for i in range(rows.size):
         row = rows[i]
-        first = count[row] == 0
-        count[row] += count_in[i]
+        first = before[i] == 0
         for c in range(moments.shape[1]):
             a, b = moments[row, c], moments_in[i, c]
             if extremes.shape[2]:
@@ -235,168 +236,3 @@ def merge(rows, count_in, moments_in, extremes_in, count, moments, extremes):
             if order > 0:
                 a[1] += b[1]
             a[0] += b[0]
-
-
-@kernel
-def geometry(codes, starts, lengths, shape, origin, low, high, s1, s2):
-    """Collect the box of every code and the sums of its pixel positions and of their products.
-
-    Positions count from ``origin`` (code, axis), the first pixel of the code, so that the sums of
-    small objects are whole numbers and exact.  The pixels of a run add up in closed form.
-    """
-    ndim = shape.size
-    seen = np.zeros(origin.shape[0], np.bool_)
-    last = ndim - 1
-    position = np.empty(ndim, np.int64)
-    for run in range(codes.size):
-        code, n = codes[run], lengths[run]
-        rest = starts[run]
-        for axis in range(last, -1, -1):
-            position[axis] = rest % shape[axis]
-            rest //= shape[axis]
-        if not seen[code]:
-            seen[code] = True
-            for axis in range(ndim):
-                origin[code, axis] = low[code, axis] = high[code, axis] = position[axis]
-        for axis in range(ndim):
-            low[code, axis] = min(low[code, axis], position[axis])
-            high[code, axis] = max(high[code, axis], position[axis] + (n if axis == last else 1))
-            position[axis] -= origin[code, axis]
-        first = float(position[last])
-        along = n * first + n * (n - 1) / 2
-        for a in range(last):
-            s1[code, a] += n * position[a]
-            s2[code, a, last] += along * position[a]
-            for b in range(a, last):
-                s2[code, a, b] += float(n * position[a]) * position[b]
-        s1[code, last] += along
-        s2[code, last, last] += n * first**2 + first * n * (n - 1) + (n - 1.0) * n * (2 * n - 1) / 6
-
-
-@kernel
-def merge_geometry(codes, n_in, low_in, high_in, origin_in, offset_in, m2_in, n, low, high, origin, offset, m2):
-    """Fold boxes, centroids and central second moments into the rows that ``codes`` name, pairwise.
-
-    A centroid is a whole pixel, ``origin``, and the ``offset`` from it.
-    """
-    ndim = low.shape[1]
-    delta = np.empty(ndim)
-    for b in range(codes.size):
-        a = codes[b]
-        first = n[a] == 0
-        na, nb = float(n[a]), float(n_in[b])
-        share = nb / (na + nb)
-        for axis in range(ndim):
-            low[a, axis] = low_in[b, axis] if first else min(low[a, axis], low_in[b, axis])
-            high[a, axis] = high_in[b, axis] if first else max(high[a, axis], high_in[b, axis])
-            if first:
-                origin[a, axis], offset[a, axis] = origin_in[b, axis], offset_in[b, axis]
-            delta[axis] = float(origin_in[b, axis] - origin[a, axis]) + (offset_in[b, axis] - offset[a, axis])
-            offset[a, axis] += delta[axis] * share
-        for i in range(ndim):
-            for j in range(ndim):
-                m2[a, i, j] += m2_in[b, i, j] + delta[i] * delta[j] * na * share
-        n[a] += n_in[b]
-
-
-@kernel
-def boxes(codes, starts, lengths, shape, low, high):
-    """Lower ``low`` and raise ``high`` (code, axis) to the boxes of the runs."""
-    last = shape.size - 1
-    width = shape[last]
-    position = np.empty(last, np.int64)
-    row, end = 0, 0
-    for run in range(codes.size):
-        code, start = codes[run], starts[run]
-        # Runs of the same row follow each other, and divisions cost more than all else here.
-        if start < row or start >= end:
-            rest = start // width
-            row, end = rest * width, rest * width + width
-            for axis in range(last - 1, -1, -1):
-                position[axis] = rest % shape[axis]
-                rest //= shape[axis]
-        for axis in range(last):
-            low[code, axis] = min(low[code, axis], position[axis])
-            high[code, axis] = max(high[code, axis], position[axis] + 1)
-        low[code, last] = min(low[code, last], start - row)
-        high[code, last] = max(high[code, last], start - row + lengths[run])
-
-
-@kernel
-def coordinate_sums(image, codes, starts, lengths, shape, coords, out):
-    """Add the weights and weighted coordinates of the pixels to ``out`` (code, channel, 1 + axis).
-
-    ``coords`` (axis, position) is padded to the longest axis.  An image without channels weighs
-    every pixel 1.
-    """
-    last = shape.size - 1
-    weighted = image.shape[0] > 0
-    for run in range(codes.size):
-        code, n = codes[run], lengths[run]
-        row, first = starts[run] // shape[last], starts[run] % shape[last]
-        for c in range(out.shape[1]):
-            total, along = 0.0, 0.0
-            for i in range(n):
-                w = float(image[c, starts[run] + i]) if weighted else 1.0
-                total += w
-                along += w * coords[last, first + i]
-            into = out[code, c]
-            into[0] += total
-            into[1 + last] += along
-            rest = row
-            for axis in range(last - 1, -1, -1):
-                into[1 + axis] += total * coords[axis, rest % shape[axis]]
-                rest //= shape[axis]
-
-
-@kernel
-def position_moments(image, codes, starts, lengths, shape, origin, powers, out):
-    """Add the moments of pixel position to ``out`` (code, channel, power of axis 0, ..., flattened).
-
-    Powers go from 0 to ``powers`` - 1, at most 3, along every axis, and positions count from ``origin`` (code,
-    axis).  An image weighs the pixels; one without channels weighs every pixel 1, and a run then
-    adds up in closed form.
-    """
-    last = shape.size - 1
-    rests = powers**last
-    rest_moments = np.empty(rests)
-    sums = np.empty(4)
-    weighted = image.shape[0] > 0
-    for run in range(codes.size):
-        code, n = codes[run], lengths[run]
-        first = float(starts[run] % shape[last] - origin[code, last])
-        row = starts[run] // shape[last]
-        # Products of powers of the other axes' positions, the first axis slowest.
-        rest_moments[0] = 1.0
-        size = 1
-        for axis in range(last - 1, -1, -1):
-            position = float(row % shape[axis] - origin[code, axis])
-            row //= shape[axis]
-            factor = 1.0
-            for power in range(1, powers):
-                factor *= position
-                for i in range(size):
-                    rest_moments[power * size + i] = rest_moments[i] * factor
-            size *= powers
-        for c in range(out.shape[1]):
-            if weighted:
-                sums[:] = 0
-                for i in range(n):
-                    w = float(image[c, starts[run] + i])
-                    x = first + i
-                    sums[0] += w
-                    sums[1] += w * x
-                    if powers > 2:
-                        sums[2] += w * x * x
-                        sums[3] += w * x * x * x
-            else:
-                n1 = n * (n - 1.0) / 2
-                n2 = n1 * (2 * n - 1.0) / 3
-                sums[0] = n
-                sums[1] = n * first + n1
-                sums[2] = n * first**2 + 2 * first * n1 + n2
-                sums[3] = n * first**3 + 3 * first**2 * n1 + 3 * first * n2 + n1 * n1
-            into = out[code, c]
-            for i in range(rests):
-                for power in range(powers):
-                    into[i * powers + power] += rest_moments[i] * sums[power]

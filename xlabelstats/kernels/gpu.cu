@@ -128,16 +128,16 @@ __global__ void centre(const double* sums, double* moments, integer size, intege
     out[order + 1] = d;
 }
 
-// One thread per row and channel; the counts are added when all have been here.
+// One thread per row and channel.  A row that held no pixel before is taken over as it is.
 template <typename E>
 __global__ void merge(
     const integer* rows, integer size, integer channels, integer fields, bool ranging, const double* moments_in,
-    const E* extremes_in, const integer* count, double* moments, E* extremes
+    const E* extremes_in, const integer* before, double* moments, E* extremes
 ) {
     integer t = thread();
     if (t >= size * channels) return;
     integer row = rows[t / channels], place = row * channels + t % channels;
-    bool first = count[row] == 0;
+    bool first = before[t / channels] == 0;
     double* a = moments + place * fields;
     const double* b = moments_in + t * fields;
     if (ranging) {
@@ -211,15 +211,15 @@ __global__ void position_sums(
 }
 
 __global__ void merge_geometry(
-    const integer* rows, integer size, integer ndim, const integer* n_in, const integer* low_in, const integer* high_in,
-    const integer* origin_in, const double* offset_in, const double* m2_in, integer* n, integer* low, integer* high,
-    integer* origin, double* offset, double* m2
+    const integer* rows, integer size, integer ndim, const integer* before, const integer* count, const integer* low_in,
+    const integer* high_in, const integer* origin_in, const double* offset_in, const double* m2_in, integer* low,
+    integer* high, integer* origin, double* offset, double* m2
 ) {
     integer t = thread();
     if (t >= size) return;
     integer row = rows[t], a = row * ndim, b = t * ndim;
-    bool first = n[row] == 0;
-    double na = n[row], nb = n_in[t], share = nb / (na + nb);
+    bool first = before[t] == 0;
+    double na = before[t], nb = count[t], share = nb / (na + nb);
     for (integer axis = 0; axis < ndim; axis++) {
         low[a + axis] = first || low_in[b + axis] < low[a + axis] ? low_in[b + axis] : low[a + axis];
         high[a + axis] = first || high_in[b + axis] > high[a + axis] ? high_in[b + axis] : high[a + axis];
@@ -237,7 +237,6 @@ __global__ void merge_geometry(
     for (integer axis = 0; axis < ndim; axis++)
         offset[a + axis] +=
             share * ((double)(origin_in[b + axis] - origin[a + axis]) + (offset_in[b + axis] - offset[a + axis]));
-    n[row] += n_in[t];
 }
 
 // An image of 0 channels weighs every pixel 1.

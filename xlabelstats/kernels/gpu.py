@@ -18,17 +18,9 @@ THREADS = 256
 
 # What dtypes are called in CUDA C++.
 C_TYPES = {
-    "u1": "unsigned char",
-    "u2": "unsigned short",
-    "u4": "unsigned int",
-    "u8": "unsigned long long",
-    "i1": "signed char",
-    "i2": "short",
-    "i4": "int",
-    "i8": "long long",
-    "f4": "float",
-    "f8": "double",
-}
+    "u1": "unsigned char", "u2": "unsigned short", "u4": "unsigned int", "u8": "unsigned long long",
+    "i1": "signed char", "i2": "short", "i4": "int", "i8": "long long", "f4": "float", "f8": "double",
+}  # fmt: skip
 
 
 def find_runs(rows, background, placed):
@@ -85,13 +77,13 @@ def to_host(array):
     return xp.asnumpy(array)
 
 
-def count_valid(image, codes, starts, lengths, moments):
+def count_valid(image, runs, moments):
     """Add the number of pixels that are not NaN to moment 0."""
     fields = moments.shape[2]
-    _each("count_valid", codes.size * len(image), [image], *_runs_of(image, codes, starts, lengths), moments, fields)
+    _each("count_valid", runs.codes.size * len(image), [image], *_runs_of(image, runs), moments, fields)
 
 
-def sums_and_extremes(image, codes, starts, lengths, zero, sums, extremes):
+def sums_and_extremes(image, runs, zero, sums, extremes):
     """Add the pixels to ``sums`` and lower and raise ``extremes`` to them, NaN passed over.
 
     ``zero`` gives the type in which the pixels of one run are summed.  Where there is room for it,
@@ -102,9 +94,9 @@ def sums_and_extremes(image, codes, starts, lengths, zero, sums, extremes):
     words = _ordered(extremes.astype(f"{kind}8").view(np.uint64), kind)
     _each(
         "sums_and_extremes",
-        codes.size * len(image),
+        runs.codes.size * len(image),
         [image, zero],
-        *_runs_of(image, codes, starts, lengths),
+        *_runs_of(image, runs),
         sums,
         sums.shape[2] if sums.size else 0,
         words,
@@ -113,9 +105,9 @@ def sums_and_extremes(image, codes, starts, lengths, zero, sums, extremes):
     extremes[...] = _from_ordered(words, kind).view(f"{kind}8").astype(extremes.dtype)
 
 
-def powers(image, codes, starts, lengths, sums, order):
+def powers(image, runs, sums, order):
     """Add the powers 1 to ``order`` (2 to 4) of pixel - sums[..., 0], NaN passed over, to sums."""
-    _each("powers", codes.size * len(image), [image], *_runs_of(image, codes, starts, lengths), sums, order)
+    _each("powers", runs.codes.size * len(image), [image], *_runs_of(image, runs), sums, order)
 
 
 def centre(sums, moments):
@@ -124,8 +116,8 @@ def centre(sums, moments):
     _each("centre", size, [], sums, moments, size, moments.shape[2] - 2)
 
 
-def merge(rows, count_in, moments_in, extremes_in, count, moments, extremes):
-    """Fold records into the rows of others, pairwise; a row whose count is 0 is taken over as it is."""
+def merge(rows, before, moments_in, extremes_in, moments, extremes):
+    """Fold records into the rows of others, pairwise; a row that held no pixel ``before`` is taken over as it is."""
     _, channels, fields = moments.shape
     _each(
         "merge",
@@ -138,63 +130,59 @@ def merge(rows, count_in, moments_in, extremes_in, count, moments, extremes):
         extremes.shape[2] > 0,
         moments_in,
         extremes_in,
-        count,
+        before,
         moments,
         extremes,
     )
-    count[rows] += count_in
 
 
-def boxes(codes, starts, lengths, shape, low, high):
+def boxes(runs, low, high):
     """Lower ``low`` and raise ``high`` (code, axis) to the boxes of the runs."""
-    _each("boxes", codes.size, [], codes, starts, lengths, codes.size, xp.asarray(shape), shape.size, low, high)
+    _each("boxes", runs.codes.size, [], *_placed(runs), low, high)
 
 
-def geometry(codes, starts, lengths, shape, origin, low, high, s1, s2):
+def geometry(runs, origin, low, high, s1, s2):
     """Collect the box of every code and the sums of its pixel positions and of their products.
 
     Positions count from ``origin`` (code, axis), the corner of the box.
     """
     limits = np.iinfo(np.int64)
     low[...], high[...] = limits.max, limits.min
-    boxes(codes, starts, lengths, shape, low, high)
+    boxes(runs, low, high)
     origin[...] = low
-    where = xp.asarray(shape), shape.size
-    _each("position_sums", codes.size, [], codes, starts, lengths, codes.size, *where, origin, s1, s2)
+    _each("position_sums", runs.codes.size, [], *_placed(runs), origin, s1, s2)
 
 
-def merge_geometry(codes, n_in, low_in, high_in, origin_in, offset_in, m2_in, n, low, high, origin, offset, m2):
-    """Fold boxes, centroids and central second moments into the rows that ``codes`` name, pairwise."""
-    given = n_in, low_in, high_in, origin_in, offset_in, m2_in
-    into = n, low, high, origin, offset, m2
-    _each("merge_geometry", codes.size, [], codes, codes.size, low.shape[1], *given, *into)
+def merge_geometry(rows, before, count, places_in, places):
+    """Fold boxes, centroids and central second moments into the rows of others, pairwise."""
+    ndim = places.low.shape[1]
+    _each("merge_geometry", rows.size, [], rows, rows.size, ndim, before, count, *places_in, *places)
 
 
-def coordinate_sums(image, codes, starts, lengths, shape, coords, out):
+def coordinate_sums(image, runs, coords, out):
     """Add the weights and weighted coordinates of the pixels to ``out`` (code, channel, 1 + axis)."""
     rows = out.shape[1]
-    runs = _runs_of(image, codes, starts, lengths)
-    where = xp.asarray(shape), shape.size, coords, coords.shape[1]
-    _each("coordinate_sums", codes.size * rows, [image], *runs, *where, out, rows)
+    where = *_shape_of(runs), coords, coords.shape[1]
+    _each("coordinate_sums", runs.codes.size * rows, [image], *_runs_of(image, runs), *where, out, rows)
 
 
-def position_moments(image, codes, starts, lengths, shape, origin, powers, out):
+def position_moments(image, runs, origin, powers, out):
     """Add the moments of pixel position to ``out`` (code, channel, power of axis 0, ..., flattened)."""
     rows, combinations = out.shape[1:]
-    runs = _runs_of(image, codes, starts, lengths)
-    where = xp.asarray(shape), shape.size, origin, powers, combinations
-    _each("position_moments", codes.size * rows * combinations, [image], *runs, *where, out, rows)
+    threads = runs.codes.size * rows * combinations
+    where = *_shape_of(runs), origin, powers, combinations
+    _each("position_moments", threads, [image], *_runs_of(image, runs), *where, out, rows)
 
 
-def gather(image, codes, starts, lengths, count, out):
+def gather(image, runs, count, out):
     """Copy the pixels of every code to ``out``, code by code, each as (channel, pixel) in image order."""
+    codes, starts, lengths, _ = runs
     before = xp.cumsum(count) - count
     order = xp.argsort(codes, kind="stable")
     sorted_lengths = lengths[order]
     places = xp.empty_like(starts)
     places[order] = xp.cumsum(sorted_lengths) - sorted_lengths - before[codes[order]]
-    runs = _runs_of(image, codes, starts, lengths)
-    _each("gather", codes.size * len(image), [image], *runs, count, before, places, out)
+    _each("gather", codes.size * len(image), [image], *_runs_of(image, runs), count, before, places, out)
 
 
 def order_statistics(keys, count, channels, kind, q, low, high, valid):
@@ -202,11 +190,57 @@ def order_statistics(keys, count, channels, kind, q, low, high, valid):
 
     One sort of all pixels by code, channel and value.  See `cpu_objects.order_statistics`.
     """
+    kind = "uif"[kind]
+    keys, _, ends, lengths, n = _sorted(keys, count, channels, kind)
+    valid[...] = n
+    first = (ends - lengths).reshape(n.shape)[..., None]
+    most = xp.maximum(n - 1, 0)[..., None]
+    below = xp.minimum((q * most).astype(np.int64), most)
+    for out, at in ((low, below), (high, xp.minimum(below + 1, most))):
+        found = _from_ordered(keys[first + at], kind)
+        out[...] = xp.where(n[..., None] > 0, found, keys.dtype.type(0))
+
+
+def modes(keys, count, channels, kind, mode, valid):
+    """Sort the pixels of every code and channel, and find the most frequent one, the smallest of a tie.
+
+    See `cpu_objects.modes`.
+    """
+    kind = "uif"[kind]
+    if kind == "f":
+        keys = xp.where(keys == _sign(keys), keys.dtype.type(0), keys)
+    keys, segment, ends, lengths, n = _sorted(keys, count, channels, kind)
+    valid[...] = n
+    mode[...] = 0
+    # Those that are NaN are the last of their segment.
+    held = xp.arange(keys.size) < (ends - lengths + n.ravel())[segment]
+    keys, segment = keys[held], segment[held]
+    new = xp.ones(keys.size, bool)
+    new[1:] = (keys[1:] != keys[:-1]) | (segment[1:] != segment[:-1])
+    starts = xp.flatnonzero(new)
+    if not starts.size:
+        return
+    size = xp.full(starts.size, keys.size - starts[-1], np.int64)
+    size[:-1] = starts[1:] - starts[:-1]
+    segment = segment[starts]
+    # Of every segment the longest run of equal keys, the first of a tie.
+    order = xp.lexsort(xp.stack([starts, -size, segment]))
+    best = xp.ones(order.size, bool)
+    best[1:] = segment[order[1:]] != segment[order[:-1]]
+    chosen = order[best]
+    mode.reshape(-1)[segment[chosen]] = _from_ordered(keys[starts[chosen]], kind)
+
+
+def _sorted(keys, count, channels, kind):
+    """Keys that sort as pixels do, sorted within every code and channel, NaN last.
+
+    With the segment (a code and channel) of each, the ends and lengths of the segments, and how many are valid.
+    """
     lengths = xp.repeat(count, channels)
     ends = xp.cumsum(lengths)
     segment = xp.searchsorted(ends, xp.arange(keys.size), side="right")
     n = lengths.reshape(count.size, channels)
-    kind, bits = "uif"[kind], keys
+    bits = keys
     keys = _ordered(bits, kind)
     if kind == "f":
         infinite = np.array(np.inf, f"f{bits.itemsize}").view(bits.dtype)[()]
@@ -216,37 +250,33 @@ def order_statistics(keys, count, channels, kind, q, low, high, valid):
         n = n - xp.bincount(segment, weights=nan.astype(np.float64), minlength=lengths.size).astype(np.int64).reshape(
             n.shape
         )
-    valid[...] = n
     if keys.itemsize <= 4:
         both = xp.sort(segment.astype(np.uint64) << np.uint64(32) | keys.astype(np.uint64))
         keys = (both & np.uint64(2**32 - 1)).astype(keys.dtype)
     else:
         keys = keys[xp.lexsort(xp.stack([keys, segment.astype(np.uint64)]))]
-    first = (ends - lengths).reshape(n.shape)[..., None]
-    most = xp.maximum(n - 1, 0)[..., None]
-    below = xp.minimum((q * most).astype(np.int64), most)
-    for out, at in ((low, below), (high, xp.minimum(below + 1, most))):
-        found = _from_ordered(keys[first + at], kind)
-        out[...] = xp.where(n[..., None] > 0, found, keys.dtype.type(0))
+    # Sorting leaves every segment where it was.
+    return keys, segment, ends, lengths, n
 
 
-def cut(image, channels, steps, mask, mask_steps, shape, starts, size, labels, alone, rows, out, inside):
+def cut(image, channels, mask, shape, cuts, alone, out, inside):
     """Copy what a piece of an image holds of some windows to ``out`` (object, channel, pixel of the window).
 
     See `cpu_objects.cut`.
     """
     cells, marking = out.shape[2], inside.size > 0
+    starts, size, labels, rows = cuts
     labels = xp.asarray(labels)
     _each(
         "cut",
         len(starts) * (channels.size + marking) * cells,
-        [image, labels],
-        image,
+        [image.elements, labels],
+        image.elements,
         xp.asarray(channels),
         channels.size,
-        xp.asarray(steps),
-        mask,
-        xp.asarray(mask_steps),
+        xp.asarray(image.steps),
+        mask.elements,
+        xp.asarray(mask.steps),
         xp.asarray(shape),
         shape.size,
         xp.ascontiguousarray(xp.asarray(starts, np.int64)),
@@ -262,10 +292,20 @@ def cut(image, channels, steps, mask, mask_steps, shape, starts, size, labels, a
     )
 
 
-def _runs_of(image, codes, starts, lengths):
+def _runs_of(image, runs):
     """What the kernels get of an image and its runs."""
     channels, pixels = image.shape
-    return image, pixels, channels, codes, starts, lengths, codes.size
+    return image, pixels, channels, runs.codes, runs.starts, runs.lengths, runs.codes.size
+
+
+def _placed(runs):
+    """What the kernels get of runs and their block's shape."""
+    return runs.codes, runs.starts, runs.lengths, runs.codes.size, *_shape_of(runs)
+
+
+def _shape_of(runs):
+    """What the kernels get of the shape of a block."""
+    return xp.asarray(runs.shape), runs.shape.size
 
 
 def _sign(bits):

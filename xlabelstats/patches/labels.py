@@ -10,12 +10,12 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.align import LABEL, check_image, check_mask, check_match, check_on_host
-from xlabelstats.cutting import Window
-from xlabelstats.instances import find_subject
+from xlabelstats.instances.window_cutting import Window
+from xlabelstats.instances.windows import check_present, in_order
+from xlabelstats.labels.subject import find_whole
 from xlabelstats.multiscale import as_array
 from xlabelstats.patches.axes import letters_of, spatial
 from xlabelstats.patches.stack import XarrayImageStack, whole_numbers
-from xlabelstats.windows import check_present, in_order
 
 
 class LabelPatches:
@@ -110,7 +110,7 @@ class LabelPatches:
         letters = letters_of(mask.dims, "the mask", may_be_given=False)
         axes = [letters.index(letter) for letter in spatial(letters)]
         self._size = _sizes(patch_size, [mask.dims[axis] for axis in axes])
-        subject = find_subject(None, mask, labels)
+        subject = find_whole(None, mask, labels)
         check_present(subject)
         objects = in_order(subject)
         window = Window(np.array(self._size)[np.argsort(axes)], np.ones(len(axes), bool))

@@ -14,6 +14,7 @@ from xarray.core import indexing
 from zarr.storage import FsspecStore, LocalStore
 
 from xlabelstats.align import is_dask
+from xlabelstats.engine.dask_internals import held_data, what_it_reads
 from xlabelstats.extras import need
 
 
@@ -23,12 +24,12 @@ def as_source(array: Any) -> Any:
         if array.chunks is not None:
             return as_source(array.data)
         # One that was opened lazily reads what it is sliced by; its .data would be all of it.
-        held = array._data
+        held = held_data(array)
         return held if isinstance(held, np.ndarray) else _in_zarr(held, array)
     if isinstance(array, indexing.ImplicitToExplicitIndexingAdapter):
         return _in_zarr(array, array)
     if is_dask(array):
-        read = _what_it_reads(array)
+        read = what_it_reads(array)
         return DaskSource(array) if read is None else as_source(read)
     if type(array).__module__.split(".")[0] == "h5py":
         return Hdf5Source(array)
@@ -40,7 +41,7 @@ def place_of(source: Any) -> str | None:
     if isinstance(source, Hdf5Source):
         return f"{source._path}#{source._name}"
     if isinstance(source, xr.Variable | indexing.ImplicitToExplicitIndexingAdapter):
-        lazy = source._data if isinstance(source, xr.Variable) else source
+        lazy = held_data(source) if isinstance(source, xr.Variable) else source
         while hasattr(lazy, "array") and not isinstance(lazy, BackendArray):
             if any(map(_cuts, getattr(getattr(lazy, "key", None), "tuple", ()))):
                 return None
@@ -106,29 +107,6 @@ class Hdf5Source:
 
 def _dask_source(pickled: bytes) -> DaskSource:
     return DaskSource(pickle.loads(pickled))
-
-
-def _what_it_reads(array: Any) -> Any:
-    """The array-like that a dask array reads block by block, if that is all it does, else None.
-
-    Read straight, it costs no graph per patch.
-    """
-    from dask.array.core import getter, getter_nofancy
-    from dask.blockwise import Blockwise
-
-    origin = f"original-{array.name}"
-    layers = getattr(array.dask, "layers", {})
-    if set(layers) != {array.name, origin} or not isinstance(layers[array.name], Blockwise):
-        return None
-    first = (array.name, *(0,) * array.ndim)
-    task = dict(array.dask.cull({first}))[first]
-    if getattr(task, "func", None) not in (getter, getter_nofancy):
-        return None
-    if task.kwargs.get("lock") or not task.kwargs.get("asarray", True):
-        return None
-    read = layers[origin][origin]
-    same = (getattr(read, "shape", None), getattr(read, "dtype", None)) == (array.shape, array.dtype)
-    return read if same else None
 
 
 def _cuts(part: Any) -> bool:

@@ -21,9 +21,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components as components_of_graph
 
 from xlabelstats.align import check_chunks, is_dask
-from xlabelstats.blocks import Graph, block_keys, gather, map_blocks
+from xlabelstats.engine.dask_internals import Graph, array_of_tasks, as_task, block_keys, gather, map_blocks
+from xlabelstats.engine.runs import find_runs
 from xlabelstats.pipeline.steps import Array, check_space, like, named, step
-from xlabelstats.runs import find_runs
 
 Offset = tuple[int, ...]
 
@@ -155,7 +155,6 @@ def components_of_blocks(binary: Any, structure: np.ndarray, copies: int = 1) ->
     """
     import dask.array as da
     from dask.base import tokenize
-    from dask.highlevelgraph import HighLevelGraph
 
     if not binary.size:
         return [da.zeros(binary.shape, dtype=np.int32, chunks=-1)] * copies
@@ -171,18 +170,14 @@ def components_of_blocks(binary: Any, structure: np.ndarray, copies: int = 1) ->
         blocks = zip(block_keys(binary).ravel(), np.ndindex(*binary.numblocks), tables, checksums, strict=True)
         for key, index, table, checksum in blocks:
             call = partial(_renumber, structure=structure, checksum=checksum, block=index)
-            graph[(f"numbers-{name}", *index)] = table
+            graph[(f"numbers-{name}", *index)] = as_task(table)
             graph[(name, *index)] = (call, key, (f"numbers-{name}", *index))
-        layers = HighLevelGraph.from_collections(name, graph, dependencies=[binary])
-        found.append(da.Array(layers, name, binary.chunks, dtype=dtype))
+        found.append(array_of_tasks(name, graph, binary.chunks, [binary], np.empty((0,) * binary.ndim, dtype)))
     return found
 
 
 def _final_numbers(binary: Any, structure: np.ndarray) -> tuple[list[np.ndarray], list[int]]:
     """For every block, in order, the final number of each of its labels, and the checksum of its foreground."""
-    import dask.array as da
-    from dask.highlevelgraph import HighLevelGraph
-
     joints = map_blocks(_joints, binary, structure=structure, shape=binary.shape)
     steps = [by for by in itertools.product((-1, 0, 1), repeat=binary.ndim) if _forward(by, structure)]
     name = f"touching-{joints.name}"
@@ -196,14 +191,13 @@ def _final_numbers(binary: Any, structure: np.ndarray) -> tuple[list[np.ndarray]
             _touching, steps=list(there), blocks=[int(block[at]) for at in there.values()], structure=structure
         )
         graph[(name, *index)] = (call, keys[index], [keys[at] for at in there.values()])
-    layers = HighLevelGraph.from_collections(name, graph, dependencies=[joints])
-    found = gather(da.Array(layers, name, joints.chunks, meta=np.empty((0,) * keys.ndim, object)))
+    found = gather(array_of_tasks(name, graph, joints.chunks, [joints]))
     return _settle([(first, touching) for first, touching, _ in found]), [checksum for _, _, checksum in found]
 
 
 def _joints(binary: np.ndarray, offset: Sequence[int], *, structure: np.ndarray, shape: Offset) -> Joints:
     labels, n = _labelled(binary, structure)
-    runs = find_runs(labels)
+    runs = find_runs(labels).runs
     first = np.empty(n, np.int64)
     # Of several values for one element the last is kept.
     first[runs.codes[::-1]] = runs.starts[::-1]

@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from xlabelstats.align import check_chunks, check_mask, is_dask
-from xlabelstats.blocks import Graph
+from xlabelstats.engine.dask_internals import Graph, array_of_tasks
 from xlabelstats.grid import Grid, coordinate, regular_grid
 from xlabelstats.options import compute
 from xlabelstats.pipeline.centroids import as_table
@@ -195,7 +195,6 @@ def _points_image(pixels: np.ndarray, cells: np.ndarray, atlas: xr.DataArray) ->
     """A dask array on the grid of an atlas that holds the cells at the pixels (point, axis), made block by block."""
     import dask.array as da
     from dask.base import tokenize
-    from dask.highlevelgraph import HighLevelGraph
 
     # Blocks of an atlas in memory bound the size of the image, which there is beside it.
     chunks = atlas.chunks or da.core.normalize_chunks("auto", atlas.shape, dtype=np.float64)
@@ -212,8 +211,7 @@ def _points_image(pixels: np.ndarray, cells: np.ndarray, atlas: xr.DataArray) ->
         rows = order[bounds[i] : bounds[i + 1]]
         shape = tuple(sizes[j] for sizes, j in zip(chunks, index, strict=True))
         graph[(name, *index)] = (partial(_scatter, shape=shape), pixels[rows] - offset[rows], cells[rows])
-    layers = HighLevelGraph.from_collections(name, graph)
-    return da.Array(layers, name, chunks, dtype=np.float64)
+    return array_of_tasks(name, graph, chunks, [], np.empty((0,) * len(chunks)))
 
 
 def _scatter(pixels: np.ndarray, cells: np.ndarray, *, shape: Sequence[int]) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from xlabelstats.align import is_dask
-from xlabelstats.regions import Job
+from xlabelstats.engine.ownership import Job
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def over_blocks(
 
 def objects_of_blocks(function: Callable[[np.ndarray, Place], Any], pixels: Any, depth: Sequence[int]) -> list[Any]:
     """What ``function(block, place)`` gives for every block, as in `over_blocks` but any object, computed now."""
-    from xlabelstats.blocks import gather
+    from xlabelstats.engine.dask_internals import gather
 
     if not is_dask(pixels):
         return [over_blocks(function, pixels, depth, object)]

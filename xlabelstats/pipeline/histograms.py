@@ -211,7 +211,7 @@ class Method:
 
     level: Callable[[np.ndarray, np.ndarray, Bins], float]
     bins: int
-    summary: str
+    definition: str
 
 
 METHODS = {

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.align import check_on_host, is_dask
-from xlabelstats.blocks import uniform
 from xlabelstats.encoding import without_encoding
+from xlabelstats.engine.merge_tree import uniform
 
 F = TypeVar("F", bound=Callable)
 Array = TypeVar("Array", bound=Any)

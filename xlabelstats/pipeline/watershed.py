@@ -18,12 +18,13 @@ import xarray as xr
 from scipy import ndimage
 
 from xlabelstats.align import LABEL, align, check_image, is_dask
-from xlabelstats.blocks import Graph, gather
+from xlabelstats.engine.dask_internals import Graph, array_of_tasks, gather
+from xlabelstats.engine.ownership import Region, find_regions, map_regions
 from xlabelstats.extras import need
 from xlabelstats.grid import given_grid, regular_grid
-from xlabelstats.instances import Objects, find_objects
+from xlabelstats.labels.paint import paint
+from xlabelstats.labels.subject import Objects, find_objects
 from xlabelstats.options import compute
-from xlabelstats.paint import paint
 from xlabelstats.pipeline.components import (
     check_binary,
     components_of_blocks,
@@ -33,7 +34,6 @@ from xlabelstats.pipeline.components import (
     structure_of,
 )
 from xlabelstats.pipeline.steps import Array, like, named, step
-from xlabelstats.regions import Region, find_regions, map_regions
 
 # A clump is looked at in its bounding box, which is mostly empty if it is thin and winding.
 PIXELS_PER_BOX = 16
@@ -306,7 +306,6 @@ def _split_blocks(split: Split, clumps: xr.DataArray, again: xr.DataArray, image
     """The objects of a dask array: their peaks are found now, which pixels are theirs later."""
     import dask.array as da
     from dask.base import tokenize
-    from dask.highlevelgraph import HighLevelGraph
 
     labels, shape = clumps.data, clumps.shape
     found = []
@@ -329,8 +328,8 @@ def _split_blocks(split: Split, clumps: xr.DataArray, again: xr.DataArray, image
     for index in np.ndindex(*whole.numblocks):
         call = partial(_overlay, offset=[start[i] for start, i in zip(starts, index, strict=True)])
         graph[(name, *index)] = (call, (whole.name, *index), [(pieces.name, r) for r in reached.get(index, [])])
-    layers = HighLevelGraph.from_collections(name, graph, dependencies=[whole, pieces])
-    return da.Array(layers, name, whole.chunks, meta=whole._meta).rechunk(labels.chunks)
+    meta = np.empty((0,) * whole.ndim, whole.dtype)
+    return array_of_tasks(name, graph, whole.chunks, [whole, pieces], meta).rechunk(labels.chunks)
 
 
 def _reached(

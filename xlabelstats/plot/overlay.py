@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.align import check_mask, check_match, check_on_host, share_coords
+from xlabelstats.labels.swapped import ask_if_swapped
 from xlabelstats.multiscale import as_array
 from xlabelstats.plot.axes import axes_of
 from xlabelstats.plot.channels import blend, choose_channels
 from xlabelstats.plot.resolution import Canvas, Extent, channel_dim, choose_planes, drawn_dims, lay_out, read, title_of
-from xlabelstats.scan import ask_if_swapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

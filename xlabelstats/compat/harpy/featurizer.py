@@ -28,8 +28,8 @@ from xlabelstats.compat.harpy.inputs import (
 from xlabelstats.compat.harpy.models import check_model, features_by_store, random_projection
 from xlabelstats.compat.harpy.stores import write_arrays
 from xlabelstats.compat.harpy.tables import table_of
+from xlabelstats.instances.windows import check_batch
 from xlabelstats.store import target_of
-from xlabelstats.windows import check_batch
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -66,7 +66,7 @@ class Featurizer:
     one smaller than ``diameter // 2`` is a ValueError.
 
     Arrays are lazy.  With ``zarr_output_path`` they are computed and written, and come back as they are read from
-    there.  A store is whole or not there; one that is there already is a FileExistsError, unless
+    there.  A store is complete or absent; one that is there already is a FileExistsError, unless
     ``overwrite=True``.  The labels of the rows are returned with the arrays, in no promised order, and are not
     written.
 

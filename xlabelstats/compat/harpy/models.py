@@ -14,7 +14,7 @@ import xarray as xr
 from xlabelstats.align import LABEL
 from xlabelstats.compat.harpy.inputs import InputError, parameters_of
 from xlabelstats.compat.harpy.stores import write_arrays
-from xlabelstats.featurize import apply_model, lazy_features
+from xlabelstats.instances.featurize import apply_model, lazy_features
 from xlabelstats.store import scratch_beside, to_zarr, told_when_full
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xlabelstats.blocks import uniform
+from xlabelstats.engine.merge_tree import uniform
 from xlabelstats.store import PLACING, as_store, put_in_place, scratch_beside, told_when_full, write_out
 
 

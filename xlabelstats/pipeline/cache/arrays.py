@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from xlabelstats.blocks import uniform
+from xlabelstats.engine.merge_tree import uniform
 from xlabelstats.names import check_known
 from xlabelstats.store import write_out
 

@@ -73,7 +73,7 @@ class Cache:
 
     **On disk** a result is in ``<url>/<name>/<key>/<attempt>``: images over the dims t, c, z, y and x as OME-Zarr;
     other arrays and datasets as plain Zarr; tables as Parquet.  The marker ``step.json`` beside the attempt is written
-    last, so that a result is whole or not there.  What a killed run left is removed by the next run of that step on
+    last, so that a result is complete or absent.  What a killed run left is removed by the next run of that step on
     the same machine.  Of two processes that compute the same result the first to end keeps it.
 
     **What is done** is logged, at the level INFO, by the logger ``xlabelstats.pipeline``: which steps are computed, and

@@ -19,10 +19,10 @@ import pandas as pd
 import xarray as xr
 import zarr
 from dask.base import is_dask_collection, normalize_token, tokenize
-from dask.highlevelgraph import MaterializedLayer
 from fsspec.implementations.local import LocalFileSystem
 from zarr.storage import LocalStore
 
+from xlabelstats.engine.dask_internals import stored_arrays
 from xlabelstats.names import check_known
 from xlabelstats.pipeline.cache.arrays import STORED, Source, sources_of
 from xlabelstats.pipeline.cache.identity import Step, code_of, declared, identity_of, is_code, name_of
@@ -283,19 +283,10 @@ def files_of(value: Any) -> dict[str, int]:
         return {path: written(path) for path in paths if os.path.exists(path)}
     found: dict[str, int] = {}
     for array in arrays_of(value):
-        for layer in array.__dask_graph__().layers.values():
-            # One that an optimisation made holds what was in several.
-            if isinstance(layer, MaterializedLayer):
-                for stored in _stored_in(layer):
-                    found |= files_of(stored)
+        for name, stored in stored_arrays(array, zarr.Array):
+            if not STORED.fullmatch(name):
+                found |= files_of(stored)
     return found
-
-
-def _stored_in(layer: Mapping[Any, Any]) -> list[zarr.Array]:
-    """The Zarr arrays that a layer reads, but for those of a cache."""
-    names = [key for key in layer if isinstance(key, str) and key.startswith("original-") and not STORED.fullmatch(key)]
-    held = [getattr(layer[name], "value", layer[name]) for name in names]
-    return [each for each in held if isinstance(each, zarr.Array)]
 
 
 def _nodes(stored: zarr.Array | zarr.Group) -> list[Any]:

@@ -1,0 +1,125 @@
+"""The catalogue of measures: every entry, found by the name that a user types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from xlabelstats.catalogue import hole, hull, intensity, moments, order, outline, positions
+from xlabelstats.catalogue.measure import SHIPPED, Measure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FAMILIES: dict[str, tuple[Measure, ...]] = {
+    "intensity": intensity.STATISTICS,
+    "order": order.ORDER,
+    "shape": positions.SHAPES,
+    "moments": moments.MOMENTS,
+    "outline": (*outline.OUTLINES, *hull.HULLS, *hole.HOLES),
+    "intensity region properties": (*intensity.REGION_PROPERTIES, *moments.WEIGHTED),
+}
+
+CATALOGUE: dict[str, Measure] = {entry.name: entry for family in FAMILIES.values() for entry in family}
+
+SHIPPED.update(CATALOGUE)
+
+STATISTICS = {entry.name: entry for entry in FAMILIES["intensity"]}
+DEFAULT_STATISTICS = tuple(name for name in STATISTICS if name not in ("std", "valid"))
+
+# Under scikit-image's names: what merges across blocks, and what needs every object whole.
+PROPERTIES = {name: entry for name, entry in CATALOGUE.items() if entry.skimage and not entry.whole}
+OBJECT_PROPERTIES = {name: entry for name, entry in CATALOGUE.items() if entry.skimage and entry.whole}
+
+# What scikit-image has beside these, and the call that has it here.
+ELSEWHERE = {
+    "intensity_median": "image.instances.median(mask)",
+    **dict.fromkeys(
+        ("coords", "coords_scaled", "image", "image_convex", "image_filled", "image_intensity", "slice"),
+        "image.instances.windows(mask)",
+    ),
+}
+
+
+def measures() -> pd.DataFrame:
+    """List the measures that there are.
+
+    Returns
+    -------
+    DataFrame
+        A row per measure, its name as index; columns ``family``, ``definition``, ``dims`` (beside ``label`` and the
+        image's own), ``units``, ``needs_image``, ``needs_whole_objects`` (else it merges across blocks),
+        ``parameters``, ``skimage`` and ``cellprofiler`` (its name there).  Percentiles are the row ``pNN``.
+
+    Examples
+    --------
+    >>> import xlabelstats
+    >>> xlabelstats.measures().loc["eccentricity", "definition"]
+    "sqrt(1 - l2 / l1) of the inertia tensor's eigenvalues: 0 for a circle, near 1 for a line"
+    """
+    import pandas as pd
+
+    rows = {
+        entry.name: {
+            "family": family,
+            "definition": entry.definition,
+            "dims": ", ".join(entry.dims),
+            "units": entry.units,
+            "needs_image": entry.reads_image,
+            "needs_whole_objects": entry.whole,
+            "parameters": ", ".join(entry.parameters),
+            "skimage": entry.skimage,
+            "cellprofiler": entry.cellprofiler,
+        }
+        for family, entries in FAMILIES.items()
+        for entry in (*entries, *([order.PERCENTILE] if family == "order" else []))
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
+
+
+def measure_of(request: str | Measure | tuple[str, Mapping[str, Any]]) -> Measure:
+    """The measure of a name, or of a name and its parameters; a measure of the user's own as it is."""
+    if isinstance(request, Measure):
+        return request
+    name, parameters = (request, {}) if isinstance(request, str) else request
+    entry = CATALOGUE.get(name) or order.percentile(name)
+    if entry is None:
+        from xlabelstats.catalogue.vocabulary import check_measures
+
+        check_measures([name], CATALOGUE, "measure")
+        raise ValueError(f"unknown measure {name!r}")
+    if not parameters:
+        return entry
+    unknown = [parameter for parameter in parameters if parameter not in entry.parameters]
+    if unknown or entry.with_parameters is None:
+        there_are = f"its parameters are {', '.join(entry.parameters)}" if entry.parameters else "it has none"
+        raise ValueError(f"{name} has no parameter {', '.join(map(repr, unknown))}; {there_are}")
+    return entry.with_parameters(**parameters)
+
+
+def as_measures(requests: Any) -> dict[str, Measure]:
+    """The measures asked for, by the names of their variables.
+
+    Each is a name, a pair of a name and parameters, or a `Measure`; several are a sequence of these.
+    """
+    if isinstance(requests, str | Measure) or _is_pair(requests):
+        requests = (requests,)
+    if not isinstance(requests, Iterable):
+        raise TypeError(f"a measure is a name, or several are a sequence of names, not {type(requests).__name__}")
+    measures: dict[str, Measure] = {}
+    for request in requests:
+        if not (isinstance(request, str | Measure) or _is_pair(request)):
+            raise TypeError(f"a measure is a name, or a pair of a name and its parameters, not {request!r}")
+        entry = measure_of(request)
+        if measures.setdefault(entry.name, entry) is not entry:
+            raise ValueError(f"two measures are called {entry.name!r}; give one of them another name")
+    return measures
+
+
+def _is_pair(request: Any) -> bool:
+    return (
+        isinstance(request, tuple)
+        and len(request) == 2
+        and isinstance(request[0], str)
+        and isinstance(request[1], Mapping)
+    )

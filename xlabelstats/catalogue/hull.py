@@ -1,0 +1,76 @@
+"""Region properties of the convex hull of every object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
+
+import numpy as np
+
+from xlabelstats.align import check_on_host
+from xlabelstats.catalogue.outline import Outlines, property_of
+from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock
+from xlabelstats.engine.runs import Array
+
+
+@dataclass(frozen=True)
+class Hulls(Reduction):
+    """The convex image of every object of a 2-D mask, on the host: as scikit-image defines it, in exact arithmetic.
+
+    Pixels are in it whose centres lie in or on the hull of the middles of the object's pixel edges.
+
+    Columns: ``pixels`` (label,) of the convex image; ``reach`` (label, 2), the rows and columns between the farthest
+    points of its contour, (label, 0) if that is not needed.
+
+    Attributes
+    ----------
+    names : tuple of str
+    spacing : tuple of float
+        The distance of neighbouring pixels along each axis.
+    """
+
+    names: tuple[str, ...]
+    spacing: tuple[float, ...]
+
+    whole = True
+    parallel = True
+    in_3d = Outlines
+
+    @classmethod
+    def of(cls, needs: tuple[str, ...], context: Context) -> Self:
+        """The properties that are needed, measured together."""
+        return cls(needs, tuple(context.grid.spacing.tolist()))
+
+    def collect(self, block: WholeBlock) -> Columns:
+        """Build the hulls of the objects of a region."""
+        from xlabelstats.kernels.cpu_hulls import convex_hulls
+
+        check_on_host(", ".join(self.names), mask=block.ids)
+        pixels = np.empty(block.ids.size, np.int64)
+        reach = np.empty((block.ids.size, 2 if "feret_diameter_max" in self.names else 0), np.int64)
+        convex_hulls(block.runs, np.array(self.spacing), pixels, reach)
+        return pixels, reach
+
+    def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> Mapping[str, Array]:
+        """The properties by name."""
+        pixels, reach = columns
+        values = {"area_convex": pixels * np.prod(self.spacing), "solidity": count / pixels}
+        if reach.shape[1]:
+            values["feret_diameter_max"] = np.sqrt(((reach * self.spacing) ** 2).sum(axis=1))
+        return values
+
+
+_hull = partial(property_of, Hulls)
+
+HULLS = (
+    _hull("area_convex", "area of the convex hull", units="volume", cellprofiler="AreaShape_ConvexArea"),
+    _hull("solidity", "area over area of the convex hull", gridless=True, cellprofiler="AreaShape_Solidity"),
+    _hull(
+        "feret_diameter_max",
+        "longest distance of two points of the convex hull's contour",
+        units="length",
+        cellprofiler="AreaShape_MaxFeretDiameter",
+    ),
+)

@@ -1,0 +1,180 @@
+"""What an entry of the catalogue says of a measure, and what derives from it: shape, dtype, units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from inspect import signature
+from typing import Any, Literal
+
+import numpy as np
+
+from xlabelstats.engine.reduction import Context, Reduction
+
+Kind = Literal["float", "count", "whole", "image", "truth"]
+
+# A dim for every dim of the mask.
+PER_AXIS = "order_{axis}"
+
+# Dims that are as long as the mask has dims; with the names of the mask's dims as coordinate if True.
+AXES = {"axis": True, "axis_": True, "component": False}
+
+
+# The entries that come with the package, by name: other processes find them by that.
+SHIPPED: dict[str, Measure] = {}
+
+
+def shipped(name: str) -> Measure:
+    """The entry of a name that comes with the package."""
+    import xlabelstats.catalogue  # noqa: F401
+
+    return SHIPPED[name]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure of every label.
+
+    Attributes
+    ----------
+    name : str
+    definition : str
+        What it is, in words or as a formula.
+    formula : callable
+        From what the reduction collected of a range of labels to values ``(label, *dims)``, or of an image ``(label,
+        channel, *dims)``.
+    reduction : type of Reduction, or one
+        What has to be collected for it; None for what the number of pixels alone tells.
+    needs : tuple
+        Which parts of that have to be collected.
+    dims : tuple of str
+        Dims beside ``label`` and the image's own.  ``axis``, ``axis_`` and ``component`` are as long as the mask has
+        dims, if ``lengths`` does not say otherwise; `PER_AXIS` stands for one per axis.
+    lengths : mapping of str to int or sequence
+        The length of every other dim, or its coordinates.
+    units : str
+        ``image`` for those of the image, ``length`` for those of the coordinates, ``volume`` for length**ndim, and
+        ``pixel``; ``image`` and ``length`` may be followed by ``**2``.  Empty for a number.
+    kind : str or numpy.dtype
+        ``float`` is float64; ``count`` int64; ``whole`` int64 too, but float64 where labels may be absent; ``image``
+        the image's dtype, but float64 where labels may be absent; ``truth`` bool, but float64 where labels may be
+        absent or NaN propagates.
+    absent : float
+        The value of a requested label that does not occur.
+    only_2d, only_isotropic, only_unit : bool
+        Whether it is defined for 2-D masks alone, for pixels as high as wide, or for a spacing of 1.
+    gridless : bool
+        Whether it does not depend on where pixels lie, though its reduction does.
+    axes_apart : bool
+        Whether it looks at each axis by itself, so that a time axis beside lengths does no harm.
+    propagates : bool
+        Whether NaN pixels make it NaN, whatever ``skipna`` says.
+    title : str
+        Its name in words, if not the name with spaces.
+    source : str
+        Where the definition comes from.
+    skimage, cellprofiler : str
+        Its name there; empty if it has none.
+    with_parameters : callable, optional
+        The measure that parameters, given as keywords, make of it.
+    """
+
+    name: str
+    definition: str
+    formula: Callable[[Any], Any]
+    reduction: type[Reduction] | Reduction | None = None
+    needs: tuple[Any, ...] = ()
+    dims: tuple[str, ...] = ()
+    lengths: Mapping[str, int | Sequence[Any]] = field(default_factory=dict)
+    units: str = ""
+    kind: Kind | np.dtype = "float"
+    absent: float = np.nan
+    only_2d: bool = False
+    only_isotropic: bool = False
+    only_unit: bool = False
+    gridless: bool = False
+    axes_apart: bool = False
+    propagates: bool = False
+    title: str = ""
+    source: str = ""
+    skimage: str = ""
+    cellprofiler: str = ""
+    with_parameters: Callable[..., Measure] | None = None
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        if SHIPPED.get(self.name) is self:
+            return shipped, (self.name,)
+        return type(self), tuple(getattr(self, each.name) for each in fields(self))
+
+    def __dask_tokenize__(self) -> Any:
+        from dask.base import normalize_token
+
+        function, arguments = self.__reduce__()
+        return ("measure", arguments if function is shipped else normalize_token((function, arguments)))
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of its parameters."""
+        return () if self.with_parameters is None else tuple(signature(self.with_parameters).parameters)
+
+    @property
+    def reads_image(self) -> bool:
+        """Whether it needs an image."""
+        return self.reduction is not None and self.reduction.reads_image
+
+    @property
+    def whole(self) -> bool:
+        """Whether it needs every object whole in one block; else it merges across blocks."""
+        return self.reduction is not None and self.reduction.whole
+
+    @property
+    def ordered(self) -> bool:
+        """Whether it depends on the order of the mask's axes."""
+        return self.reduction is not None and self.reduction.axes_matter
+
+    @property
+    def on_grid(self) -> bool:
+        """Whether it depends on where pixels lie."""
+        return self.reduction is not None and self.reduction.on_grid and not self.gridless
+
+    def reduction_in(self, ndim: int) -> type[Reduction] | Reduction | None:
+        """What has to be collected for it in a mask of so many dims."""
+        in_3d = None if self.reduction is None or ndim != 3 else self.reduction.in_3d
+        return in_3d or self.reduction
+
+    def dtype(self, context: Context) -> np.dtype:
+        """The dtype of its values."""
+        if isinstance(self.kind, np.dtype):
+            return self.kind
+        if self.kind == "count" or (self.kind == "whole" and not context.requested):
+            return np.dtype(np.int64)
+        if self.kind == "image" and not context.requested:
+            return context.dtype.newbyteorder("=")
+        if self.kind == "truth" and not context.requested and (context.skipna or context.dtype.kind != "f"):
+            return np.dtype(bool)
+        return np.dtype(np.float64)
+
+    def shape(self, axes: Sequence[Any]) -> dict[str, int]:
+        """The length of every dim beside ``label`` and the image's own, for a mask with these dims."""
+        shape: dict[str, int] = {}
+        for dim in self.dims:
+            length = self.lengths.get(dim, len(axes))
+            length = length if isinstance(length, int) else len(length)
+            shape |= {dim.format(axis=axis): length for axis in axes} if dim == PER_AXIS else {dim: length}
+        return shape
+
+    def coords(self, axes: Sequence[Any]) -> dict[str, list[Any]]:
+        """The coordinates of these dims, where they have any."""
+        names = {dim: list(map(str, axes)) for dim in self.dims if AXES.get(dim) and dim not in self.lengths}
+        return names | {dim: list(values) for dim, values in self.lengths.items() if not isinstance(values, int)}
+
+    def units_in(self, ndim: int, image: str | None, length: str) -> str:
+        """Its units where the image and lengths have these; empty for none."""
+        base, _, power = self.units.partition("**")
+        if base == "image":
+            return "" if image is None else f"({image})**{power}" if power else image
+        if base == "volume":
+            base, power = "length", str(ndim)
+        if base == "length":
+            return "" if not length else length if power in ("", "1") else f"{length}**{power}"
+        return base

@@ -1,0 +1,213 @@
+"""Medians and quantiles of every label's pixels: exact, so that every object is needed whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from xlabelstats.catalogue.measure import Measure
+from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock
+from xlabelstats.engine.runs import Array, pixels_of
+from xlabelstats.instances.window_cutting import as_bits
+from xlabelstats.kernels import kernels_for
+from xlabelstats.names import check_known
+
+# How numpy's quantile methods weigh the sorted pixels below and above a quantile that lies between two.
+METHODS: dict[str, Callable[[Array, Array], Array]] = {
+    "linear": lambda part, below: part,
+    "lower": lambda part, below: np.zeros_like(part),
+    "higher": lambda part, below: np.ceil(part),
+    "midpoint": lambda part, below: np.where(part > 0, 0.5, 0.0),
+    "nearest": lambda part, below: np.rint(below + part) - below,
+}
+
+
+@dataclass(frozen=True)
+class OrderStatistics(Reduction):
+    """The sorted pixels on both sides of quantiles, per label and channel.
+
+    Columns: ``below`` and ``above`` (label, channel, quantile) in the pixels' dtype, ``valid`` (label, channel).
+
+    Attributes
+    ----------
+    q : tuple of float
+    """
+
+    q: tuple[float, ...]
+
+    reads_image = True
+    whole = True
+    parallel = True
+    on_grid = False
+
+    @classmethod
+    def of(cls, needs: tuple[float, ...], context: Context) -> Self:
+        """The quantiles that any of several measures needs."""
+        return cls(tuple(dict.fromkeys(needs)))
+
+    def collect(self, block: WholeBlock) -> Columns:
+        """Sort the pixels of every object of a region."""
+        kernels = kernels_for(block.ids)
+        xp = kernels.xp
+        pixels = pixels_of(block.image, block.shape)
+        bits = as_bits(pixels)
+        keys = gather(bits, block)
+        shape = (block.ids.size, len(bits), len(self.q))
+        below, above = xp.empty(shape, bits.dtype), xp.empty(shape, bits.dtype)
+        valid = xp.empty(shape[:2], np.int64)
+        kind = "uif".index(pixels.dtype.kind)
+        kernels.order_statistics(keys, block.count, len(bits), kind, xp.asarray(self.q), below, above, valid)
+        return below.view(pixels.dtype), above.view(pixels.dtype), valid
+
+    def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> Quantiles:
+        """The quantiles, by number and method."""
+        below, above, valid = columns
+        return Quantiles(self.q, below, above, valid, count, context.skipna)
+
+
+@dataclass(frozen=True)
+class Modes(Reduction):
+    """The most frequent pixel of every label and channel, the smallest of a tie.
+
+    Columns: ``mode`` (label, channel) in the pixels' dtype, ``valid`` (label, channel).
+    """
+
+    reads_image = True
+    whole = True
+    parallel = True
+    on_grid = False
+
+    @classmethod
+    def of(cls, needs: tuple[Any, ...], context: Context) -> Self:
+        """The same whatever is needed."""
+        return cls()
+
+    def collect(self, block: WholeBlock) -> Columns:
+        """Sort the pixels of every object of a region, and count those that are equal."""
+        pixels = pixels_of(block.image, block.shape)
+        bits = as_bits(pixels)
+        kernels = kernels_for(bits)
+        keys = gather(bits, block)
+        shape = (block.ids.size, len(bits))
+        mode, valid = kernels.xp.empty(shape, bits.dtype), kernels.xp.empty(shape, np.int64)
+        kernels.modes(keys, block.count, len(bits), "uif".index(pixels.dtype.kind), mode, valid)
+        return mode.view(pixels.dtype), valid
+
+    def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> Array:
+        """The modes, NaN where there is none."""
+        mode, valid = columns
+        if mode.dtype.kind == "f":
+            missing = valid == 0 if context.skipna else valid < count[:, None]
+            mode = kernels_for(ids).xp.where(missing, mode.dtype.type(np.nan), mode)
+        return mode
+
+
+def gather(bits: Array, block: WholeBlock) -> Array:
+    """The pixels of every label of a block, one after the other, each as (channel, pixel) in image order."""
+    kernels = kernels_for(bits)
+    out = kernels.xp.empty(len(bits) * int(block.count.sum()), bits.dtype)
+    kernels.gather(bits, block.runs, block.count, out)
+    return out
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """The quantiles of a range of labels, interpolated when they are asked for."""
+
+    q: tuple[float, ...]
+    below: Array
+    above: Array
+    valid: Array
+    count: Array
+    skipna: bool
+
+    def interpolate(self, q: tuple[float, ...], method: str) -> Array:
+        """Quantiles (label, channel, quantile) by one of `METHODS`."""
+        xp = kernels_for(self.count).xp
+        places = [self.q.index(each) for each in q]
+        a, b = (values[..., places].astype(np.float64) for values in (self.below, self.above))
+        virtual = xp.asarray(q) * (self.valid[..., None] - 1)
+        whole = xp.floor(virtual)
+        t = METHODS[method](virtual - whole, whole)
+        # As numpy interpolates, from the nearer side; an infinite neighbour of weight 0 does not count.
+        with np.errstate(invalid="ignore", over="ignore"):
+            between = xp.where(t < 0.5, a + (b - a) * t, b - (b - a) * (1 - t))
+            # Beside an infinite pixel there is no way to go along.
+            between = xp.where(xp.isfinite(a) & xp.isfinite(b), between, a * (1 - t) + b * t)
+        values = xp.where((t == 0) | (a == b), a, xp.where(t == 1, b, between))
+        values[self.valid == 0 if self.skipna else self.valid < self.count[:, None]] = np.nan
+        return values
+
+
+def quantile(name: str, q: float, method: str = "linear", definition: str = "") -> Measure:
+    """The measure of one quantile."""
+    check_known([method], METHODS, "method")
+    return Measure(
+        name,
+        definition or ("median" if q == 0.5 else f"quantile {q:g}"),
+        lambda pixels: pixels.interpolate((q,), method)[..., 0],
+        OrderStatistics,
+        (q,),
+        units="image",
+        source="numpy.quantile, method " + repr(method),
+        with_parameters=lambda method="linear": quantile(name, q, method, definition),
+    )
+
+
+def quantiles(q: Any = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), method: str = "linear") -> Measure:
+    """The measure of several quantiles, along a dim ``quantile``."""
+    check_known([method], METHODS, "method")
+    numbers = tuple(np.atleast_1d(check_q(q)).tolist())
+    return Measure(
+        "quantiles",
+        "quantiles q along the dim ``quantile``, by default the deciles",
+        lambda pixels: pixels.interpolate(numbers, method),
+        OrderStatistics,
+        numbers,
+        dims=("quantile",),
+        lengths={"quantile": numbers},
+        units="image",
+        source="numpy.quantile",
+        with_parameters=quantiles,
+    )
+
+
+def check_q(q: Any) -> np.ndarray:
+    """Quantiles as an array of one number or of several, or a complaint."""
+    try:
+        numbers = np.asarray(q, np.float64)
+    except (TypeError, ValueError):
+        numbers = np.array(np.nan)
+    if numbers.ndim > 1 or not ((numbers >= 0) & (numbers <= 1)).all():
+        raise ValueError(f"q is a number from 0 to 1, or a 1-D sequence of them, not {q!r}")
+    return numbers
+
+
+PATTERN = re.compile(r"p(\d{1,3}(?:\.\d+)?)")
+
+
+def percentile(name: str) -> Measure | None:
+    """The measure that a name such as ``p95`` or ``p99.9`` stands for, None for any other name."""
+    match = PATTERN.fullmatch(name)
+    if match is None:
+        return None
+    # Division by 100 would make 0.07 of 7 something else than what a user who types 0.07 gets.
+    number = float(f"{match[1]}e-2")
+    if number > 1:
+        raise ValueError(f"{name!r} is a percentile beyond 100; percentiles go from p0 to p100")
+    return quantile(name, number, definition=f"percentile {match[1]}")
+
+
+# The row that stands for all percentiles.
+PERCENTILE = replace(quantile("pNN", 0.95), definition="percentile NN, as in p5, p95, p99.9")
+MODE = Measure(
+    "mode", "most frequent pixel, the smallest of a tie", lambda mode: mode, Modes, units="image", kind="image"
+)
+MEDIAN = quantile("median", 0.5)
+QUANTILES = quantiles()
+
+ORDER = (MEDIAN, MODE, QUANTILES)

@@ -1,0 +1,149 @@
+"""Names that other tools give to statistics and properties, and which call of ours has each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from xlabelstats.catalogue import CATALOGUE, ELSEWHERE, OBJECT_PROPERTIES, PROPERTIES, STATISTICS
+from xlabelstats.names import check_known
+
+# Ours, and what it is called in scikit-image (now or before), numpy, scipy, pandas, CellProfiler, ImageJ and OpenCV,
+# without capitals and underscores.
+_OTHER_NAMES = {
+    "count": "numpixels npixels pixels pixelcount numberofpixels nobs npix n size length",
+    "sum": "total nansum integral integratedintensity integrateddensity intden rawintden",
+    "mean": "average avg nanmean mu meanintensity intensitymean intensity averageintensity",
+    "var": "variance nanvar intensityvar intensityvariance",
+    "std": "stddev stdev sd sigma nanstd standarddeviation stdintensity intensitystd",
+    "skew": "skewness",
+    "kurtosis": "kurt",
+    "min": "minimum amin nanmin minintensity intensitymin",
+    "max": "maximum amax nanmax maxintensity intensitymax",
+    "valid": "notnull notna nvalid",
+    "median": "nanmedian medianintensity intensitymedian",
+    "quantiles": "quantile percentile percentiles nanquantile nanpercentile lowerquartileintensity "
+    "upperquartileintensity quartiles iqr",
+    "area": "volume filledpixels",
+    "bbox": "boundingbox boundingboxminimum boundingboxmaximum boundingrect bounds",
+    "area_bbox": "bboxarea boundingboxarea boundingboxvolume",
+    "area_convex": "convexarea convexvolume convexhullarea",
+    "area_filled": "filledarea filledvolume",
+    "axis_major_length": "majoraxislength majoraxis",
+    "axis_minor_length": "minoraxislength minoraxis",
+    "centroid": "center centre centerofmass centreofmass com locationcenterx locationcentery locationcenterz",
+    "centroid_local": "localcentroid",
+    "centroid_weighted": "weightedcentroid",
+    "centroid_weighted_local": "weightedlocalcentroid",
+    "coords": "coordinates",
+    "equivalent_diameter_area": "equivdiameter equivalentdiameter diameter",
+    "euler_number": "euler",
+    "feret_diameter_max": "feretdiameter feret maxferet maxferetdiameter",
+    "image_convex": "conveximage",
+    "image_filled": "filledimage",
+    "image_intensity": "intensityimage",
+    "inertia_tensor_eigvals": "inertiatensoreigenvalues",
+    "moments": "spatialmoment spatialmoments moment",
+    "moments_central": "centralmoments centralmoment",
+    "moments_hu": "humoments humoment",
+    "moments_normalized": "normalizedmoments normalizedmoment",
+    "moments_weighted": "weightedmoments",
+    "moments_weighted_central": "weightedcentralmoments weightedmomentscentral",
+    "moments_weighted_hu": "weightedhumoments weightedmomentshu",
+    "moments_weighted_normalized": "weightednormalizedmoments weightedmomentsnormalized",
+    "orientation": "angle",
+    "perimeter_crofton": "croftonperimeter",
+}
+
+SYNONYMS = {other: ours for ours, others in _OTHER_NAMES.items() for other in others.split()}
+
+# What follows from measures of ours in one step.
+DERIVED = {
+    "ptp": "the difference of max and min",
+    "nanptp": "the difference of max and min",
+    "range": "the difference of max and min",
+    "sem": "std(ddof=1) / count**0.5",
+    "cv": "std / mean",
+    "formfactor": "4 * pi * area / perimeter**2",
+    "circularity": "4 * pi * area / perimeter**2",
+    "aspectratio": "axis_major_length / axis_minor_length",
+}
+
+_ELSEWHERE = {
+    "median": "image.instances.median(mask)",
+    "quantiles": "image.instances.quantiles(mask, q)",
+    "label": "the coordinate 'label' of every result",
+}
+
+# Statistics that are properties too, under scikit-image's names.
+_TWINS = {
+    "count": "num_pixels",
+    "mean": "intensity_mean",
+    "min": "intensity_min",
+    "max": "intensity_max",
+    "std": "intensity_std",
+}
+
+# The modules of CellProfiler, which stand before the names of measurements: AreaShape_FormFactor.
+_MODULES = ("AreaShape", "Intensity")
+
+
+# How people write percentiles.
+PERCENTILE = re.compile(r"(?:p|q|pct|perc|percentile|quantile)?_?(\d{1,2}(?:\.\d+)?)(?:%|th)?")
+
+
+def check_measures(names: Iterable[str], known: Iterable[str], kind: str) -> None:
+    """Say which names are unknown to a call, what other tools mean by them is called here, and what exists."""
+    known = tuple(known)
+    check_known(names, known, kind, lambda name: answer_for(name, known))
+
+
+def answer_for(name: str, known: Iterable[str] = ()) -> str | None:
+    """What a name that a call does not know is called there, or which call has it; None if nothing like it exists."""
+    known = tuple(known)
+    number = PERCENTILE.fullmatch(name.lower())
+    if number is not None and "median" in known:
+        return f"is called 'p{number[1]}' here"
+    if several := [part for part in re.split(r"[\s,]+", name) if part] if re.search(r"[\s,]", name) else []:
+        return f"is several names in one; give a tuple of them: {tuple(several)}"
+    plain = _plain(name)
+    here = [one for one in (*_called(_ours(plain)), plain.removeprefix("nan")) if one in known]
+    if here:
+        without_nan = " with skipna=True, the default for floats" if plain.startswith("nan") else ""
+        return f"is called {here[0]!r} here{without_nan}"
+    return f"is {meaning}" if (meaning := meaning_of(name)) else None
+
+
+def meaning_of(name: str) -> str | None:
+    """How to get what any tool calls so."""
+    plain = _plain(name)
+    return DERIVED.get(plain) or _call_of(_ours(plain))
+
+
+def _call_of(name: str) -> str | None:
+    """The call that gives a statistic or property of ours."""
+    if name in STATISTICS:
+        return f'image.labels.aggregate(mask, "{name}")'
+    if name in PROPERTIES:
+        mask_first = PROPERTIES[name].reads_image
+        return f'image.labels.regionprops(mask, "{name}")' if mask_first else f'mask.labels.regionprops("{name}")'
+    if name in OBJECT_PROPERTIES:
+        return f'mask.instances.regionprops("{name}")'
+    return (ELSEWHERE | _ELSEWHERE).get(name)
+
+
+def _called(ours: str) -> tuple[str, ...]:
+    """What a measure is called among the statistics and among the properties."""
+    return (ours, _TWINS[ours]) if ours in _TWINS else (ours,)
+
+
+def _ours(plain: str) -> str:
+    """Our name for what other tools call so; it may be ours but for capitals and underscores."""
+    if plain in SYNONYMS:
+        return SYNONYMS[plain]
+    return {_plain(name): name for name in (*CATALOGUE, *ELSEWHERE, *_ELSEWHERE)}.get(plain, "")
+
+
+def _plain(name: str) -> str:
+    module, _, rest = name.partition("_")
+    return (rest.split("_")[0] if module in _MODULES and rest else name.replace("_", "")).lower()

@@ -1,0 +1,1 @@
+"""How measures are computed: blocks reduced to tables, tables merged, columns finished.  Knows no measure by name."""

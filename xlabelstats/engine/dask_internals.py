@@ -1,0 +1,232 @@
+"""Every touch of what dask, xarray and Python keep private, each with what it relies on.
+
+The tests of this file name the versions at which each reliance was last true.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import threading
+from collections.abc import Callable, Collection, Hashable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+
+from xlabelstats.engine.runs import check_shape
+from xlabelstats.options import compute
+
+T = TypeVar("T")
+Key = Hashable
+Graph = dict[Key, Any]
+
+# What `dask.config` may call a scheduler that runs on one thread.
+ONE_THREAD = ("synchronous", "sync", "single-threaded")
+
+
+def array_of_tasks(
+    name: str, graph: Graph, chunks: Sequence[Sequence[int]], dependencies: Collection[Any], meta: Any = None
+) -> Any:
+    """A dask array whose block ``index`` is the task ``(name, *index)`` of a graph; without ``meta`` one of objects.
+
+    Relies on `HighLevelGraph.from_collections`, and on `dask.array.Array` taking such a graph.
+    """
+    import dask.array as da
+    from dask.highlevelgraph import HighLevelGraph
+
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=dependencies)
+    return da.Array(
+        layers, name, tuple(map(tuple, chunks)), meta=np.empty((0,) * len(chunks), object) if meta is None else meta
+    )
+
+
+def delayed_tasks(name: str, graph: Graph, keys: Sequence[Key], dependencies: Collection[Any]) -> list[Any]:
+    """Some tasks of a graph as delayed values.
+
+    Relies on `dask.delayed.Delayed` taking a key, a graph, and the name of the layer that the key is in.
+    """
+    from dask.delayed import Delayed
+    from dask.highlevelgraph import HighLevelGraph
+
+    layers = HighLevelGraph.from_collections(name, graph, dependencies=dependencies)
+    return [Delayed(key, layers, layer=name) for key in keys]
+
+
+def as_task(value: T) -> tuple[Callable[[T], T], T]:
+    """A task that gives a value, in place of the value itself in a graph that has one for every block.
+
+    Relies on what dask's scheduler of threads does: for every task that it plans it goes through all values that a
+    graph holds.
+    """
+    return _same, value
+
+
+def _same(value: T) -> T:
+    return value
+
+
+def block_keys(array: Any) -> np.ndarray:
+    """The keys of a dask array's blocks, as an object array of their shape.
+
+    Relies on a block's key being ``(name, *index)``, as dask documents.
+    """
+    keys = np.empty(array.numblocks, object)
+    for index in np.ndindex(*array.numblocks):
+        keys[index] = (array.name, *index)
+    return keys
+
+
+def is_stored(array: Any) -> bool:
+    """Whether the blocks of a dask array are read from storage, or memory, without any computation.
+
+    Relies on the functions of `dask.array.core` by which blocks are read, and on the layer's ``task.func``.
+    """
+    from dask.array import core
+
+    layer = array.__dask_graph__().layers[array.name]
+    function = getattr(getattr(layer, "task", None), "func", None)
+    return function in (core.getter, core.getter_nofancy, core.getter_inline)
+
+
+def inside_a_task() -> bool:
+    """Whether this runs within a task of dask, or in another process that works for this one.
+
+    Relies on the names that `concurrent.futures` and `distributed` give the threads of their pools.
+    """
+    name = threading.current_thread().name
+    in_pool = name.startswith("ThreadPoolExecutor") or "Dask-" in name
+    return in_pool or multiprocessing.parent_process() is not None
+
+
+def wants_one_thread() -> bool:
+    """Whether dask is set to run on one thread, or on a pool of the user's, without importing dask.
+
+    Relies on `dask.config.get("scheduler")` holding the name or the function of a scheduler that was chosen.
+    """
+    dask = sys.modules.get("dask")
+    if dask is None or not hasattr(dask, "config"):
+        return False
+    scheduler = dask.config.get("scheduler", None)
+    if isinstance(scheduler, str):
+        return scheduler.lower() in ONE_THREAD
+    one = getattr(scheduler, "__name__", "") == "get_sync" or dask.config.get("num_workers", None) == 1
+    # The threads of a pool of the user's may be those that wait here, which have any name.
+    return one or dask.config.get("pool", None) is not None
+
+
+def map_blocks(function: Callable[..., Any], mask: Any, **options: Any) -> Any:
+    """A dask array with an object, ``function(block, offset, **options)``, in place of every block of a mask.
+
+    ``offset`` is the position of the block's first pixel.  The graph holds the options once.
+    """
+    from dask.base import tokenize
+
+    token = tokenize(mask, function, options)
+    name, held = f"{function.__name__}-{token}", (f"options-{token}", 0)
+    starts = [np.cumsum((0, *chunks)).tolist() for chunks in mask.chunks]
+    graph: Graph = {held: (partial(dict, options),)}
+    for index in np.ndindex(*mask.numblocks):
+        offset = tuple(start[i] for start, i in zip(starts, index, strict=True))
+        shape = tuple(sizes[i] for sizes, i in zip(mask.chunks, index, strict=True))
+        call = partial(_call, function, offset=offset, shape=shape)
+        graph[(name, *index)] = (call, (mask.name, *index), held)
+    return array_of_tasks(name, graph, mask.chunks, [mask])
+
+
+def _call(
+    function: Callable[..., Any], block: Any, options: Any, *, offset: tuple[int, ...], shape: tuple[int, ...]
+) -> Any:
+    check_shape(block.shape, shape)
+    return function(block, offset, **options)
+
+
+def gather(objects: Any) -> list[Any]:
+    """The objects of a dask array of objects, computed now, in the order of its blocks."""
+    name = f"gather-{objects.name}"
+    (found,) = delayed_tasks(name, {name: (list, block_keys(objects).ravel().tolist())}, [name], [objects])
+    return compute(found)
+
+
+def held_data(array: Any) -> Any:
+    """What a DataArray or Variable holds, without reading it: its ``.data`` would, if it was opened lazily.
+
+    Relies on `xarray.Variable._data`.
+    """
+    return getattr(array, "variable", array)._data
+
+
+def with_other_sources(array: Any, replace: Callable[[Any], Any]) -> Any:
+    """A dask array that reads from what ``replace`` gives for every stored array that it reads from, unless None.
+
+    Relies on `from_array` and `from_zarr` of dask holding what they read from in a `MaterializedLayer` of one key,
+    ``original-...``.  Blocks in memory become tasks, see `as_task`.
+    """
+    import dask.array as da
+    from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+    graph = array.__dask_graph__() if hasattr(array, "__dask_graph__") else None
+    if not isinstance(graph, HighLevelGraph):
+        return array
+    layers: dict[str, Any] = {}
+    for name, layer in graph.layers.items():
+        if not isinstance(layer, MaterializedLayer):
+            continue
+        if len(layer) > 1 and {*map(type, layer.values())} == {np.ndarray}:
+            layers[name] = MaterializedLayer({key: as_task(block) for key, block in layer.items()})
+            continue
+        source = layer.mapping.get(name) if name.startswith("original-") else None
+        if hasattr(source, "__getitem__") and hasattr(source, "shape") and not isinstance(source, np.ndarray):
+            other = replace(source)
+            if other is not None:
+                layers[name] = MaterializedLayer({name: other})
+    if not layers:
+        return array
+    whole = HighLevelGraph({**graph.layers, **layers}, graph.dependencies)
+    return da.Array(whole, array.name, array.chunks, meta=array._meta)
+
+
+def what_it_reads(array: Any) -> Any:
+    """The array-like that a dask array reads block by block, if that is all it does, else None.
+
+    Relies on the layers that `from_array` and `from_zarr` make, and on the tasks of the first.
+    """
+    from dask.array.core import getter, getter_nofancy
+    from dask.blockwise import Blockwise
+
+    origin = f"original-{array.name}"
+    layers = getattr(array.dask, "layers", {})
+    if set(layers) != {array.name, origin} or not isinstance(layers[array.name], Blockwise):
+        return None
+    first = (array.name, *(0,) * array.ndim)
+    task = dict(array.dask.cull({first}))[first]
+    if getattr(task, "func", None) not in (getter, getter_nofancy):
+        return None
+    if task.kwargs.get("lock") or not task.kwargs.get("asarray", True):
+        return None
+    read = layers[origin][origin]
+    same = (getattr(read, "shape", None), getattr(read, "dtype", None)) == (array.shape, array.dtype)
+    return read if same else None
+
+
+def stored_arrays(array: Any, kind: type) -> list[tuple[str, Any]]:
+    """The arrays of a type, such as `zarr.Array`, that a dask array reads from, with their keys.
+
+    Relies on the layers of `from_array` and `from_zarr`, and on those that an optimisation made of several.
+    """
+    from dask.highlevelgraph import MaterializedLayer
+
+    layers = [layer for layer in array.__dask_graph__().layers.values() if isinstance(layer, MaterializedLayer)]
+    names = [(layer, key) for layer in layers for key in layer if isinstance(key, str) and key.startswith("original-")]
+    held = [(key, getattr(layer[key], "value", layer[key])) for layer, key in names]
+    return [(key, source) for key, source in held if isinstance(source, kind)]
+
+
+def is_opened_lazily(array: Any) -> bool:
+    """Whether a DataArray was opened by xarray and not read yet, and is no dask array.
+
+    Relies on `xarray.core.indexing.ExplicitlyIndexed`, and on `xarray.Variable._in_memory`.
+    """
+    from xarray.core import indexing
+
+    return not array.variable._in_memory and isinstance(array.variable._data, indexing.ExplicitlyIndexed)

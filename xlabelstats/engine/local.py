@@ -1,0 +1,46 @@
+"""numpy arrays cut into blocks, and the threads of this process that work on them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from xlabelstats.engine.dask_internals import inside_a_task, wants_one_thread
+
+T = TypeVar("T")
+
+# From this many pixels on a numpy mask is cut into stretches of about so many.
+CUT_PIXELS = 2_000_000
+STRETCH_PIXELS = 2**19
+
+
+def stretches(shape: Sequence[int]) -> list[slice]:
+    """Stretches of rows (the last axis) of an array, in order; one for a small array.
+
+    They depend on the shape alone, so that results do not depend on the machine.
+    """
+    width = shape[-1] if shape else 1
+    rows = math.prod(shape[:-1])
+    if math.prod(shape) < CUT_PIXELS or rows < 2:
+        return [slice(0, rows)]
+    number = min(rows, math.ceil(rows * width / STRETCH_PIXELS))
+    edges = np.linspace(0, rows, number + 1).astype(int).tolist()
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
+
+
+def map_locally(function: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
+    """What a function makes of every item, in order, on dask's local threads.
+
+    On the calling thread for one item, inside a task of dask, and where dask is set to one thread.  Nothing is
+    sent to a cluster.
+    """
+    if len(items) == 1 or inside_a_task() or wants_one_thread():
+        return [function(item) for item in items]
+    from dask.threaded import get
+
+    graph = {("piece", i): (function, item) for i, item in enumerate(items)}
+    return list(get(graph, list(graph)))

@@ -1,0 +1,221 @@
+"""Passes over a mask and an image: tables of all blocks collected, merged and finished, at once or lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xlabelstats.align import is_dask
+from xlabelstats.engine.dask_internals import map_blocks
+from xlabelstats.engine.local import map_locally, stretches
+from xlabelstats.engine.merge_tree import filled, lazy_columns
+from xlabelstats.engine.ownership import Region, find_regions, map_regions
+from xlabelstats.engine.reduction import Block, Reduction, Table, WholeBlock, collect
+from xlabelstats.engine.runs import NOT_AS_DECLARED, Array, LabelRuns, check_shape, find_runs, pixel_dtype
+from xlabelstats.kernels import kernels_for, on_device
+
+if TYPE_CHECKING:
+    from xlabelstats.engine.plan import Finishing
+    from xlabelstats.labels.selection import Selection
+    from xlabelstats.labels.subject import Subject, WholeSubject
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What to collect from every block: one object that all tasks of a graph refer to.
+
+    Attributes
+    ----------
+    reductions : tuple of Reduction
+    background : bool
+        Whether label 0 is measured.
+    only : array (label,) or None
+        The labels to be measured, sorted; None for all.
+    dtype : numpy.dtype or None
+        That of the image.
+    """
+
+    reductions: tuple[Reduction, ...]
+    background: bool
+    only: np.ndarray | None = None
+    dtype: np.dtype | None = None
+
+    @property
+    def reads_image(self) -> bool:
+        """Whether the image is needed at all."""
+        return any(reduction.reads_image for reduction in self.reductions)
+
+    def find_runs(self, mask: Array, rows: slice | None = None) -> LabelRuns:
+        """The labels to be measured in a block, or in some of its rows, and their runs."""
+        return find_runs(mask, background=self.background, only=self.only, rows=rows)
+
+
+def run_merging(subject: Subject, finishing: Finishing) -> tuple[Selection, dict[str, Any]]:
+    """Collect what merges across blocks in one read of the mask and, where it is needed, of the image."""
+    selection = subject.selection
+    collection = Collection(
+        finishing.reductions,
+        subject.background,
+        None if selection is None else selection.only,
+        None if subject.image is None else subject.image.dtype,
+    )
+    image = subject.image if collection.reads_image else None
+    if selection is not None and is_dask(subject.mask):
+        tables = lazy_tables(collection, subject.mask, image)
+        return selection, lazy_columns(
+            tables,
+            selection.ids,
+            subject.mask.ndim,
+            finishing,
+            finishing.columns,
+            selection.order,
+            like=subject.mask,
+        )
+    tables = tables_of(collection, subject.mask, image)
+    other = () if image is None else image.shape[: image.ndim - subject.mask.ndim]
+    if selection is None:
+        tables = [finishing.merge(tables)]
+        selection = subject.select(tables[0].ids)
+        ids = tables[0].ids
+    else:
+        ids = kernels_for(subject.mask).xp.asarray(selection.ids)
+    return selection, selection.take(finishing(tables, other, ids))
+
+
+def tables_of(collection: Collection, mask: Array, image: Array | None = None) -> list[Table]:
+    """The tables of the blocks of an array in memory, collected now."""
+    pieces = [slice(None)] if on_device(mask) else stretches(mask.shape)
+    if len(pieces) > 1:
+        # Stretches are views, so what the kernels cannot read as it lies is turned once, not once per stretch.
+        mask = np.ascontiguousarray(mask)
+        image = None if image is None else np.ascontiguousarray(image, pixel_dtype(image.dtype))
+    return map_locally(partial(_collect_rows, collection, mask, image), pieces)
+
+
+def _collect_rows(collection: Collection, mask: Array, image: Array | None, rows: slice) -> Table:
+    whole = rows == slice(None)
+    block = Block(collection.find_runs(mask, None if whole else rows), (0,) * mask.ndim, image)
+    return collect(collection.reductions, block)
+
+
+def lazy_tables(collection: Collection, mask: Any, image: Any = None) -> Any:
+    """A dask array (*other, *shared) of tables, one per block of the mask, or of the image over it."""
+    import dask.array as da
+    from dask import delayed
+
+    starts = tuple(np.cumsum((0, *chunks)) for chunks in mask.chunks)
+    if image is not None and image.npartitions > mask.npartitions:
+        # The runs of a block are found once and serve all chunks of the image's own dims.
+        mask = map_blocks(_find_runs, mask, collection=collection)
+    whole = mask if image is None else image
+    arrays = (mask,) if image is None else (mask, image)
+    # As a layer of blocks, since dask then reads the image within the tasks that collect from it.
+    return da.map_blocks(
+        _collect,
+        *arrays,
+        collection=delayed(collection, pure=True, traverse=False),
+        starts=starts,
+        chunks=whole.chunks,
+        meta=np.empty((0,) * whole.ndim, object),
+    )
+
+
+def _find_runs(mask: Array, offset: tuple[int, ...], *, collection: Collection) -> LabelRuns:
+    return collection.find_runs(mask)
+
+
+def _collect(
+    mask: Array | LabelRuns,
+    image: Array | None = None,
+    *,
+    collection: Collection,
+    starts: tuple[np.ndarray, ...],
+    block_id: tuple[int, ...],
+) -> Table:
+    place = block_id[len(block_id) - len(starts) :]
+    offset = tuple(int(start[i]) for start, i in zip(starts, place, strict=True))
+    shape = tuple(int(start[i + 1] - start[i]) for start, i in zip(starts, place, strict=True))
+    check_shape(mask.shape, shape)
+    labels = mask if isinstance(mask, LabelRuns) else collection.find_runs(mask)
+    if image is not None:
+        declared = collection.dtype
+        if image.size and declared is not None and not np.can_cast(image.dtype, declared, "same_kind"):
+            raise TypeError(
+                f"a block of the image holds {image.dtype}, which its dask array calls {declared}; {NOT_AS_DECLARED}"
+            )
+    first = not any(block_id[: len(block_id) - len(starts)])
+    return collect(collection.reductions, Block(labels, offset, image), first=first)
+
+
+def run_whole(subject: WholeSubject, finishing: Finishing) -> tuple[Selection, dict[str, Any]]:
+    """Collect what needs every object whole, in regions of the mask and the image in which objects lie whole."""
+    selection, objects, mask = subject.selection, subject.objects, subject.mask
+    reductions = finishing.reductions
+    image = subject.image if any(reduction.reads_image for reduction in reductions) else None
+    other = () if image is None else subject.other_shape
+    check_absent(subject, finishing)
+    if not objects.ids.size:
+        make = partial(filled, like=mask) if subject.lazy else kernels_for(mask).xp.full
+        return selection, {
+            name: make(
+                (selection.ids.size, *(other if column.per_other else ()), *column.shape),
+                finishing.measures[name].absent if selection.ids.size else 0,
+                dtype=column.dtype,
+            )
+            for name, column in finishing.columns.items()
+        }
+    boxes = [reduction.boxes(objects, mask.shape) for reduction in reductions]
+    low = np.minimum.reduce([first for first, _ in boxes])
+    high = np.maximum.reduce([last for _, last in boxes])
+    function = partial(collect_whole, reductions)
+    if subject.lazy:
+        tables = map_regions(function, mask, image, objects, low, high, tells_first=True)
+        columns = lazy_columns(tables, selection.ids, 1, finishing, finishing.columns, selection.order, like=mask)
+        return selection, columns
+    origin = (0,) * mask.ndim
+    pieces = stretches(mask.shape)
+    if len(pieces) > 1 and not on_device(mask) and all(reduction.parallel for reduction in reductions):
+        edges = np.linspace(0, mask.shape[0], min(len(pieces), mask.shape[0]) + 1).astype(int)
+        chunks = [np.diff(edges).tolist(), *([n] for n in mask.shape[1:])]
+        regions = [region for regions in find_regions(objects, low, high, chunks) for region in regions]
+        tables = map_locally(partial(_collect_region, function, mask, image, objects), regions)
+    else:
+        tables = [function(mask, image, origin, objects)]
+    ids = kernels_for(mask).xp.asarray(selection.ids)
+    return selection, selection.take(finishing(tables, other, ids))
+
+
+def check_absent(subject: WholeSubject, finishing: Finishing) -> None:
+    """Complain about a requested label that is not there, if a result has no value to say so."""
+    absent = subject.absent
+    exact = [
+        column.dtype
+        for name, column in finishing.columns.items()
+        if np.dtype(column.dtype).kind not in "fc" and np.isnan(finishing.measures[name].absent)
+    ]
+    if absent.size and exact:
+        raise ValueError(
+            f"the mask has no label {absent[0]}, and {exact[0]} has no NaN to say so; give a dtype of floating point"
+        )
+
+
+def collect_whole(
+    reductions: Sequence[Reduction],
+    mask: Array,
+    image: Array | None,
+    low: tuple[int, ...],
+    objects: Any,
+    first: bool = True,
+) -> Table:
+    """The table of a region that begins at ``low``, in which these objects lie whole."""
+    return collect(reductions, WholeBlock(mask, image, low, objects), first=first)
+
+
+def _collect_region(function: Any, mask: Array, image: Array | None, objects: Any, region: Region) -> Table:
+    box = tuple(map(slice, region.low, region.high))
+    pixels = None if image is None else image[(..., *box)]
+    return function(mask[box], pixels, region.low, objects.take(region.rows))

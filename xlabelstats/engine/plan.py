@@ -1,0 +1,125 @@
+"""Measures asked for -> passes: what merges is collected in one read, what needs objects whole in one more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from xlabelstats.engine.merge_tree import Column, Finish
+from xlabelstats.engine.passes import run_merging, run_whole
+from xlabelstats.engine.reduction import Context, Reduction, Table, merge
+from xlabelstats.engine.runs import Array, check_found
+from xlabelstats.kernels import kernels_for
+
+if TYPE_CHECKING:
+    from xlabelstats.catalogue.measure import Measure
+    from xlabelstats.labels.selection import Selection
+    from xlabelstats.labels.subject import Subject, WholeSubject
+
+Measures = Mapping[str, "Measure"]
+
+
+def run(measures: Measures, subject: Subject, context: Context) -> tuple[Selection, dict[str, Any]]:
+    """The labels of a result, and the values of measures by the names of their variables.
+
+    Values are ``(label, *other, *dims)`` for what reads the image, else ``(label, *dims)``; lazy for dask input.
+    """
+    values: dict[str, Any] = {}
+    selection = subject.selection
+    merging = {name: measure for name, measure in measures.items() if not measure.whole}
+    whole = {name: measure for name, measure in measures.items() if measure.whole}
+    if merging:
+        selection, values = run_merging(subject, finishing(merging, subject, context))
+    if whole:
+        # What needs objects whole is asked of a subject that knows where they lie.
+        selection, others = run_whole(cast("WholeSubject", subject), finishing(whole, subject, context))
+        values |= others
+    if selection is None:
+        raise ValueError("no measure was asked for")
+    return selection, {name: values[name] for name in measures}
+
+
+def finishing(measures: Measures, subject: Subject, context: Context) -> Finishing:
+    """How the tables of one pass become the values of these measures."""
+    reductions, parts = _reductions(measures, context)
+    columns = {
+        name: Column(measure.dtype(context), measure.reads_image, tuple(measure.shape(subject.shared).values()))
+        for name, measure in measures.items()
+    }
+    return Finishing(reductions, measures, parts, columns, context)
+
+
+def _reductions(measures: Measures, context: Context) -> tuple[tuple[Reduction, ...], dict[str, int | None]]:
+    """The reductions of a pass, and which of them each measure is computed from."""
+    kinds = {name: measure.reduction_in(context.ndim) for name, measure in measures.items()}
+    needs: dict[Any, list[Any]] = {}
+    for name, measure in measures.items():
+        if kinds[name] is not None:
+            needs.setdefault(kinds[name], []).extend(measure.needs)
+    place = {kind: i for i, kind in enumerate(needs)}
+    parts = {name: None if kind is None else place[kind] for name, kind in kinds.items()}
+    return tuple(kind.of(tuple(dict.fromkeys(need)), context) for kind, need in needs.items()), parts
+
+
+@dataclass(frozen=True)
+class Finishing(Finish):
+    """From the tables of a range of labels to the values of measures.
+
+    Attributes
+    ----------
+    reductions : tuple of Reduction
+    measures : mapping of name to Measure
+    parts : mapping of name to int or None
+        The reduction that each measure is computed from.
+    columns : mapping of name to Column
+        What its values look like.
+    context : Context
+    """
+
+    reductions: tuple[Reduction, ...]
+    measures: Measures
+    parts: Mapping[str, int | None]
+    columns: Mapping[str, Column]
+    context: Context
+
+    def merge(self, tables: Sequence[Table], ids: Array | None = None) -> Table:
+        """One table of several."""
+        return merge(self.reductions, tables, ids)
+
+    def __call__(self, tables: Sequence[Table], other: tuple[int, ...], ids: Array) -> dict[str, Array]:
+        """The values for the sorted ``ids``; ``other`` are the sizes of the image's own dims in the tables."""
+        table = self.merge(tables, ids)
+        if not self.context.requested:
+            check_found(table.count, ids)
+        xp = kernels_for(ids).xp
+        absent = table.count == 0 if self.context.requested else None
+        materials: dict[int, Any] = {}
+        values = {}
+        for name, measure in self.measures.items():
+            part = self.parts[name]
+            if part is not None and not table.parts[part]:
+                # What the mask alone tells is collected with the first channels only.
+                continue
+            if part is not None and part not in materials:
+                with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+                    materials[part] = self.reductions[part].material(ids, table.count, table.parts[part], self.context)
+            material: Any = table if part is None else materials[part]
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+                found = measure.formula(material.propagating if measure.propagates else material)
+            column = self.columns[name]
+            # Results own their memory, whatever the formula gave.
+            found = xp.array(found, column.dtype)
+            if absent is not None and absent.any():
+                if np.isnan(measure.absent) and found.dtype.kind not in "fc":
+                    raise ValueError(
+                        f"label {ids[absent][0]} is absent, and {found.dtype} has no NaN to say so; give the measure "
+                        f"{name!r} a value for absent="
+                    )
+                found[absent] = measure.absent
+            # Channels are the image's own dims again.
+            found = found.reshape(ids.size, *(other if column.per_other else ()), *column.shape)
+            values[name] = xp.ascontiguousarray(found)
+        return values

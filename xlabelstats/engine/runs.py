@@ -1,0 +1,169 @@
+"""A block of a mask as runs of equal label: what every pass over a mask starts from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from xlabelstats.kernels import kernels_for
+from xlabelstats.kernels.protocol import Runs
+
+# Of the type of the mask they belong to, numpy or CuPy.
+Array = Any
+
+
+@dataclass(frozen=True)
+class LabelRuns:
+    """The labels of a block, sorted, and their runs."""
+
+    ids: Array
+    runs: Runs
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the block."""
+        return tuple(self.runs.shape.tolist())
+
+    @property
+    def count(self) -> Array:
+        """Pixels per label (label,) of int64."""
+        xp, (codes, _, lengths, _) = kernels_for(self.ids).xp, self.runs
+        return xp.bincount(codes, weights=lengths.astype(np.float64), minlength=self.ids.size).astype(np.int64)
+
+    def __sizeof__(self) -> int:
+        return self.ids.nbytes + sum(array.nbytes for array in self.runs)
+
+
+def find_runs(
+    mask: Array, *, background: bool = False, only: np.ndarray | None = None, rows: slice | None = None
+) -> LabelRuns:
+    """Find the runs of a mask block; of the labels ``only`` (sorted) where these are given, and in some rows alone.
+
+    Ids are compacted over the runs, not the pixels: what that takes goes with the runs and the labels
+    present, whatever their values.
+    """
+    kernels = kernels_for(mask)
+    labels, starts, lengths = _runs(mask, background, placed=True, rows=rows)
+    codes, ids = kernels.compact(labels)
+    if only is not None:
+        kept = find_rows(ids, kernels.xp.asarray(only))[1]
+        held = kept[codes]
+        codes = (kernels.xp.cumsum(kept) - 1).astype(codes.dtype)[codes[held]]
+        starts, lengths, ids = starts[held], lengths[held], ids[kept]
+    return LabelRuns(ids, Runs(codes, starts, lengths, np.array(mask.shape, np.int64)))
+
+
+def find_labels(mask: Array, *, background: bool = False, rows: slice | None = None) -> Array:
+    """The labels of a mask block, sorted: those of its runs, in less time than it takes to place these."""
+    return kernels_for(mask).unique(_runs(mask, background, placed=False, rows=rows)[0])
+
+
+def _runs(mask: Array, background: bool, *, placed: bool, rows: slice | None = None) -> tuple[Array, Array, Array]:
+    """The label, first pixel and length of every run of a block; the latter two empty unless ``placed``.
+
+    Of some ``rows`` (the last axis) alone if these are given; pixels count from the first of the block even so.
+    """
+    kernels = kernels_for(mask)
+    if mask.dtype.kind not in "iu":
+        if mask.size:
+            raise TypeError(
+                f"a block of the mask holds {mask.dtype}, which its dask array calls integers; {NOT_AS_DECLARED}"
+            )
+        # What dask puts together of blocks without pixels may have lost their dtype.
+        mask = mask.astype(np.int64)
+    # Runs ask only which pixels are equal, so one compiled loop serves signed and unsigned masks.
+    dtype = np.dtype(f"u{mask.dtype.itemsize}")
+    lines = kernels.xp.ascontiguousarray(mask).view(dtype).reshape(-1, max(mask.shape[-1], 1))
+    first = 0
+    if rows is not None:
+        first, _, _ = rows.indices(len(lines))
+        lines = lines[rows]
+    values, starts, lengths = kernels.find_runs(lines, background, placed)
+    if first:
+        starts = starts.astype(np.int64, copy=False) if mask.size >= 2**31 else starts
+        starts += first * mask.shape[-1]
+    return values.view(mask.dtype).astype(mask.dtype.newbyteorder("="), copy=False), starts, lengths
+
+
+def union(ids: Sequence[Array]) -> Array:
+    """The labels that occur in any of several arrays, sorted."""
+    xp = kernels_for(ids[0]).xp
+    merged = xp.sort(xp.concatenate(ids))
+    new = xp.ones(merged.size, bool)
+    new[1:] = merged[1:] != merged[:-1]
+    return merged[new]
+
+
+def find_rows(found: Array, ids: Array) -> tuple[Array, Array]:
+    """Where labels are, or would be, in the sorted ``ids``, and whether they are among them."""
+    xp = kernels_for(ids).xp
+    if not ids.size:
+        return xp.zeros(found.size, np.int64), xp.zeros(found.size, bool)
+    rows = xp.searchsorted(ids, found)
+    return rows, ids[xp.minimum(rows, ids.size - 1)] == found
+
+
+def rows_of(found: Array, ids: Array) -> Array:
+    """The positions in the sorted ``ids`` of labels found in a block, which must be among them."""
+    rows, held = find_rows(found, ids)
+    if not held.all():
+        raise RuntimeError(changed(int(found[~held][0]), "is new"))
+    return rows
+
+
+def check_found(count: Array, ids: Array) -> None:
+    """Complain if a label that the scan of a mask had found has no pixels."""
+    if not count.all():
+        raise RuntimeError(changed(int(ids[count == 0][0]), "is gone"))
+
+
+def changed(label: int, how: str) -> str:
+    """The complaint that a mask is no longer what the scan of it had found."""
+    return f"the mask has changed since it was scanned: label {label} {how}. Open it anew, so that it is scanned again"
+
+
+NOT_AS_DECLARED = "give map_blocks, or whatever made it, the dtype= and chunks= of what it returns"
+
+
+def check_numbers(dtype: np.dtype) -> None:
+    """Complain about a block of a dask array that holds no numbers, though the array says so."""
+    if dtype.kind not in "biuf":
+        raise TypeError(f"a block of the image holds {dtype}, which its dask array calls numbers; {NOT_AS_DECLARED}")
+
+
+def check_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Complain about a block of a dask array that is not as large as the array's chunks say."""
+    if found != expected and (all(found) or all(expected)):
+        raise ValueError(
+            f"a block has the shape {found} where its dask array, or the mask over it, says {expected}; "
+            f"{NOT_AS_DECLARED}"
+        )
+
+
+def pixels_of(image: Array, shape: tuple[int, ...]) -> Array:
+    """An image block (*other, *shape) as the kernels read it: (channel, pixel), not to be written to."""
+    kernels = kernels_for(image)
+    check_shape(image.shape[image.ndim - len(shape) :], shape)
+    channels = math.prod(image.shape[: image.ndim - len(shape)])
+    pixels = kernels.xp.ascontiguousarray(image, pixel_dtype(image.dtype)).reshape(channels, math.prod(shape))
+    return kernels.read_only(pixels)
+
+
+def no_pixels(mask: Array) -> Array:
+    """What the kernels read in place of an image when every pixel of a mask weighs 1."""
+    kernels = kernels_for(mask)
+    return kernels.read_only(kernels.xp.empty((0, 0)))
+
+
+def pixel_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype in which the kernels read an image: one that they are compiled for."""
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    if dtype.kind == "f":
+        return np.dtype(np.float32 if dtype.itemsize <= 4 else np.float64)
+    check_numbers(dtype)
+    return dtype.newbyteorder("=")

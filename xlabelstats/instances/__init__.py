@@ -1,0 +1,1 @@
+"""Calls of ``.instances``, each in a file of its own."""

@@ -1,0 +1,223 @@
+"""What a function of the user makes of every object: of its pixels, or of its window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xlabelstats.align import LABEL
+from xlabelstats.catalogue.measure import Measure
+from xlabelstats.catalogue.order import gather
+from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock, miscounted
+from xlabelstats.engine.runs import Array
+from xlabelstats.grid import pixel_grid
+from xlabelstats.instances.window_cutting import Window, as_bits, cut_windows, native
+from xlabelstats.instances.windows import check_batch, window_of
+from xlabelstats.kernels import kernels_for
+from xlabelstats.labels.measure import measure_subject
+from xlabelstats.labels.subject import Objects, find_whole
+
+
+def statistics(
+    image: xr.DataArray | None,
+    mask: xr.DataArray,
+    fn: Callable[..., Any],
+    *,
+    dims: Mapping[str, Any],
+    size: Any = None,
+    fn_kwargs: Mapping[str, Any] | None = None,
+    dtype: Any = np.float32,
+    batch_size: int | None = None,
+    labels: Any = None,
+    background: bool = False,
+) -> xr.DataArray:
+    """What a function makes of every object; see `InstancesAccessor.statistics`."""
+    if not callable(fn):
+        raise TypeError(f"fn is called with the pixels of every object, but {type(fn).__name__} cannot be called")
+    shape, coords = _declared(dims)
+    if LABEL in shape:
+        raise ValueError(f"dims names {LABEL!r}, the dim of the results' labels; give it another name")
+    dtype, batch = np.dtype(dtype), check_batch(batch_size)
+    subject = find_whole(image, mask, labels, background, taken=shape)
+    window = None if size is None else window_of(size, subject)
+    kind = WindowFunction if image is None else PixelFunction
+    entry = Measure(
+        "statistics",
+        f"{getattr(fn, '__name__', type(fn).__name__)} of every object",
+        lambda values: values,
+        kind(fn, dict(fn_kwargs or {}), tuple(shape.values()), dtype, window),
+        dims=tuple(shape),
+        lengths={dim: coords.get(dim, length) for dim, length in shape.items()},
+        kind=dtype,
+    )
+    context = Context(len(subject.shared), dtype, labels is not None, pixel_grid(len(subject.shared)))
+    result = measure_subject({entry.name: entry}, subject, image, context)[entry.name]
+    result = result.drop_attrs(deep=False).assign_attrs(long_name=entry.definition)
+    return result.chunk({LABEL: batch}) if batch is not None and subject.lazy else result
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectFunction(Reduction):
+    """A function called with every object: one column (label, channel, *shape).
+
+    Attributes
+    ----------
+    fn : callable
+    kwargs : dict
+        Its keywords.
+    shape : tuple of int
+        What it returns, per channel.
+    dtype : numpy.dtype
+    window : Window or None
+        What an object is cut to; None for the whole object.
+    """
+
+    fn: Callable[..., Any]
+    kwargs: dict[str, Any]
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    window: Window | None
+
+    whole = True
+    on_grid = False
+
+    def of(self, needs: tuple[Any, ...], context: Context) -> ObjectFunction:  # type: ignore[override]
+        """Itself: it is made for one call."""
+        return self
+
+    def boxes(self, objects: Objects, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """The objects' own boxes, or those of their windows."""
+        return (objects.low, objects.high) if self.window is None else self.window.boxes(objects, shape)
+
+    def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> Array:
+        """What the function returned."""
+        return columns[0]
+
+    def call(
+        self, inputs: Iterable[Array], ids: np.ndarray, channels: int | None, like: Array, empty: Array | None = None
+    ) -> Array:
+        """Call the function with the input of every label, and check what it returns.
+
+        What it returns is (channel, *shape); without channels it is *shape, or (1, *shape).  It is not called for
+        what has no pixel or is ``empty``.  It gets arrays, and what it returns is put in one, of the type of ``like``.
+        """
+        xp = kernels_for(like).xp
+        expected = (1 if channels is None else channels, *self.shape)
+        out = xp.empty((ids.size, *expected), self.dtype)
+        safe = None
+        for i, pixels in enumerate(inputs):
+            if (channels and not pixels.shape[1]) or (empty is not None and empty[i]):
+                if self.dtype.kind not in "fc":
+                    raise ValueError(
+                        f"label {ids[i]} has no pixel in its window, and {self.dtype} has no NaN to say so; "
+                        "give a larger size, or a dtype of floating point"
+                    )
+                out[i] = np.nan
+                continue
+            what = pixels.shape
+            try:
+                value = xp.asarray(self.fn(pixels, **self.kwargs))
+            except Exception as error:
+                error.add_note(f"raised by fn for label {ids[i]}, given an array of shape {what}")
+                raise
+            if value.shape != expected and not (channels is None and value.shape == self.shape):
+                declared = f"{self.shape} or {expected}" if channels is None else f"{expected}: a row per channel"
+                raise ValueError(
+                    f"fn returned the shape {value.shape} for label {ids[i]}, given an array of shape {what}; "
+                    f"dims declares {declared}"
+                )
+            if value.dtype is not safe:
+                value = cast(value, self.dtype, "fn")
+                safe = value.dtype if self.dtype.kind == "f" else None
+            out[i] = value
+        return out
+
+
+class PixelFunction(ObjectFunction):
+    """A function called with the pixels (channel, pixel) of every object, or of what lies in its window."""
+
+    reads_image = True
+
+    def collect(self, block: WholeBlock) -> Columns:
+        """Call it with every object of a block."""
+        mask, image, objects = block.mask, block.image, block.objects
+        channels = math.prod(image.shape[: image.ndim - mask.ndim])
+        inputs: Iterable[Array]
+        if self.window is None:
+            pixels = gather(as_bits(image).reshape(channels, mask.size), block).view(native(image.dtype))
+            ends = (np.cumsum(objects.count) * channels).tolist()
+            counts = objects.count.tolist()
+            inputs = (pixels[b - n * channels : b].reshape(channels, n) for b, n in zip(ends, counts, strict=True))
+        else:
+            image = image.astype(native(image.dtype), copy=False).reshape(channels, *mask.shape)
+            boxes = block.slices(*self.window.boxes(objects, np.add(mask.shape, block.offset)))
+            inside = ((box, mask[box] == label) for box, label in zip(boxes, objects.ids, strict=True))
+            pixels_inside = (image[(slice(None), *box)][:, keep] for box, keep in inside)
+            inputs = _checked(pixels_inside, objects, self.window.whole(objects))
+        return (self.call(inputs, objects.ids, channels, mask),)
+
+
+class WindowFunction(ObjectFunction):
+    """A function called with the window of every object, or its bounding box: its label, and 0 outside of it."""
+
+    def collect(self, block: WholeBlock) -> Columns:
+        """Call it with every object of a block."""
+        mask, objects = block.mask, block.objects
+        if self.window is None:
+            # Looks whether the objects are those that the scan found.
+            _ = block.runs
+            where = kernels_for(mask).xp.where
+            boxes = block.slices(objects.low, objects.high)
+            inputs = (
+                where(mask[box] == label, label, label.dtype.type(0))
+                for box, label in zip(boxes, objects.ids, strict=True)
+            )
+            return (self.call(inputs, objects.ids, None, mask),)
+        here = replace(objects, centre=objects.centre - np.array(block.offset))
+        cells, inside = cut_windows(mask, mask, here, self.window, True, inside=True)
+        flags = inside.reshape(len(inside), -1).view(np.uint8)
+        count = kernels_for(inside).to_host(flags.sum(axis=1, dtype=np.min_scalar_type(flags.shape[1])))
+        off = np.flatnonzero((count > objects.count) | (self.window.whole(objects) & (count < objects.count)))
+        if off.size:
+            raise miscounted(objects, int(off[0]), int(count[off[0]]))
+        return (self.call(iter(cells), objects.ids, None, mask, count == 0),)
+
+
+def _checked(pixels: Iterable[Array], objects: Objects, whole: np.ndarray) -> Iterator[Array]:
+    """The pixels (channel, pixel) of every object, as many as the scan had found, or of one not ``whole`` no more."""
+    for i, (values, known, every) in enumerate(zip(pixels, objects.count.tolist(), whole.tolist(), strict=True)):
+        if values.shape[1] != known and (every or values.shape[1] > known):
+            raise miscounted(objects, i, values.shape[1])
+        yield values
+
+
+def cast(values: Array, dtype: np.dtype, who: str) -> Array:
+    """Values in the dtype asked for, if it can hold them."""
+    held = np.can_cast(values.dtype, dtype, "same_kind")
+    if dtype.kind in "iu" and values.dtype.kind in "iub":
+        limits = np.iinfo(dtype)
+        held = values.size == 0 or (int(values.min()) >= limits.min and int(values.max()) <= limits.max)
+    if not held:
+        raise TypeError(f"{who} returned {values.dtype}, which {dtype} cannot hold; give dtype={str(values.dtype)!r}")
+    return values.astype(dtype, copy=False)
+
+
+def _declared(dims: Any) -> tuple[dict[str, int], dict[Hashable, Any]]:
+    """The sizes and coordinates of the dims that a function's results have."""
+    if not isinstance(dims, Mapping):
+        raise TypeError(f"dims maps the name of each dim that fn returns to its size, not {dims!r}")
+    shape: dict[str, int] = {}
+    coords: dict[Hashable, Any] = {}
+    for dim, size in dims.items():
+        if isinstance(size, int | np.integer) and not isinstance(size, bool) and size >= 0:
+            shape[dim] = int(size)
+        elif isinstance(size, Sequence | np.ndarray) and not isinstance(size, str) and np.ndim(size) == 1:
+            shape[dim], coords[dim] = len(size), list(size)
+        else:
+            raise ValueError(f"dims[{dim!r}] is a size or a sequence of coordinates, not {size!r}")
+    return shape, coords

@@ -1,0 +1,178 @@
+"""Loops over where the pixels of labels lie, in numpy blocks, compiled by numba: boxes, means, moments of position."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from xlabelstats.kernels.cpu_runs import kernel
+
+
+@kernel
+def geometry(runs, origin, low, high, s1, s2):
+    """Collect the box of every code and the sums of its pixel positions and of their products.
+
+    Positions count from ``origin`` (code, axis), the first pixel of the code, so that the sums of
+    small objects are whole numbers and exact.  The pixels of a run add up in closed form.
+    """
+    codes, starts, lengths, shape = runs
+    ndim = shape.size
+    seen = np.zeros(origin.shape[0], np.bool_)
+    last = ndim - 1
+    position = np.empty(ndim, np.int64)
+    for run in range(codes.size):
+        code, n = codes[run], lengths[run]
+        rest = starts[run]
+        for axis in range(last, -1, -1):
+            position[axis] = rest % shape[axis]
+            rest //= shape[axis]
+        if not seen[code]:
+            seen[code] = True
+            for axis in range(ndim):
+                origin[code, axis] = low[code, axis] = high[code, axis] = position[axis]
+        for axis in range(ndim):
+            low[code, axis] = min(low[code, axis], position[axis])
+            high[code, axis] = max(high[code, axis], position[axis] + (n if axis == last else 1))
+            position[axis] -= origin[code, axis]
+        first = float(position[last])
+        along = n * first + n * (n - 1) / 2
+        for a in range(last):
+            s1[code, a] += n * position[a]
+            s2[code, a, last] += along * position[a]
+            for b in range(a, last):
+                s2[code, a, b] += float(n * position[a]) * position[b]
+        s1[code, last] += along
+        s2[code, last, last] += n * first**2 + first * n * (n - 1) + (n - 1.0) * n * (2 * n - 1) / 6
+
+
+@kernel
+def merge_geometry(rows, before, count, places_in, places):
+    """Fold boxes, centroids and central second moments into the rows of others, pairwise.
+
+    ``before`` is the number of pixels of those rows so far, ``count`` the number added.  A centroid is a whole pixel,
+    ``origin``, and the ``offset`` from it.
+    """
+    low_in, high_in, origin_in, offset_in, m2_in = places_in
+    low, high, origin, offset, m2 = places
+    ndim = low.shape[1]
+    delta = np.empty(ndim)
+    for b in range(rows.size):
+        a = rows[b]
+        first = before[b] == 0
+        na, nb = float(before[b]), float(count[b])
+        share = nb / (na + nb)
+        for axis in range(ndim):
+            low[a, axis] = low_in[b, axis] if first else min(low[a, axis], low_in[b, axis])
+            high[a, axis] = high_in[b, axis] if first else max(high[a, axis], high_in[b, axis])
+            if first:
+                origin[a, axis], offset[a, axis] = origin_in[b, axis], offset_in[b, axis]
+            delta[axis] = float(origin_in[b, axis] - origin[a, axis]) + (offset_in[b, axis] - offset[a, axis])
+            offset[a, axis] += delta[axis] * share
+        for i in range(ndim):
+            for j in range(ndim):
+                m2[a, i, j] += m2_in[b, i, j] + delta[i] * delta[j] * na * share
+
+
+@kernel
+def boxes(runs, low, high):
+    """Lower ``low`` and raise ``high`` (code, axis) to the boxes of the runs."""
+    codes, starts, lengths, shape = runs
+    last = shape.size - 1
+    width = shape[last]
+    position = np.empty(last, np.int64)
+    row, end = 0, 0
+    for run in range(codes.size):
+        code, start = codes[run], starts[run]
+        # Runs of the same row follow each other, and divisions cost more than all else here.
+        if start < row or start >= end:
+            rest = start // width
+            row, end = rest * width, rest * width + width
+            for axis in range(last - 1, -1, -1):
+                position[axis] = rest % shape[axis]
+                rest //= shape[axis]
+        for axis in range(last):
+            low[code, axis] = min(low[code, axis], position[axis])
+            high[code, axis] = max(high[code, axis], position[axis] + 1)
+        low[code, last] = min(low[code, last], start - row)
+        high[code, last] = max(high[code, last], start - row + lengths[run])
+
+
+@kernel
+def coordinate_sums(image, runs, coords, out):
+    """Add the weights and weighted coordinates of the pixels to ``out`` (code, channel, 1 + axis).
+
+    ``coords`` (axis, position) is padded to the longest axis.  An image without channels weighs
+    every pixel 1.
+    """
+    codes, starts, lengths, shape = runs
+    last = shape.size - 1
+    weighted = image.shape[0] > 0
+    for run in range(codes.size):
+        code, n = codes[run], lengths[run]
+        row, first = starts[run] // shape[last], starts[run] % shape[last]
+        for c in range(out.shape[1]):
+            total, along = 0.0, 0.0
+            for i in range(n):
+                w = float(image[c, starts[run] + i]) if weighted else 1.0
+                total += w
+                along += w * coords[last, first + i]
+            into = out[code, c]
+            into[0] += total
+            into[1 + last] += along
+            rest = row
+            for axis in range(last - 1, -1, -1):
+                into[1 + axis] += total * coords[axis, rest % shape[axis]]
+                rest //= shape[axis]
+
+
+@kernel
+def position_moments(image, runs, origin, powers, out):
+    """Add the moments of pixel position to ``out`` (code, channel, power of axis 0, ..., flattened).
+
+    Powers go from 0 to ``powers`` - 1, at most 3, along every axis, and positions count from ``origin`` (code,
+    axis).  An image weighs the pixels; one without channels weighs every pixel 1, and a run then
+    adds up in closed form.
+    """
+    codes, starts, lengths, shape = runs
+    last = shape.size - 1
+    rests = powers**last
+    rest_moments = np.empty(rests)
+    sums = np.empty(4)
+    weighted = image.shape[0] > 0
+    for run in range(codes.size):
+        code, n = codes[run], lengths[run]
+        first = float(starts[run] % shape[last] - origin[code, last])
+        row = starts[run] // shape[last]
+        # Products of powers of the other axes' positions, the first axis slowest.
+        rest_moments[0] = 1.0
+        size = 1
+        for axis in range(last - 1, -1, -1):
+            position = float(row % shape[axis] - origin[code, axis])
+            row //= shape[axis]
+            factor = 1.0
+            for power in range(1, powers):
+                factor *= position
+                for i in range(size):
+                    rest_moments[power * size + i] = rest_moments[i] * factor
+            size *= powers
+        for c in range(out.shape[1]):
+            if weighted:
+                sums[:] = 0
+                for i in range(n):
+                    w = float(image[c, starts[run] + i])
+                    x = first + i
+                    sums[0] += w
+                    sums[1] += w * x
+                    if powers > 2:
+                        sums[2] += w * x * x
+                        sums[3] += w * x * x * x
+            else:
+                n1 = n * (n - 1.0) / 2
+                n2 = n1 * (2 * n - 1.0) / 3
+                sums[0] = n
+                sums[1] = n * first + n1
+                sums[2] = n * first**2 + 2 * first * n1 + n2
+                sums[3] = n * first**3 + 3 * first**2 * n1 + 3 * first * n2 + n1 * n1
+            into = out[code, c]
+            for i in range(rests):
+                for power in range(powers):
+                    into[i * powers + power] += rest_moments[i] * sums[power]

@@ -1,0 +1,167 @@
+"""What the hot loops are: the functions that `cpu` and `gpu` both have, and the tuples of arrays that they take."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol
+
+# numpy or CuPy, as the kernels.
+Array = Any
+
+
+class Runs(NamedTuple):
+    """Stretches of neighbouring pixels of one row (the last axis) that carry the same label.
+
+    Attributes
+    ----------
+    codes : array (run,)
+        The position of each run's label among the sorted labels of its block.
+    starts, lengths : array (run,)
+        The first pixel of each run in the flattened block, and the number of its pixels.
+    shape : array (axis,) of int64
+        The shape of the block, in main memory.
+    """
+
+    codes: Array
+    starts: Array
+    lengths: Array
+    shape: Array
+
+
+class Places(NamedTuple):
+    """Where the pixels of labels lie, in pixels.
+
+    Attributes
+    ----------
+    low, high : array (label, axis) of int64
+        Bounding box, half-open.
+    origin : array (label, axis) of int64
+        A pixel near the label's others.
+    offset : array (label, axis)
+        Mean position, from ``origin``.
+    m2 : array (label, axis, axis)
+        Sums of products of the deviations from the mean position.
+    """
+
+    low: Array
+    high: Array
+    origin: Array
+    offset: Array
+    m2: Array
+
+
+class Memory(NamedTuple):
+    """An array as its memory: the elements in a row, and the distance (axis,) of neighbours along every axis."""
+
+    elements: Array
+    steps: Array
+
+
+class Cuts(NamedTuple):
+    """Windows to be cut out of a piece of an image.
+
+    Attributes
+    ----------
+    starts : array (window, axis)
+        Their first pixels in the piece, inside or outside of it.
+    size : array (axis,)
+        Their size.
+    labels : array (window,)
+        The label of each.
+    rows : array (window,)
+        The row of the result that each goes to.
+    """
+
+    starts: Array
+    size: Array
+    labels: Array
+    rows: Array
+
+
+class Kernels(Protocol):
+    """Loops over the pixels of a block, for arrays of one kind.
+
+    Images are ``(channel, pixel)``; what is collected is ``(code, channel, field)``.  What the functions do is said in
+    `cpu`, `cpu_runs` and `cpu_objects`.
+    """
+
+    @property
+    def xp(self) -> ModuleType:
+        """Numpy or CuPy."""
+
+    def find_runs(self, rows: Array, background: bool, placed: bool) -> tuple[Array, Array, Array]:
+        """The value, first pixel and length of every run."""
+
+    def compact(self, values: Array) -> tuple[Array, Array]:
+        """The position of every value among the sorted distinct ones, and these."""
+
+    def unique(self, values: Array) -> Array:
+        """The sorted distinct values."""
+
+    def repeat(self, values: Array, repeats: Array) -> Array:
+        """Values (..., n), each as often along the last axis as ``repeats`` (n) says."""
+
+    def memory(self, array: Array, length: int) -> Array:
+        """The memory of an array as elements in a row."""
+
+    def read_only(self, array: Array) -> Array:
+        """A view that cannot be written to, where there is such a thing."""
+
+    def to_host(self, array: Array) -> Any:
+        """An array in main memory."""
+
+    def count_valid(self, image: Array, runs: Runs, moments: Array) -> None:
+        """Add the number of pixels that are not NaN to moment 0."""
+
+    def sums_and_extremes(self, image: Array, runs: Runs, zero: Any, sums: Array, extremes: Array) -> None:
+        """Add up pixels, and find the smallest and largest."""
+
+    def powers(self, image: Array, runs: Runs, sums: Array, order: int) -> None:
+        """Add powers of the deviations from a mean."""
+
+    def centre(self, sums: Array, moments: Array) -> None:
+        """Set central moments from sums of powers about a rounded mean."""
+
+    def merge(
+        self, rows: Array, before: Array, moments_in: Array, extremes_in: Array, moments: Array, extremes: Array
+    ) -> None:
+        """Fold moments and extremes into the rows of others."""
+
+    def boxes(self, runs: Runs, low: Array, high: Array) -> None:
+        """Lower and raise boxes to those of the runs."""
+
+    def geometry(self, runs: Runs, origin: Array, low: Array, high: Array, s1: Array, s2: Array) -> None:
+        """Collect boxes, and sums of positions and of their products."""
+
+    def merge_geometry(self, rows: Array, before: Array, count: Array, places_in: Places, places: Places) -> None:
+        """Fold boxes, mean positions and second moments into the rows of others."""
+
+    def coordinate_sums(self, image: Array, runs: Runs, coords: Array, out: Array) -> None:
+        """Add weights and weighted coordinates."""
+
+    def position_moments(self, image: Array, runs: Runs, origin: Array, powers: int, out: Array) -> None:
+        """Add moments of position."""
+
+    def gather(self, image: Array, runs: Runs, count: Array, out: Array) -> None:
+        """Copy the pixels of every code to one place."""
+
+    def order_statistics(
+        self, keys: Array, count: Array, channels: int, kind: int, q: Array, low: Array, high: Array, valid: Array
+    ) -> None:
+        """Sort the pixels of every code, and pick those next to quantiles."""
+
+    def modes(self, keys: Array, count: Array, channels: int, kind: int, mode: Array, valid: Array) -> None:
+        """Sort the pixels of every code, and find the most frequent one."""
+
+    def cut(
+        self,
+        image: Memory,
+        channels: Array,
+        mask: Memory,
+        shape: Array,
+        cuts: Cuts,
+        alone: bool,
+        out: Array,
+        inside: Array,
+    ) -> None:
+        """Copy what a piece of an image holds of some windows."""

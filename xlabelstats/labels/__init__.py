@@ -1,0 +1,1 @@
+"""Calls of ``.labels``, each in a file of its own."""

@@ -1,0 +1,156 @@
+"""Any measures of the catalogue in one Dataset, with the fewest passes over mask and image."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xlabelstats.align import LABEL, check_mask, check_match, check_switches, name_of, share_coords
+from xlabelstats.catalogue import as_measures
+from xlabelstats.catalogue.measure import Measure
+from xlabelstats.engine.plan import run
+from xlabelstats.engine.reduction import Context
+from xlabelstats.grid import Grid, check_lengths, check_one_unit, given_grid, pixel_grid, regular_grid
+from xlabelstats.labels.subject import Subject, find_subject, find_whole
+
+
+def measure(
+    image: xr.DataArray | None,
+    mask: xr.DataArray,
+    requests: Any,
+    *,
+    labels: Any = None,
+    background: bool = False,
+    skipna: bool | None = None,
+    ddof: float = 0,
+    spacing: Any = None,
+) -> xr.Dataset:
+    """Measure every label of a mask; see `LabelsAccessor.measure`."""
+    return measured(
+        image,
+        mask,
+        as_measures(requests),
+        labels=labels,
+        background=background,
+        skipna=skipna,
+        ddof=ddof,
+        spacing=spacing,
+    )
+
+
+def measured(
+    image: xr.DataArray | None,
+    mask: xr.DataArray,
+    measures: Mapping[str, Measure],
+    *,
+    labels: Any = None,
+    background: bool = False,
+    skipna: bool | None = None,
+    ddof: float = 0,
+    spacing: Any = None,
+    grid: Grid | None = None,
+    described: bool = True,
+    run: Callable[..., Any] = run,
+    call: str = "image.labels.mean(mask)",
+) -> xr.Dataset:
+    """Some measures of every label, named and labelled: ``measures`` by the names of their variables.
+
+    ``run`` is what computes them, as `engine.plan.run`.
+    """
+    if not isinstance(ddof, numbers.Real):
+        raise TypeError(f"ddof is a number, not {ddof!r}")
+    check_switches(background=background, **({} if skipna is None else {"skipna": skipna}))
+    if image is not None:
+        check_match(image, mask)
+    given, mask = mask, check_mask(mask)
+    _check_defined(measures, mask, image)
+    grid = (
+        grid if grid is not None else _grid_for(measures, mask if image is None else share_coords(mask, image), spacing)
+    )
+    dims = [dim for each in measures.values() for dim in each.shape(mask.dims)]
+    taken = (*measures, *dims)
+    read = any(each.reads_image for each in measures.values())
+    if any(each.whole for each in measures.values()):
+        subject: Subject = find_whole(image, given, labels, background, taken, read=read)
+    else:
+        ordered = any(each.ordered for each in measures.values())
+        subject = find_subject(image, given, labels, background, taken, mask_order=ordered, read=read, call=call)
+    options = Context(
+        mask.ndim,
+        np.dtype(np.float64) if image is None else image.dtype,
+        labels is not None,
+        grid,
+        ddof,
+        skipna is None or bool(skipna),
+    )
+    return measure_subject(measures, subject, image, options, described=described, run=run)
+
+
+def measure_subject(
+    measures: Mapping[str, Measure],
+    subject: Subject,
+    image: xr.DataArray | None,
+    context: Context,
+    *,
+    described: bool = True,
+    run: Callable[..., Any] = run,
+) -> xr.Dataset:
+    """Some measures of a mask that is matched with its image, named and labelled."""
+    selection, values = run(measures, subject, context)
+    variables = {}
+    coords: dict[Any, Any] = {**subject.coords, LABEL: selection.labels}
+    for name, each in measures.items():
+        own = (*(subject.other if each.reads_image else ()), *each.shape(subject.shared))
+        variables[name] = ((LABEL, *own), values[name], _about(name, each, image, context.grid, described))
+        coords |= each.coords(subject.shared)
+    return xr.Dataset(variables, coords=coords)
+
+
+def _check_defined(measures: Mapping[str, Measure], mask: xr.DataArray, image: xr.DataArray | None) -> None:
+    """Complain about measures that this input does not have."""
+    for name, each in measures.items():
+        if each.reads_image and image is None:
+            raise ValueError(f"{name} needs an image: image.labels.measure(mask, {name!r})")
+        if each.skimage and mask.ndim not in (2, 3):
+            raise ValueError(
+                f"region properties are defined for 2-D and 3-D masks; this one has the dims {tuple(mask.dims)}"
+            )
+        if each.only_2d and mask.ndim != 2:
+            raise NotImplementedError(f"{name} is defined for 2-D masks only; this one has the dims {tuple(mask.dims)}")
+
+
+def _grid_for(measures: Mapping[str, Measure], mask: xr.DataArray, spacing: Any) -> Grid:
+    """The grid in whose units the measures come; of the coordinates only if one of them needs these."""
+    if spacing is not None:
+        grid = given_grid(mask, spacing)
+    elif any(each.on_grid for each in measures.values()):
+        mixed = [name for name, each in measures.items() if each.on_grid and not each.axes_apart]
+        if mixed:
+            check_lengths(mask, mixed[0], "spacing=1")
+            check_one_unit(mask, mixed[0])
+        grid = regular_grid(mask, "give spacing=, or drop the coordinate")
+    else:
+        grid = pixel_grid(mask.ndim)
+    step = tuple(grid.spacing.tolist())
+    for name, each in measures.items():
+        if each.only_unit and (grid.spacing != 1).any():
+            raise NotImplementedError(f"{name} is defined for a spacing of 1 only, here it is {step}; give spacing=1")
+        if each.only_isotropic and not np.allclose(grid.spacing, step[0], rtol=1e-6):
+            raise NotImplementedError(
+                f"{name} is defined for an equal spacing along all dims, here it is {step}; give spacing=1 for pixels"
+            )
+    return grid
+
+
+def _about(name: str, each: Measure, image: xr.DataArray | None, grid: Grid, described: bool) -> dict[str, str]:
+    """The attributes of a measure: its name in words, its definition if that is wanted, its units."""
+    words = each.title or name.replace("_", " ")
+    if each.reads_image and not each.skimage and image is not None:
+        words = f"{words} of {name_of(image, 'image')}"
+    units = each.units_in(len(grid.step), None if image is None else image.attrs.get("units"), grid.units)
+    definition = {"description": each.definition} if described else {}
+    return {"long_name": words, **definition, **({"units": units} if units else {})}

@@ -1,0 +1,185 @@
+"""What a call measures: a mask, with or without an image over it, the labels, and where the objects lie."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+import xarray as xr
+
+from xlabelstats.align import align, check_mask, check_pooling, check_taken, data_of, is_dask, other_coords
+from xlabelstats.catalogue.positions import LabelTable
+from xlabelstats.engine.reduction import Rows
+from xlabelstats.kernels import kernels_for
+from xlabelstats.labels.selection import Selection, choose_labels, label_table, named_labels
+from xlabelstats.labels.swapped import ask_if_swapped
+
+
+@dataclass(frozen=True)
+class Objects(Rows):
+    """The objects of a mask and where they lie, in pixels, in main memory.
+
+    Attributes
+    ----------
+    low, high : array (object, axis) of int64
+        Bounding box, half-open.
+    centre : array (object, axis) of int64
+        The pixel nearest to the centroid; the even one of two.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    centre: np.ndarray
+
+    def take(self, rows: Any) -> Self:
+        """Some of them."""
+        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def __sizeof__(self) -> int:
+        return sum(getattr(self, field.name).nbytes for field in fields(self))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A mask, with or without an image over it, and the labels to be measured.
+
+    Attributes
+    ----------
+    mask : array (*shared)
+        numpy, CuPy or dask.
+    image : array (*other, *shared) or None
+        Of the same kind, with the same chunks along the shared dims.
+    other, shared : tuple of dims
+        The image's own dims, and the mask's.
+    coords : dict
+        The coordinates of the other dims.
+    background : bool
+        Whether label 0 is measured.
+    selection : Selection or None
+        The labels of the result; None if they are those that the pass over a numpy mask finds.
+    """
+
+    mask: Any
+    image: Any
+    other: tuple[Hashable, ...]
+    shared: tuple[Hashable, ...]
+    coords: dict[Hashable, Any]
+    background: bool
+    selection: Selection | None
+
+    def select(self, ids: Any) -> Selection:
+        """The selection of all labels that a pass has found."""
+        return Selection(kernels_for(ids).to_host(ids), False, self.background)
+
+    @property
+    def lazy(self) -> bool:
+        """Whether the arrays are dask arrays."""
+        return is_dask(self.mask)
+
+    @property
+    def other_shape(self) -> tuple[int, ...]:
+        """The sizes of the image's own dims."""
+        return () if self.image is None else self.image.shape[: len(self.other)]
+
+
+@dataclass(frozen=True)
+class WholeSubject(Subject):
+    """A subject whose objects are needed whole, so that it is known where they lie.
+
+    Attributes
+    ----------
+    objects : Objects
+        The objects of those labels that the mask has.
+    """
+
+    selection: Selection
+    objects: Objects
+
+    @property
+    def absent(self) -> np.ndarray:
+        """The labels of the result that the mask lacks."""
+        ids = self.selection.ids
+        return ids[~np.isin(ids, self.objects.ids.astype(ids.dtype), kind="sort")]
+
+
+def find_subject(
+    image: xr.DataArray | None,
+    mask: xr.DataArray,
+    labels: Any = None,
+    background: bool = False,
+    taken: Iterable[str] = (),
+    *,
+    mask_order: bool = True,
+    read: bool = True,
+    call: str = "image.labels.mean(mask)",
+) -> Subject:
+    """Match image and mask and find the labels.
+
+    ``taken`` are the names that the result needs; ``mask_order`` as for `align`.  Where the image will not be ``read``,
+    the mask keeps its chunks.  ``call`` is what a user who swapped image and mask is told to call.
+    """
+    mask, arrays = _matched(image, mask, taken, mask_order, read)
+    # The labels come from the mask as the caller holds it, for which a scan may be remembered.
+    waits = labels is None and not is_dask(arrays[0])
+    selection = None if waits else choose_labels(mask, labels, background)
+    if image is not None and labels is None:
+        ask_if_swapped(mask, image, background, call=call)
+    return Subject(*arrays, background if selection is None else selection.background, selection)
+
+
+def find_whole(
+    image: xr.DataArray | None,
+    mask: xr.DataArray,
+    labels: Any = None,
+    background: bool = False,
+    taken: Iterable[str] = (),
+    *,
+    read: bool = True,
+) -> WholeSubject:
+    """Match image and mask, and find the labels and where their objects lie; see `find_subject`."""
+    mask, arrays = _matched(image, mask, taken, True, read)
+    selection, objects = find_objects(mask, labels, background)
+    if image is not None and labels is None:
+        ask_if_swapped(mask, image, background, objects)
+    return WholeSubject(*arrays, selection.background, selection, objects)
+
+
+def _matched(
+    image: xr.DataArray | None, mask: xr.DataArray, taken: Iterable[str], mask_order: bool, read: bool
+) -> tuple[xr.DataArray, tuple[Any, Any, tuple[Hashable, ...], tuple[Hashable, ...], dict[Hashable, Any]]]:
+    """The checked mask, and what a subject holds of the arrays."""
+    given, mask = mask, check_mask(mask)
+    if image is None:
+        check_pooling(given)
+        return mask, (data_of(mask, "mask"), None, (), mask.dims, {})
+    pair = align(image, mask, mask_order=mask_order)
+    check_taken(image, pair.other, taken)
+    check_pooling(given, image)
+    labelled, pixels = (pair.mask, pair.image) if read else (data_of(mask.transpose(*pair.shared), "mask"), None)
+    return mask, (labelled, pixels, pair.other, pair.shared, other_coords(image, pair.other))
+
+
+def find_objects(mask: xr.DataArray, labels: Any = None, background: bool = False) -> tuple[Selection, Objects]:
+    """The labels of a result, and those of them that there are; a dask mask is scanned now if it was not before.
+
+    Where they lie is known in main memory, since it decides which pixels to bring together.
+    """
+    selection = named_labels(mask, labels)
+    table = label_table(mask, background=background if selection is None else selection.background).on_host()
+    objects = _objects(table)
+    if selection is None:
+        return Selection(table.ids, False, background), objects
+    return selection, objects.take(np.isin(table.ids.astype(selection.ids.dtype), selection.ids, kind="sort"))
+
+
+def _objects(table: LabelTable) -> Objects:
+    # A sum of positions is a whole number.  Rounding it first makes the centre the same for any chunks.
+    count = table.count[:, None]
+    total = np.rint(table.offset * count).astype(np.int64)
+    below = total // count
+    rest = 2 * (total - below * count)
+    centre = table.origin + below
+    centre += (rest > count) | ((rest == count) & (centre % 2 == 1))
+    return Objects(table.ids, table.count, table.low, table.high, centre)

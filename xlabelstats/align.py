@@ -1,4 +1,4 @@
-"""An image and a mask as a matched pair of arrays; every complaint about input is made here."""
+"""An image and a mask as a matched pair of arrays, and every complaint about them; calls check their own options."""
 
 from __future__ import annotations
 

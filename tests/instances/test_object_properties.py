@@ -137,7 +137,7 @@ def test_missing_scikit_image_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage.measure", None)
     monkeypatch.setitem(sys.modules, "skimage", None)
     mask = xr.DataArray(np.ones((3, 3), int), dims=("y", "x"))
-    with pytest.raises(ModuleNotFoundError, match=r"needs skimage, .*pip install 'xlabelstats\[image\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"^perimeter needs skimage, .*pip install 'xlabelstats\[image\]'"):
         mask.instances.regionprops()
 
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock
-from xlabelstats.engine.runs import Array, pixels_of
-from xlabelstats.instances.window_cutting import as_bits
+from xlabelstats.engine.runs import Array, as_bits, pixels_of
 from xlabelstats.kernels import kernels_for
 from xlabelstats.names import check_known
 

@@ -1,4 +1,4 @@
-"""Region properties that scikit-image measures on every object by itself: outlines, hulls, holes."""
+"""Region properties that scikit-image measures on every object by itself: outlines, and hulls and holes in 3-D."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Outlines(Reduction):
     @classmethod
     def of(cls, needs: tuple[str, ...], context: Context) -> Self:
         """The properties that are needed, measured together."""
-        need("skimage.measure", "image", "instances.regionprops")
+        need("skimage.measure", "image", needs[0])
         return cls(needs, tuple(context.grid.spacing.tolist()))
 
     def collect(self, block: WholeBlock) -> Columns:

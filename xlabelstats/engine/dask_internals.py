@@ -1,4 +1,6 @@
-"""Every touch of what dask, xarray and Python keep private, each with what it relies on.
+"""Every touch of what dask keeps private, and most of what xarray and Python do, each with what it relies on.
+
+How xarray wraps a stored array is known to ``patches/sources.py`` alone.
 
 The tests of this file name the versions at which each reliance was last true.
 """

@@ -167,3 +167,16 @@ def pixel_dtype(dtype: np.dtype) -> np.dtype:
         return np.dtype(np.float32 if dtype.itemsize <= 4 else np.float64)
     check_numbers(dtype)
     return dtype.newbyteorder("=")
+
+
+def as_bits(array: Array) -> Array:
+    """An array, contiguous, as unsigned integers of its own size, to be moved about but not written to."""
+    kernels = kernels_for(array)
+    array = kernels.xp.ascontiguousarray(array, native(array.dtype))
+    return kernels.read_only(array.view(f"u{array.dtype.itemsize}"))
+
+
+def native(dtype: np.dtype) -> np.dtype:
+    """A dtype in the machine's byte order, of at most eight bytes."""
+    check_numbers(dtype)
+    return np.dtype(np.float64) if dtype.itemsize > 8 else dtype.newbyteorder("=")

@@ -1,1 +1,1 @@
-"""Calls of ``.instances``, each in a file of its own."""
+"""Calls of ``.instances``, each in a file of its own, and what they share."""

@@ -14,9 +14,9 @@ from xlabelstats.align import LABEL
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.order import gather
 from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock, miscounted
-from xlabelstats.engine.runs import Array
+from xlabelstats.engine.runs import Array, as_bits, native
 from xlabelstats.grid import pixel_grid
-from xlabelstats.instances.window_cutting import Window, as_bits, cut_windows, native
+from xlabelstats.instances.window_cutting import Window, cut_windows
 from xlabelstats.instances.windows import check_batch, window_of
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.measure import measure_subject

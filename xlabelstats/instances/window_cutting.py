@@ -16,7 +16,7 @@ from xlabelstats.engine.dask_internals import Graph, array_of_tasks, as_task
 from xlabelstats.engine.merge_tree import filled, uniform
 from xlabelstats.engine.ownership import Owned, find_regions, share_out
 from xlabelstats.engine.region_pixels import Part, Routes, Supply, pieces
-from xlabelstats.engine.runs import Array, check_numbers
+from xlabelstats.engine.runs import Array, as_bits, native
 from xlabelstats.kernels import kernels_for, protocol
 from xlabelstats.kernels.protocol import Memory
 from xlabelstats.labels.subject import Objects, WholeSubject
@@ -306,19 +306,6 @@ def _label(cut: tuple[Array, Array, np.ndarray], *, dtype: np.dtype) -> Array:
     """Windows of the mask from where the objects are in them."""
     _, inside, ids = cut
     return inside * kernels_for(inside).xp.asarray(ids.astype(dtype)).reshape(-1, *(1,) * (inside.ndim - 1))
-
-
-def as_bits(array: Array) -> Array:
-    """An array, contiguous, as unsigned integers of its own size, to be moved about but not written to."""
-    kernels = kernels_for(array)
-    array = kernels.xp.ascontiguousarray(array, native(array.dtype))
-    return kernels.read_only(array.view(f"u{array.dtype.itemsize}"))
-
-
-def native(dtype: np.dtype) -> np.dtype:
-    """A dtype in the machine's byte order, of at most eight bytes."""
-    check_numbers(dtype)
-    return np.dtype(np.float64) if dtype.itemsize > 8 else dtype.newbyteorder("=")
 
 
 def _flat(array: Array) -> tuple[Array, np.ndarray]:

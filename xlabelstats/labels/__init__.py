@@ -1,1 +1,1 @@
-"""Calls of ``.labels``, each in a file of its own."""
+"""Calls of ``.labels``, each in a file of its own, and what they share."""

@@ -161,7 +161,7 @@ def test_a_writer_killed_at_any_time_leaves_whole_stores_alone(tmp_path):
             shutil.rmtree(target.with_suffix(".zarr"))
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{kind}.zarr" for kind in KINDS)
     print(f"\n{KILLS} kills at random times:", dict(stages))
-    assert len(stages) > 1
+    assert stages["while one was written or removed"]
 
 
 def at_every_change(call: Callable[[], Any], at: int, sender: Any) -> None:

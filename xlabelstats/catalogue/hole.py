@@ -5,41 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
 
 import numpy as np
 
 from xlabelstats.align import check_on_host
-from xlabelstats.catalogue.outline import Outlines, property_of
-from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock
+from xlabelstats.catalogue.outline import ObjectProperties, Outlines, property_of
+from xlabelstats.engine.reduction import Columns, Context, WholeBlock
 from xlabelstats.engine.runs import Array
 
 
 @dataclass(frozen=True)
-class Holes(Reduction):
+class Holes(ObjectProperties):
     """The holes of every object of a 2-D mask, on the host, as scikit-image defines them.
 
     Columns: ``filled`` (label,), the number of pixels in holes; ``euler`` (label,), the number of parts minus that of
     holes.
-
-    Attributes
-    ----------
-    names : tuple of str
-    spacing : tuple of float
-        The distance of neighbouring pixels along each axis.
     """
 
-    names: tuple[str, ...]
-    spacing: tuple[float, ...]
-
-    whole = True
     parallel = True
     in_3d = Outlines
-
-    @classmethod
-    def of(cls, needs: tuple[str, ...], context: Context) -> Self:
-        """All properties are collected, whichever are needed."""
-        return cls(needs, tuple(context.grid.spacing.tolist()))
 
     def collect(self, block: WholeBlock) -> Columns:
         """Fill the holes of the objects of a region."""

@@ -5,43 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
 
 import numpy as np
 
 from xlabelstats.align import check_on_host
-from xlabelstats.catalogue.outline import Outlines, property_of
-from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock
+from xlabelstats.catalogue.outline import ObjectProperties, Outlines, property_of
+from xlabelstats.engine.reduction import Columns, Context, WholeBlock
 from xlabelstats.engine.runs import Array
 
 
 @dataclass(frozen=True)
-class Hulls(Reduction):
+class Hulls(ObjectProperties):
     """The convex image of every object of a 2-D mask, on the host: as scikit-image defines it, in exact arithmetic.
 
     Pixels are in it whose centres lie in or on the hull of the middles of the object's pixel edges.
 
     Columns: ``pixels`` (label,) of the convex image; ``reach`` (label, 2), the rows and columns between the farthest
     points of its contour, (label, 0) if that is not needed.
-
-    Attributes
-    ----------
-    names : tuple of str
-    spacing : tuple of float
-        The distance of neighbouring pixels along each axis.
     """
 
-    names: tuple[str, ...]
-    spacing: tuple[float, ...]
-
-    whole = True
     parallel = True
     in_3d = Outlines
-
-    @classmethod
-    def of(cls, needs: tuple[str, ...], context: Context) -> Self:
-        """The properties that are needed, measured together."""
-        return cls(needs, tuple(context.grid.spacing.tolist()))
 
     def collect(self, block: WholeBlock) -> Columns:
         """Build the hulls of the objects of a region."""

@@ -21,8 +21,8 @@ FLAT = {"area_convex": 0.0, "solidity": np.inf, "feret_diameter_max": np.nan}
 
 
 @dataclass(frozen=True)
-class Outlines(Reduction):
-    """Properties of the binary window of every object, by scikit-image: one column (label, property).
+class ObjectProperties(Reduction):
+    """Region properties that need all pixels of an object at once: a base of what measures them together.
 
     Attributes
     ----------
@@ -39,8 +39,18 @@ class Outlines(Reduction):
     @classmethod
     def of(cls, needs: tuple[str, ...], context: Context) -> Self:
         """The properties that are needed, measured together."""
-        need("skimage.measure", "image", needs[0])
         return cls(needs, tuple(context.grid.spacing.tolist()))
+
+
+@dataclass(frozen=True)
+class Outlines(ObjectProperties):
+    """Properties of the binary window of every object, by scikit-image: one column (label, property)."""
+
+    @classmethod
+    def of(cls, needs: tuple[str, ...], context: Context) -> Self:
+        """The properties that are needed, if scikit-image is there."""
+        need("skimage.measure", "image", needs[0])
+        return super().of(needs, context)
 
     def collect(self, block: WholeBlock) -> Columns:
         """Measure the objects one by one."""

@@ -209,7 +209,7 @@ def _joints(binary: np.ndarray, offset: Sequence[int], *, structure: np.ndarray,
 
 def checksum_of(binary: np.ndarray) -> int:
     """A number by which another foreground is noticed."""
-    return zlib.crc32(np.packbits(np.asarray(binary) != 0))
+    return zlib.crc32(np.packbits(np.asarray(binary) != 0).data)
 
 
 def _forward(step: Offset, structure: np.ndarray) -> bool:

@@ -132,12 +132,14 @@ class Quantiles:
         virtual = xp.asarray(q) * (self.valid[..., None] - 1)
         whole = xp.floor(virtual)
         t = METHODS[method](virtual - whole, whole)
-        # As numpy interpolates, from the nearer side; an infinite neighbour of weight 0 does not count.
+        # As numpy interpolates, from the nearer side.
         with np.errstate(invalid="ignore", over="ignore"):
-            between = xp.where(t < 0.5, a + (b - a) * t, b - (b - a) * (1 - t))
-            # Beside an infinite pixel there is no way to go along.
-            between = xp.where(xp.isfinite(a) & xp.isfinite(b), between, a * (1 - t) + b * t)
-        values = xp.where((t == 0) | (a == b), a, xp.where(t == 1, b, between))
+            step = b - a
+            values = xp.where(t < 0.5, a + step * t, b - step * (1 - t))
+            if self.below.dtype.kind == "f":
+                # Beside an infinite pixel there is no way to go along, and one of weight 0 does not count.
+                values = xp.where(xp.isfinite(a) & xp.isfinite(b), values, a * (1 - t) + b * t)
+                values = xp.where((t == 0) | (a == b), a, xp.where(t == 1, b, values))
         values[self.valid == 0 if self.skipna else self.valid < self.count[:, None]] = np.nan
         return values
 

@@ -106,15 +106,23 @@ def coordinate_sums(image, runs, coords, out):
     codes, starts, lengths, shape = runs
     last = shape.size - 1
     weighted = image.shape[0] > 0
+    # Along consecutive numbers the pixels of a run add up in closed form.
+    numbered = not weighted
+    for i in range(1, shape[last]):
+        numbered &= coords[last, i] - coords[last, i - 1] == 1
     for run in range(codes.size):
         code, n = codes[run], lengths[run]
         row, first = starts[run] // shape[last], starts[run] % shape[last]
         for c in range(out.shape[1]):
             total, along = 0.0, 0.0
-            for i in range(n):
-                w = float(image[c, starts[run] + i]) if weighted else 1.0
-                total += w
-                along += w * coords[last, first + i]
+            if numbered:
+                total = float(n)
+                along = total * coords[last, first] + total * (total - 1) / 2
+            else:
+                for i in range(n):
+                    w = float(image[c, starts[run] + i]) if weighted else 1.0
+                    total += w
+                    along += w * coords[last, first + i]
             into = out[code, c]
             into[0] += total
             into[1 + last] += along

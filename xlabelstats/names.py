@@ -1,4 +1,4 @@
-"""Names that users type: complaints about those that do not exist, and docs of those that do."""
+"""Names: of the dim that results have, and those that users type, with complaints about what does not exist."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from inspect import cleandoc
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable)
+
+# The dim of results, and its coordinate.
+LABEL = "label"
 
 
 def as_names(names: str | Iterable[str], kind: str) -> tuple[str, ...]:

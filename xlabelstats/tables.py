@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_on_host, is_dask
 from xlabelstats.catalogue import STATISTICS
 from xlabelstats.extras import need
+from xlabelstats.inputs import check_on_host, is_dask
+from xlabelstats.names import LABEL
 from xlabelstats.options import compute
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.align import check_on_host
 from xlabelstats.embeddings.padded import picture_of, project_stack
 from xlabelstats.embeddings.tiles import as_array, stack_of
+from xlabelstats.inputs import check_on_host
 
 __all__ = ["InputError", "compute_pca", "project_embeddings_for_visualization"]
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from xlabelstats.align import check_on_host, is_dask
+from xlabelstats.inputs import check_on_host, is_dask
 from xlabelstats.options import compute
 
 # Numbers that are held as float64 at a time, so that a block of float16 does not grow fourfold.

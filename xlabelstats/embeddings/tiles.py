@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import is_dask
 from xlabelstats.embeddings.named import unread
 from xlabelstats.extras import need
+from xlabelstats.inputs import is_dask
 
 
 @dataclass(frozen=True)

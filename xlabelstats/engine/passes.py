@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xlabelstats.align import is_dask
 from xlabelstats.engine.dask_internals import map_blocks
 from xlabelstats.engine.local import map_locally, stretches
 from xlabelstats.engine.merge_tree import filled, lazy_columns
 from xlabelstats.engine.ownership import Region, find_regions, map_regions
 from xlabelstats.engine.reduction import Block, Reduction, Table, WholeBlock, collect
 from xlabelstats.engine.runs import NOT_AS_DECLARED, Array, LabelRuns, check_shape, find_runs, pixel_dtype
+from xlabelstats.inputs import is_dask
 from xlabelstats.kernels import kernels_for, on_device
 
 if TYPE_CHECKING:

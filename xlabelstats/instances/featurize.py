@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, name_of
+from xlabelstats.align import name_of
 from xlabelstats.engine.dask_internals import Graph, array_of_tasks
 from xlabelstats.engine.merge_tree import filled
 from xlabelstats.engine.ownership import Job
@@ -23,6 +23,7 @@ from xlabelstats.instances.window_cutting import LazyWindows, cut_windows
 from xlabelstats.instances.windows import batch_of, check_batch, check_present, in_order, window_of
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.subject import find_whole
+from xlabelstats.names import LABEL
 
 
 def featurize(

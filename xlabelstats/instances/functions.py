@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.order import gather
 from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock, miscounted
@@ -21,6 +20,7 @@ from xlabelstats.instances.windows import check_batch, window_of
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.measure import measure_subject
 from xlabelstats.labels.subject import Objects, find_whole
+from xlabelstats.names import LABEL
 
 
 def statistics(

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, name_of, share_coords
+from xlabelstats.align import name_of, share_coords
 from xlabelstats.cautions import caution
 from xlabelstats.encoding import without_encoding
 from xlabelstats.engine.merge_tree import LABELS_PER_CHUNK
 from xlabelstats.instances.window_cutting import LazyWindows, Window, cut_windows
 from xlabelstats.labels.subject import Objects, WholeSubject, find_whole
+from xlabelstats.names import LABEL
 
 # The bytes of a chunk of windows whose number the user left open.
 CHUNK_BYTES = 2**24

@@ -8,12 +8,12 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.align import check_on_host
 from xlabelstats.catalogue import STATISTICS, order
 from xlabelstats.catalogue.flox_aggregations import MORE_STATISTICS, FloxMeasure
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.vocabulary import check_measures
 from xlabelstats.engine import plan
+from xlabelstats.inputs import check_on_host
 from xlabelstats.labels import flox
 from xlabelstats.labels.measure import measured
 

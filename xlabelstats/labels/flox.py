@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.align import is_dask
 from xlabelstats.catalogue.flox_aggregations import FloxMeasure, of_flox, rows, statistic, widest
 from xlabelstats.catalogue.intensity import COUNT
 from xlabelstats.catalogue.measure import Measure
@@ -16,6 +15,7 @@ from xlabelstats.engine import plan
 from xlabelstats.engine.merge_tree import filled, label_chunks, uniform
 from xlabelstats.engine.reduction import Context, Table
 from xlabelstats.engine.runs import find_labels, find_rows, rows_of
+from xlabelstats.inputs import is_dask
 from xlabelstats.labels.selection import Selection
 from xlabelstats.labels.subject import Subject
 

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_mask, check_match, check_switches, name_of, share_coords
+from xlabelstats.align import check_match, name_of, share_coords
 from xlabelstats.catalogue import as_measures
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.engine.plan import run
 from xlabelstats.engine.reduction import Context
 from xlabelstats.grid import Grid, check_lengths, check_one_unit, given_grid, pixel_grid, regular_grid
+from xlabelstats.inputs import check_mask, check_switches
 from xlabelstats.labels.subject import Subject, find_subject, find_whole
+from xlabelstats.names import LABEL
 
 
 def measure(

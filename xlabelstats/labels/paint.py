@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_labels, check_mask, check_same_side, data_of, is_dask
 from xlabelstats.encoding import without_encoding
 from xlabelstats.engine.merge_tree import uniform
 from xlabelstats.engine.runs import Array, find_rows, find_runs
+from xlabelstats.inputs import check_labels, check_mask, check_same_side, data_of, is_dask
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.labels.selection import label_ids
+from xlabelstats.names import LABEL
 
 if TYPE_CHECKING:
     import pandas as pd

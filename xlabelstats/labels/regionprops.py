@@ -7,11 +7,11 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_on_host
 from xlabelstats.catalogue import ELSEWHERE, OBJECT_PROPERTIES, PROPERTIES
 from xlabelstats.catalogue.vocabulary import check_measures
+from xlabelstats.inputs import check_on_host
 from xlabelstats.labels.measure import measured
-from xlabelstats.names import as_names, check_here
+from xlabelstats.names import LABEL, as_names, check_here
 
 # The call for what `regionprops` has not.
 WHOLE_OBJECT = dict.fromkeys(OBJECT_PROPERTIES, "mask.instances.regionprops(properties)") | ELSEWHERE

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import check_labels, check_switches, data_of, is_dask
 from xlabelstats.catalogue.positions import LabelTable, Positions
 from xlabelstats.engine.dask_internals import block_keys, delayed_tasks, map_blocks
 from xlabelstats.engine.local import map_locally, stretches
@@ -20,6 +19,7 @@ from xlabelstats.engine.merge_tree import merge_by_range, take_rows
 from xlabelstats.engine.passes import Collection, lazy_tables, tables_of
 from xlabelstats.engine.reduction import merge
 from xlabelstats.engine.runs import Array, find_labels, union
+from xlabelstats.inputs import check_labels, check_switches, data_of, is_dask
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.labels.mixed import Spread, looks_mixed, merge_spreads, spread_of
 from xlabelstats.options import compute_each

@@ -20,9 +20,9 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components as components_of_graph
 
-from xlabelstats.align import check_chunks, is_dask
 from xlabelstats.engine.dask_internals import Graph, array_of_tasks, as_task, block_keys, gather, map_blocks
 from xlabelstats.engine.runs import find_runs
+from xlabelstats.inputs import check_chunks, is_dask
 from xlabelstats.pipeline.steps import Array, check_space, like, named, step
 
 Offset = tuple[int, ...]

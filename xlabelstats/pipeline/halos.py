@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.align import is_dask
 from xlabelstats.engine.ownership import Job
+from xlabelstats.inputs import is_dask
 
 
 @dataclass(frozen=True)

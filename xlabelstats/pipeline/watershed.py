@@ -17,13 +17,15 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from xlabelstats.align import LABEL, align, check_image, is_dask
+from xlabelstats.align import align
 from xlabelstats.engine.dask_internals import Graph, array_of_tasks, gather
 from xlabelstats.engine.ownership import Region, find_regions, map_regions
 from xlabelstats.extras import need
 from xlabelstats.grid import given_grid, regular_grid
+from xlabelstats.inputs import check_image, is_dask
 from xlabelstats.labels.paint import paint
 from xlabelstats.labels.subject import Objects, find_objects
+from xlabelstats.names import LABEL
 from xlabelstats.options import compute
 from xlabelstats.pipeline.components import (
     check_binary,

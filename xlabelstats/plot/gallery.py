@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_on_host
+from xlabelstats.inputs import check_on_host
+from xlabelstats.names import LABEL
 from xlabelstats.options import compute
 from xlabelstats.plot.axes import axes_of, box_of, dots_per_point
 from xlabelstats.plot.channels import blend, choose_channels

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_is_mask, check_mask, check_on_host
+from xlabelstats.inputs import check_is_mask, check_mask, check_on_host
 from xlabelstats.labels.paint import check_rows
 from xlabelstats.multiscale import as_array
-from xlabelstats.names import check_known
+from xlabelstats.names import LABEL, check_known
 from xlabelstats.options import compute
 from xlabelstats.plot.axes import add_colorbar, axes_of, with_units
 from xlabelstats.plot.classes import classes_of, numbers_of

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL
-from xlabelstats.names import check_known
+from xlabelstats.names import LABEL, check_known
 from xlabelstats.plot.axes import add_colorbar, axes_of, with_units
 from xlabelstats.plot.classes import Classes, classes_of, numbers_of
 from xlabelstats.tables import ids_of

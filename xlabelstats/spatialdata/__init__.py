@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from xlabelstats.accessors.instances import DECILES
 from xlabelstats.accessors.types import Size
-from xlabelstats.align import LABEL
 from xlabelstats.catalogue import DEFAULT_STATISTICS, OBJECT_PROPERTIES, PROPERTIES, as_measures
 from xlabelstats.catalogue.vocabulary import check_measures
-from xlabelstats.names import as_names
+from xlabelstats.names import LABEL, as_names
 from xlabelstats.options import compute
 from xlabelstats.spatialdata.elements import Annotation, find_elements
 

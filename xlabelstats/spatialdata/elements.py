@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL
 from xlabelstats.multiscale import as_array, at_scale
-from xlabelstats.names import check_known
+from xlabelstats.names import LABEL, check_known
 from xlabelstats.tables import CENTROIDS, to_anndata
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
-"""Names: of the dim that results have, and those that users type, with complaints about what does not exist."""
+"""Names: of dims, and those that users type, with complaints about what does not exist."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from difflib import get_close_matches
 from inspect import cleandoc
 from typing import Any, TypeVar
@@ -11,6 +11,24 @@ F = TypeVar("F", bound=Callable)
 
 # The dim of results, and its coordinate.
 LABEL = "label"
+
+# Every letter of an axis, in the order of an image stack, and the dims that it stands for, in either case, singular or
+# plural.
+AXIS_NAMES: dict[str, tuple[str, ...]] = {
+    "S": ("s", "sample", "scene", "series", "position", "field", "label"),
+    "T": ("t", "time", "timepoint", "frame"),
+    "C": ("c", "channel", "band"),
+    "Z": ("z", "depth", "plane"),
+    "Y": ("y", "row", "height", "lat", "latitude"),
+    "X": ("x", "column", "col", "width", "lon", "longitude"),
+}
+_LETTER_OF = {name: letter for letter, names in AXIS_NAMES.items() for name in names}
+
+
+def letter_of(dim: Hashable) -> str | None:
+    """The letter of the axis that the name of a dim stands for, in either case, singular or plural."""
+    name = str(dim).lower()
+    return _LETTER_OF.get(name) or _LETTER_OF.get(name.removesuffix("s"))
 
 
 def as_names(names: str | Iterable[str], kind: str) -> tuple[str, ...]:

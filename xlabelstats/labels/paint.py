@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.classes import classes_of
 from xlabelstats.encoding import without_encoding
 from xlabelstats.engine.merge_tree import uniform
 from xlabelstats.engine.runs import Array, find_rows, find_runs
@@ -117,8 +118,6 @@ def _as_array(values: pd.Series, xp: ModuleType) -> xr.DataArray:
     attrs = {}
     column = values.to_numpy()
     if values.dtype.kind not in "biufc":
-        from xlabelstats.plot.classes import classes_of
-
         classes = classes_of(values)
         if classes is not None:
             column, attrs = classes.codes, {"classes": classes.names}

@@ -1,15 +1,14 @@
-"""Values that are classes rather than quantities, and their colours."""
+"""Values that are classes rather than quantities."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.colors import ListedColormap
 
 # Whole numbers within a range of so many are classes.
 FEW = 10
@@ -28,23 +27,6 @@ class Classes:
 
     names: list[str]
     codes: np.ndarray
-
-    def colormap(self, cmap: Any) -> ListedColormap:
-        """A colour per class: from a colour map, or such as are easily told apart."""
-        import matplotlib as mpl
-        from matplotlib.colors import ListedColormap
-
-        n = max(len(self.names), 1)
-        known = mpl.colormaps.get_cmap(cmap or ("tab10" if n <= 10 else "tab20" if n <= 20 else "turbo"))
-        # Of maps made for classes the first colours, of continuous ones all along.
-        qualitative = n <= known.N <= 20
-        return ListedColormap(known(np.arange(n)) if qualitative else known(np.linspace(0, 1, n)))
-
-    def norm(self) -> Any:
-        """What gives code i the i-th colour."""
-        from matplotlib.colors import Normalize
-
-        return Normalize(-0.5, max(len(self.names), 1) - 0.5)
 
 
 def classes_of(values: pd.Series) -> Classes | None:

@@ -69,7 +69,7 @@ def check_match(image: xr.DataArray, mask: xr.DataArray) -> None:
     lacking = [dim for dim in mask.dims if dim not in image.dims]
     if lacking:
         raise ValueError(
-            f"the image has no dim {_names(lacking)} of the mask: image {_sizes(image)}, mask {_sizes(mask)}. "
+            f"the image has no dim {_listed(lacking)} of the mask: image {_shape_of(image)}, mask {_shape_of(mask)}. "
             "Rename dims with .rename, drop one of length 1 from the mask with .squeeze, or repeat the image along it: "
             f"image.expand_dims({ {dim: mask.sizes[dim] for dim in lacking} })"
             + (f"; {SWAPPED}" if image.dims and set(image.dims) < set(mask.dims) else "")
@@ -82,7 +82,7 @@ def check_match(image: xr.DataArray, mask: xr.DataArray) -> None:
         raise ValueError(f"image and mask differ in size: {sizes}. Bring both to the same grid first")
     for dim in mask.dims:
         _check_coords(dim, image, mask)
-    _check_planes(image, mask)
+    _warn_of_planes(image, mask)
     check_same_side(image=image, mask=mask)
 
 
@@ -100,7 +100,7 @@ def other_coords(image: xr.DataArray, other: tuple[Hashable, ...]) -> dict[Hasha
     return {name: without_encoding(coord.copy(deep=coord.variable._in_memory)) for name, coord in own.items()}
 
 
-def name_of(array: xr.DataArray, what: str) -> str:
+def display_name(array: xr.DataArray, what: str) -> str:
     """The name of an image or a mask, or what it is."""
     # xarray names a DataArray made of a nameless dask array after the array, which says nothing.
     nameless = array.name is None or (array.chunks is not None and array.name == array.data.name)
@@ -148,7 +148,7 @@ def _check_coords(dim: Hashable, image: xr.DataArray, mask: xr.DataArray) -> Non
         )
 
 
-def _check_planes(image: xr.DataArray, mask: xr.DataArray) -> None:
+def _warn_of_planes(image: xr.DataArray, mask: xr.DataArray) -> None:
     """Warn of an image and a mask that were taken at different places, by the coordinates that are single numbers."""
     for name, place in image.coords.items():
         other = mask.coords.get(name)
@@ -180,9 +180,9 @@ def _same_kind(image: Any, mask: Any) -> tuple[Any, Any]:
     return image, mask.rechunk(chunks) if mask.size else filled(mask.shape, 0, mask.dtype, chunks=chunks, like=mask)
 
 
-def _names(dims: list[Hashable]) -> str:
+def _listed(dims: list[Hashable]) -> str:
     return ", ".join(map(repr, dims))
 
 
-def _sizes(array: xr.DataArray) -> str:
+def _shape_of(array: xr.DataArray) -> str:
     return "(" + ", ".join(f"{dim}: {size}" for dim, size in array.sizes.items()) + ")"

@@ -96,7 +96,7 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     if not isinstance(result, xr.DataArray | xr.Dataset):
         raise TypeError(f"to_zarr writes a Dataset or a DataArray, not {type(result).__name__}")
     variables = variables_of(result)
-    _check_names(result)
+    _check_keys(result)
     for variable in variables.values():
         if on_device(held_data(variable)):
             raise TypeError(
@@ -113,7 +113,7 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
             return _open_as_given(target, result, variables)
 
 
-def _check_names(result: xr.DataArray | xr.Dataset) -> None:
+def _check_keys(result: xr.DataArray | xr.Dataset) -> None:
     """Complain about a variable that xarray would not find again under its name."""
     of_array = isinstance(result, xr.DataArray)
     for name in (*([result.name] if of_array else result.data_vars), *result.coords):

@@ -194,7 +194,7 @@ class FloxMeasure(Measure):
         return True
 
     @property
-    def ordered(self) -> bool:
+    def axes_matter(self) -> bool:
         """Whether it depends on the order of the mask's axes."""
         return self.placed
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import name_of, share_coords
+from xlabelstats.align import display_name, share_coords
 from xlabelstats.cautions import caution
 from xlabelstats.encoding import without_encoding
 from xlabelstats.engine.merge_tree import LABELS_PER_CHUNK
@@ -138,8 +138,8 @@ def check_present(subject: WholeSubject) -> None:
 
 def in_order(subject: WholeSubject) -> Objects:
     """The objects of numpy arrays, in the user's order or sorted."""
-    order = subject.selection.order
-    return subject.objects if order is None else subject.objects.take(order)
+    rows = subject.selection.rows
+    return subject.objects if rows is None else subject.objects.take(rows)
 
 
 def _offsets(window: Window, mask: xr.DataArray) -> dict[Hashable, Any]:
@@ -157,4 +157,4 @@ def _offsets(window: Window, mask: xr.DataArray) -> dict[Hashable, Any]:
 
 def _about(array: xr.DataArray, what: str) -> dict[str, Any]:
     units = {"units": array.attrs["units"]} if what == "image" and "units" in array.attrs else {}
-    return {"long_name": f"windows of {name_of(array, what)}", **units}
+    return {"long_name": f"windows of {display_name(array, what)}", **units}

@@ -166,12 +166,11 @@ def _paint_block(mask: Array, values: Array, ids: np.ndarray, *, fill: Any, dtyp
     # What dask puts together of no values may have lost their type.
     values = kernels.xp.asarray(values)
     of_label = kernels.xp.full((labels.ids.size, *values.shape[1:]), fill, dtype)
-    at = kernels.xp.flatnonzero(held)
-    of_label[at] = values[rows[at]]
+    painted = kernels.xp.flatnonzero(held)
+    of_label[painted] = values[rows[painted]]
     # The runs cover the block from its first pixel to its last.
     of_run = kernels.xp.moveaxis(of_label, 0, -1)[..., labels.runs.codes]
-    painted = kernels.repeat(of_run, labels.runs.lengths)
-    return painted.reshape(*values.shape[1:], *mask.shape)
+    return kernels.repeat(of_run, labels.runs.lengths).reshape(*values.shape[1:], *mask.shape)
 
 
 def _paint_blocks(mask: Any, table: xr.DataArray, ids: np.ndarray, fill: Any, dtype: np.dtype) -> Any:

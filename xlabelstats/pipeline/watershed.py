@@ -18,7 +18,7 @@ import xarray as xr
 from scipy import ndimage
 
 from xlabelstats.align import align
-from xlabelstats.engine.dask_internals import Graph, array_of_tasks, gather
+from xlabelstats.engine.dask_internals import Graph, array_of_tasks, block_values
 from xlabelstats.engine.ownership import Region, find_regions, map_regions
 from xlabelstats.extras import need
 from xlabelstats.grid import given_grid, regular_grid
@@ -313,7 +313,7 @@ def _split_blocks(split: Split, clumps: xr.DataArray, again: xr.DataArray, image
     found = []
     if objects.ids.size:
         peaks = partial(_peaks, split=split, shape=shape)
-        found = gather(map_regions(peaks, labels, None, objects, *_room(objects, shape)))
+        found = block_values(map_regions(peaks, labels, None, objects, *_room(objects, shape)))
     numbered, counts = _number(objects, found)
     whole = _paint_first(again, numbered).data
     # In memory, if only the image over it is lazy.

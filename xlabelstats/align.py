@@ -69,7 +69,7 @@ def check_match(image: xr.DataArray, mask: xr.DataArray) -> None:
     lacking = [dim for dim in mask.dims if dim not in image.dims]
     if lacking:
         raise ValueError(
-            f"the image has no dim {_listed(lacking)} of the mask: image {_shape_of(image)}, mask {_shape_of(mask)}. "
+            f"the image has no dim {_listed(lacking)} of the mask: image {_extents(image)}, mask {_extents(mask)}. "
             "Rename dims with .rename, drop one of length 1 from the mask with .squeeze, or repeat the image along it: "
             f"image.expand_dims({ {dim: mask.sizes[dim] for dim in lacking} })"
             + (f"; {SWAPPED}" if image.dims and set(image.dims) < set(mask.dims) else "")
@@ -95,9 +95,9 @@ def share_coords(mask: xr.DataArray, image: xr.DataArray | xr.Dataset) -> xr.Dat
 
 def other_coords(image: xr.DataArray, other: tuple[Hashable, ...]) -> dict[Hashable, Any]:
     """Copies of the coordinates of the image that lie along its own dims alone, which results keep."""
-    own = {name: coord for name, coord in image.coords.items() if set(coord.dims) <= set(other)}
+    kept = {name: coord for name, coord in image.coords.items() if set(coord.dims) <= set(other)}
     # What is not in memory cannot be written to, nor always be copied.
-    return {name: without_encoding(coord.copy(deep=coord.variable._in_memory)) for name, coord in own.items()}
+    return {name: without_encoding(coord.copy(deep=coord.variable._in_memory)) for name, coord in kept.items()}
 
 
 def display_name(array: xr.DataArray, what: str) -> str:
@@ -116,8 +116,8 @@ def _turned(array: xr.DataArray, dims: tuple[Hashable, ...], what: str) -> Any:
 def rounding_of(*coordinates: Any, spacing: float) -> float:
     """How far coordinates may be off by rounding: that of their dtype, but never a good part of the spacing."""
     kinds = [np.asarray(values) for values in coordinates]
-    own = [4 * np.finfo(v.dtype).eps * np.abs(v).max() for v in kinds if v.dtype.kind == "f" and v.size]
-    return max(ROUNDING * spacing, min(max(own, default=0.0), 0.01 * spacing))
+    roundings = [4 * np.finfo(v.dtype).eps * np.abs(v).max() for v in kinds if v.dtype.kind == "f" and v.size]
+    return max(ROUNDING * spacing, min(max(roundings, default=0.0), 0.01 * spacing))
 
 
 def _check_coords(dim: Hashable, image: xr.DataArray, mask: xr.DataArray) -> None:
@@ -184,5 +184,5 @@ def _listed(dims: list[Hashable]) -> str:
     return ", ".join(map(repr, dims))
 
 
-def _shape_of(array: xr.DataArray) -> str:
+def _extents(array: xr.DataArray) -> str:
     return "(" + ", ".join(f"{dim}: {size}" for dim, size in array.sizes.items()) + ")"

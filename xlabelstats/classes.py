@@ -34,15 +34,15 @@ def classes_of(values: pd.Series) -> Classes | None:
     import pandas as pd
 
     if isinstance(values.dtype, pd.CategoricalDtype):
-        found = values.cat.remove_unused_categories().array
+        coded = values.cat.remove_unused_categories().array
     else:
         values = values.infer_objects()
         if pd.api.types.is_complex_dtype(values.dtype):
             raise TypeError("complex numbers have no colours; draw their .real, .imag or abs")
         if pd.api.types.is_numeric_dtype(values.dtype) and not _few(values):
             return None
-        found = pd.Categorical(values)
-    return Classes([str(name) for name in found.categories], np.where(found.codes < 0, np.nan, found.codes))
+        coded = pd.Categorical(values)
+    return Classes([str(name) for name in coded.categories], np.where(coded.codes < 0, np.nan, coded.codes))
 
 
 def numbers_of(values: pd.Series) -> np.ndarray:

@@ -75,9 +75,9 @@ def time_dims(mask: xr.DataArray, image: xr.DataArray | None = None) -> list[Has
 
 def each_time(dim: Hashable) -> str:
     """How to measure each time apart."""
-    at = f"isel({dim}=i)" if str(dim).isidentifier() else f"isel({{{dim!r}: i}})"
+    one = f"isel({dim}=i)" if str(dim).isidentifier() else f"isel({{{dim!r}: i}})"
     return (
-        f"xr.concat([measure(image.{at}, mask.{at}) for i in range(mask.sizes[{dim!r}])], mask[{dim!r}], "
+        f"xr.concat([measure(image.{one}, mask.{one}) for i in range(mask.sizes[{dim!r}])], mask[{dim!r}], "
         "join='outer'), where measure is this call, such as lambda image, mask: image.labels.mean(mask)"
     )
 

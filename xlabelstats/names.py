@@ -33,14 +33,14 @@ def letter_of(dim: Hashable) -> str | None:
 
 def as_names(names: str | Iterable[str], kind: str) -> tuple[str, ...]:
     """One name or several as a tuple, each once."""
-    found = (names,) if isinstance(names, str) else names
-    if not isinstance(found, Iterable):
+    given = (names,) if isinstance(names, str) else names
+    if not isinstance(given, Iterable):
         raise TypeError(f"a {kind} is a name, or several are a sequence of names, not {type(names).__name__}")
-    found = tuple(found)
-    for name in found:
+    given = tuple(given)
+    for name in given:
         if not isinstance(name, str):
             raise TypeError(f"a {kind} is a name, not {type(name).__name__}")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(given))
 
 
 def check_known(

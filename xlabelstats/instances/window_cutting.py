@@ -142,10 +142,10 @@ class _Share:
 class _Shares:
     """What a chunk of windows gets of every region: one object, to which the tasks of several other chunks refer."""
 
-    each: Sequence[_Share]
+    shares: Sequence[_Share]
 
     def __sizeof__(self) -> int:
-        return sum(share.rows.nbytes for share in self.each)
+        return sum(share.rows.nbytes for share in self.shares)
 
 
 class LazyWindows:
@@ -158,8 +158,8 @@ class LazyWindows:
         boxes = window.boxes(objects, subject.mask.shape)
         by_block = find_regions(objects, *boxes, subject.mask.chunks)
         self.regions = [region for regions in by_block for region in regions]
-        order = [np.sort(np.concatenate([region.rows for region in regions])) for regions in by_block]
-        rows = np.concatenate(order) if order else np.zeros(0, np.intp)
+        rows_of_blocks = [np.sort(np.concatenate([region.rows for region in regions])) for regions in by_block]
+        rows = np.concatenate(rows_of_blocks) if rows_of_blocks else np.zeros(0, np.intp)
         self.ids = objects.ids[rows]
         self.chunks = tuple(min(batch, n - first) for first in range(0, n, batch)) or (0,)
         self.shares: list[list[_Share]] = [[] for _ in self.chunks]
@@ -171,11 +171,11 @@ class LazyWindows:
         self.owned, self.labels = share_out(corners, self.regions), Supply(subject.mask, self.routes)
         position = np.argsort(rows)
         for r, region in enumerate(self.regions):
-            at = position[region.rows]
-            for j in range(at[0] // batch, at[-1] // batch + 1):
-                a, b = np.searchsorted(at, [j * batch, (j + 1) * batch])
+            places = position[region.rows]
+            for j in range(places[0] // batch, places[-1] // batch + 1):
+                a, b = np.searchsorted(places, [j * batch, (j + 1) * batch])
                 if b > a:
-                    share = _Share(r, slice(int(a), int(b)), at[a:b] - j * batch, self.routes.parts[r])
+                    share = _Share(r, slice(int(a), int(b)), places[a:b] - j * batch, self.routes.parts[r])
                     self.shares[j].append(share)
 
     def of_image(self) -> Any:
@@ -247,8 +247,8 @@ def _chunk_task(
     # One region at a time, so that not all their blocks are in memory at once.
     parts: Graph = {}
     for k, share in enumerate(shares):
-        own = replace(share, rows=np.arange(share.rows.size))
-        cut = (partial(call, part=k), held) if held else (partial(call, _Shares([own])),)
+        only = replace(share, rows=np.arange(share.rows.size))
+        cut = (partial(call, part=k), held) if held else (partial(call, _Shares([only])),)
         parts[(*name, k)] = (*cut, *([each[k]] for each in keys))
     join = (_join_chunk, held) if held else (partial(_join_chunk, _Shares(shares)),)
     return (*join, list(parts)), parts
@@ -269,26 +269,26 @@ def _cut_chunk(
 
     Without masks of their own the pixels are the mask.  With ``part``, of one share only, and its windows alone.
     """
-    shares = held.each
+    shares = held.shares
     if part is not None:
         shares = [replace(shares[part], rows=np.arange(shares[part].rows.size))]
     n = sum(share.rows.size for share in shares)
     ids = np.empty(n, owned[0].objects.ids.dtype)
-    found = [pieces(share.parts, held, own.low) for share, held, own in zip(shares, read, owned, strict=True)]
-    _, some = found[0][0]
+    pixels = [pieces(share.parts, held, region.low) for share, held, region in zip(shares, read, owned, strict=True)]
+    _, some = pixels[0][0]
     out = _Windows(n, some.shape[: some.ndim - len(owned[0].low)], window, some, inside)
-    for k, (share, own) in enumerate(zip(shares, owned, strict=True)):
-        corners = own.objects.take(share.objects)
+    for k, (share, region) in enumerate(zip(shares, owned, strict=True)):
+        corners = region.objects.take(share.objects)
         ids[share.rows] = corners.ids
-        labels = found[k] if masks is None else pieces(share.parts, masks[k], own.low)
-        for (low, piece), (_, mask) in zip(found[k], labels, strict=True):
+        labels = pixels[k] if masks is None else pieces(share.parts, masks[k], region.low)
+        for (low, piece), (_, mask) in zip(pixels[k], labels, strict=True):
             out.cut(low, piece, mask if alone else None, corners, share.rows)
     return (out.cells, out.inside, ids) if inside else out.cells
 
 
 def _join_chunk(held: _Shares, parts: list[Any]) -> Any:
     """One chunk of what was cut of every share."""
-    return _join_parts(parts, [share.rows for share in held.each])
+    return _join_parts(parts, [share.rows for share in held.shares])
 
 
 def _join_parts(parts: list[Any], places: list[np.ndarray]) -> Any:

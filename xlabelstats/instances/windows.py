@@ -46,16 +46,16 @@ def windows(
         lazy = LazyWindows(subject, window, remove_background, batch)
         ids = lazy.ids
         if image is None:
-            rows = lazy.of_mask()
+            labelled = lazy.of_mask()
         else:
-            cells, rows = lazy.of_both()
+            cells, labelled = lazy.of_both()
     else:
         objects = in_order(subject)
         ids = objects.ids
-        rows = cut_windows(subject.mask, subject.mask, objects, window, remove_background)
+        labelled = cut_windows(subject.mask, subject.mask, objects, window, remove_background)
         if image is not None:
             cells = cut_windows(subject.mask, subject.image, objects, window, remove_background)
-    variables = {"mask": ((LABEL, *subject.shared), rows, _about(mask, "mask"))}
+    variables = {"mask": ((LABEL, *subject.shared), labelled, _about(mask, "mask"))}
     if image is not None:
         variables = {"image": ((LABEL, *subject.other, *subject.shared), cells, _about(image, "image"))} | variables
     return xr.Dataset(
@@ -84,7 +84,7 @@ def window_of(size: Any, subject: WholeSubject) -> Window:
         window = Window(np.full(len(dims), _pixels(size, None), np.int64), np.ones(len(dims), bool))
     cropped = ~window.whole(objects)
     if cropped.any():
-        fitting = {dim: int(n) for dim, n, own in zip(dims, enough, window.centred, strict=True) if own}
+        fitting = {dim: int(n) for dim, n, centred in zip(dims, enough, window.centred, strict=True) if centred}
         caution(
             f"{cropped.sum()} of {cropped.size} objects reach beyond their window of "
             f"{' x '.join(map(str, window.size))} pixels and are cropped; size={fitting} holds all of them"

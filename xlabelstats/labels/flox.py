@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.catalogue.flox_aggregations import FloxMeasure, of_flox, rows, statistic, widest
+from xlabelstats.catalogue.flox_aggregations import FloxMeasure, of_flox, stack_size, statistic, widest
 from xlabelstats.catalogue.intensity import COUNT
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.engine import plan
@@ -77,7 +77,7 @@ class _Groups:
         finishing = plan.finishing({name: entry}, self.subject, self.context)
         finish = partial(_by_formula, finishing=finishing, ids=self.selection.ids)
         array = self._pixels(widest(self.context.dtype)) if entry.reads_image else self.codes
-        stacked = np.broadcast_to(array, (rows(entry, self.context), *array.shape))
+        stacked = np.broadcast_to(array, (stack_size(entry, self.context), *array.shape))
         return self._reduce(stacked, statistic(entry, self.context, finish))[0]
 
     def _own(self, entry: FloxMeasure) -> Any:

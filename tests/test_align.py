@@ -10,7 +10,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core.indexing import LazilyIndexedArray
 
-from xlabelstats.align import align, check_match, name_of
+from xlabelstats.align import align, check_match, display_name
 
 
 def image(**sizes: int) -> xr.DataArray:
@@ -293,6 +293,6 @@ class TestNames:
     def test_a_name_that_dask_made_up_is_none(self) -> None:
         lazy = xr.DataArray(da.zeros((4, 4), dtype=np.uint8), dims=("y", "x"))
         assert lazy.name is not None
-        assert name_of(lazy, "image") == "image"
-        assert name_of(lazy.rename("nuclei"), "image") == "nuclei"
-        assert name_of(xr.DataArray([0], dims="x"), "image") == "image"
+        assert display_name(lazy, "image") == "image"
+        assert display_name(lazy.rename("nuclei"), "image") == "nuclei"
+        assert display_name(xr.DataArray([0], dims="x"), "image") == "image"

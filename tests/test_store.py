@@ -21,7 +21,7 @@ import xarray as xr
 from conftest import blobs
 
 import xlabelstats
-from xlabelstats import store
+from xlabelstats import placement
 
 # Names of channels are strings, which zarr warns are not in its specification yet.
 pytestmark = pytest.mark.filterwarnings(
@@ -172,7 +172,7 @@ class TestToZarr:
         xlabelstats.to_zarr(windows, path)
         dead = subprocess.Popen([sys.executable, "-c", ""])
         dead.wait()
-        name = store.beside(path, "replaced").name.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+        name = placement.beside(path, "replaced").name.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
         path.rename(tmp_path / name)
         with pytest.raises(FileExistsError):
             xlabelstats.to_zarr(windows + 1, path)
@@ -183,8 +183,8 @@ class TestToZarr:
         path = tmp_path / "a.zarr"
         dead = subprocess.Popen([sys.executable, "-c", ""])
         dead.wait()
-        name = store.beside(path, "partial").name.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
-        (tmp_path / name.replace(store.here(), store.here() + "7")).mkdir()
+        name = placement.beside(path, "partial").name.replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+        (tmp_path / name.replace(placement.here(), placement.here() + "7")).mkdir()
         (tmp_path / name).mkdir()
         xlabelstats.to_zarr(windows, path)
         assert len(names(tmp_path)) == 2
@@ -309,7 +309,7 @@ class TestToZarr:
         path = tmp_path / "a.zarr"
         program = """
             import pathlib, sys
-            from xlabelstats.store import put_in_place
+            from xlabelstats.placement import put_in_place
             target = pathlib.Path(sys.argv[1])
             for i in range(200):
                 partial = target.with_name(f"{sys.argv[2]}-{i}")
@@ -331,15 +331,15 @@ class TestToZarr:
 
     def test_late_tasks_of_a_failed_write_leave_nothing_for_long(self, windows, tmp_path):
         path = tmp_path / "a.zarr"
-        late = store.beside(path, "partial")
-        store.remove(late)
+        late = placement.beside(path, "partial")
+        placement.remove(late)
         late.mkdir()
         xlabelstats.to_zarr(windows["mask"], path)
         assert names(tmp_path) == ["a.zarr"]
 
     def test_write_in_progress_is_left_alone(self, windows, tmp_path):
         path = tmp_path / "a.zarr"
-        other = store.beside(path, "partial")
+        other = placement.beside(path, "partial")
         other.mkdir()
         xlabelstats.to_zarr(windows, path)
         assert other.exists()

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import each_time, rounding_of, time_dims
+from xlabelstats.align import rounding_of
+from xlabelstats.inputs import each_time, time_dims
 from xlabelstats.units import common_units
 
 

@@ -1,25 +1,46 @@
-"""Names that users type: complaints about those that do not exist, and docs of those that do."""
+"""Names: of dims, and those that users type, with complaints about what does not exist."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from difflib import get_close_matches
 from inspect import cleandoc
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable)
 
+# The dim of results, and its coordinate.
+LABEL = "label"
+
+# Every letter of an axis, in the order of an image stack, and the dims that it stands for, in either case, singular or
+# plural.
+AXIS_NAMES: dict[str, tuple[str, ...]] = {
+    "S": ("s", "sample", "scene", "series", "position", "field", "label"),
+    "T": ("t", "time", "timepoint", "frame"),
+    "C": ("c", "channel", "band"),
+    "Z": ("z", "depth", "plane"),
+    "Y": ("y", "row", "height", "lat", "latitude"),
+    "X": ("x", "column", "col", "width", "lon", "longitude"),
+}
+_LETTER_OF = {name: letter for letter, names in AXIS_NAMES.items() for name in names}
+
+
+def letter_of(dim: Hashable) -> str | None:
+    """The letter of the axis that the name of a dim stands for, in either case, singular or plural."""
+    name = str(dim).lower()
+    return _LETTER_OF.get(name) or _LETTER_OF.get(name.removesuffix("s"))
+
 
 def as_names(names: str | Iterable[str], kind: str) -> tuple[str, ...]:
     """One name or several as a tuple, each once."""
-    found = (names,) if isinstance(names, str) else names
-    if not isinstance(found, Iterable):
+    given = (names,) if isinstance(names, str) else names
+    if not isinstance(given, Iterable):
         raise TypeError(f"a {kind} is a name, or several are a sequence of names, not {type(names).__name__}")
-    found = tuple(found)
-    for name in found:
+    given = tuple(given)
+    for name in given:
         if not isinstance(name, str):
             raise TypeError(f"a {kind} is a name, not {type(name).__name__}")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(given))
 
 
 def check_known(

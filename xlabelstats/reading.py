@@ -72,7 +72,7 @@ def explain(
     where, place, advice = type(array).__name__, f"pixels {_text(box)}", "Try again, or"
     # Whatever goes wrong in explaining an error must not take its place.
     with contextlib.suppress(Exception):
-        where, chunks = _described(array)
+        where, chunks = _origin_of(array)
         for index, piece in itertools.islice(_pieces(box, shape, chunks), MOST_PIECES) if chunks else ():
             try:
                 read(piece)
@@ -100,7 +100,7 @@ def _pieces(box: Box, shape: Sequence[int], chunks: Sequence[int]) -> Any:
         yield tuple(i for i, _ in place), tuple(part for _, part in place)
 
 
-def _described(array: Any) -> tuple[str, Sequence[int] | None]:
+def _origin_of(array: Any) -> tuple[str, Sequence[int] | None]:
     """Where an array is stored, and its chunks, if what lies under it says so."""
     shape, whole = tuple(array.shape), True
     while (

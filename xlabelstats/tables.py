@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_on_host, is_dask
 from xlabelstats.catalogue import STATISTICS
 from xlabelstats.extras import need
+from xlabelstats.inputs import check_on_host, is_dask
+from xlabelstats.names import LABEL
 from xlabelstats.options import compute
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ def to_dataframe(result: xr.Dataset, instance_key: str = LABEL, *, units: bool =
     if not isinstance(units, bool):
         raise TypeError(f"units is True or False, whether column names say them, not {units!r}")
     _check_rows(result, "to_dataframe")
-    result = _computed(result)
+    result = _in_memory(result)
     columns: dict[str, Any] = {}
     for name, variable in result.items():
-        for element, values in zip(_elements(variable), _flat(variable).T, strict=True):
+        for element, values in zip(_elements(variable), _by_element(variable).T, strict=True):
             column = "_".join([str(name), *element])
             if units and variable.attrs.get("units"):
                 column += f" [{variable.attrs['units']}]"
@@ -65,7 +66,7 @@ def to_anndata(
     matrices, columns, arrays = {}, _other_coords(result), {}
     for name, variable in result.items():
         if X is not None and _is_matrix(str(name), variable, X, result[X]):
-            matrices[str(name)] = np.array(_flat(variable.transpose(*result[X].dims)))
+            matrices[str(name)] = np.array(_by_element(variable.transpose(*result[X].dims)))
         elif variable.ndim == 1:
             columns[str(name)] = np.array(variable)
         else:
@@ -97,18 +98,18 @@ def _check_rows(result: xr.Dataset, what: str) -> None:
         raise ValueError(f"{what} no dim {LABEL!r}, so there are no rows; a result of .labels.aggregate has one")
 
 
-def _computed(result: xr.Dataset) -> xr.Dataset:
+def _in_memory(result: xr.Dataset) -> xr.Dataset:
     return compute(result) if any(is_dask(variable.data) for variable in result.values()) else result
 
 
 def _computed_with(result: xr.Dataset, centroids: xr.DataArray | None) -> tuple[xr.Dataset, np.ndarray | None]:
     """The result, and the centroids of its labels as (x, y[, z]), computed together."""
     if centroids is None:
-        return _computed(result), None
+        return _in_memory(result), None
     centroids = _of_labels(centroids, ids_of(result))
     # Without their coordinates, since a variable of the result may have other axes.
     name, axis = "centroids for obsm", "axis of centroids for obsm"
-    both = _computed(result.assign({name: ((LABEL, axis), centroids.data)}))
+    both = _in_memory(result.assign({name: ((LABEL, axis), centroids.data)}))
     return both.drop_vars(name), both[name].to_numpy()[:, _x_first(centroids)]
 
 
@@ -147,10 +148,10 @@ def _array_of(variable: xr.DataArray, ids: np.ndarray) -> Any:
     """An array (label, element), as a table if its elements have names."""
     import pandas as pd
 
-    values = np.array(_flat(variable))
+    values = np.array(_by_element(variable))
     if not any(dim in variable.coords for dim in variable.dims if dim != LABEL):
         return values
-    return pd.DataFrame(values, index=ids.astype(str), columns=_joined(variable))
+    return pd.DataFrame(values, index=ids.astype(str), columns=_element_names(variable))
 
 
 def _var(of_X: xr.DataArray) -> pd.DataFrame:
@@ -165,7 +166,7 @@ def _var(of_X: xr.DataArray) -> pd.DataFrame:
         for name in names
         if other != (name,)
     }
-    return pd.DataFrame(columns, index=_joined(of_X))
+    return pd.DataFrame(columns, index=_element_names(of_X))
 
 
 def _other_coords(result: xr.Dataset) -> dict[str, Any]:
@@ -180,13 +181,13 @@ def _integers(ids: np.ndarray) -> np.ndarray:
     return ids if too_large or ids.dtype.kind not in "iu" else ids.astype(np.int64)
 
 
-def _flat(variable: xr.DataArray) -> np.ndarray:
+def _by_element(variable: xr.DataArray) -> np.ndarray:
     """A variable as (label, element)."""
     values = variable.transpose(LABEL, ...).to_numpy()
     return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
-def _joined(variable: xr.DataArray) -> list[str]:
+def _element_names(variable: xr.DataArray) -> list[str]:
     """The names of a variable's elements as one string each; a single element of no dim is number 0."""
     names = ["_".join(element) or "0" for element in _elements(variable)]
     twice = [name for name, n in Counter(names).items() if n > 1]

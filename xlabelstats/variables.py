@@ -8,12 +8,13 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_mask, check_pooling, share_coords
+from xlabelstats.align import share_coords
 from xlabelstats.catalogue import PROPERTIES, as_measures
 from xlabelstats.cautions import caution, one_call
 from xlabelstats.engine.dask_internals import held_data
+from xlabelstats.inputs import check_mask, check_pooling
 from xlabelstats.multiscale import as_array
-from xlabelstats.names import as_names
+from xlabelstats.names import LABEL, as_names
 
 
 @one_call

@@ -47,8 +47,8 @@ def test_keys_of_blocks_are_those_of_dask():
 
 def test_blocks_are_objects_with_their_offset():
     array = da.arange(10, chunks=4)
-    found = internals.gather(
-        internals.map_blocks(lambda block, offset, more: (block.sum(), offset, more), array, more=7)
+    found = internals.block_values(
+        internals.map_mask_blocks(lambda block, offset, more: (block.sum(), offset, more), array, more=7)
     )
     assert [tuple(map(int, (a, *b, c))) for a, b, c in found] == [(6, 0, 7), (22, 4, 7), (17, 8, 7)]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.align import check_is_mask, how_to_a_mask, how_to_integers, is_array
+from xlabelstats.inputs import check_is_mask, how_to_a_mask, how_to_integers, is_array
 from xlabelstats.multiscale import as_array
 
 

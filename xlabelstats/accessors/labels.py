@@ -13,11 +13,10 @@ from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.measuring import MeasureCalls
 from xlabelstats.accessors.tables import TableCalls
 from xlabelstats.accessors.types import Labels, Mask
-from xlabelstats.align import LABEL
 from xlabelstats.catalogue import PROPERTIES
 from xlabelstats.labels.regionprops import regionprops
 from xlabelstats.multiscale import as_array
-from xlabelstats.names import describe
+from xlabelstats.names import LABEL, describe
 
 if TYPE_CHECKING:
     import anndata
@@ -72,7 +71,7 @@ class LabelsAccessor(MeasureCalls):
         >>> xr.DataArray([[0, 7, 7], [2, 2, 2]], dims=("y", "x")).labels.ids()
         array([2, 7])
         """
-        from xlabelstats.align import check_mask
+        from xlabelstats.inputs import check_mask
         from xlabelstats.labels.selection import label_ids
 
         return label_ids(check_mask(self._array), background=background).copy()

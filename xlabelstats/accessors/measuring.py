@@ -8,7 +8,7 @@ import xarray as xr
 
 from xlabelstats.accessors.statistics import StatisticsCalls
 from xlabelstats.accessors.types import Labels, Mask
-from xlabelstats.align import how_to_a_mask
+from xlabelstats.inputs import how_to_a_mask
 from xlabelstats.multiscale import as_array
 
 

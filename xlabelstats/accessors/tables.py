@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from xlabelstats.accessors.base import Accessor
-from xlabelstats.align import LABEL
+from xlabelstats.names import LABEL
 
 if TYPE_CHECKING:
     import anndata

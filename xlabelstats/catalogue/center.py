@@ -50,8 +50,8 @@ class CoordinateSums(Reduction):
         xp, ndim, n = kernels_for(block.ids).xp, len(block.shape), block.ids.size
         here = np.zeros((ndim, max(block.shape)))
         places = zip(here, self.coords, block.offset, block.shape, self.exact, strict=True)
-        for row, whole, start, size, numbers in places:
-            row[:size] = np.arange(size) if numbers else whole[start : start + size]
+        for row, values, start, size, numbers in places:
+            row[:size] = np.arange(size) if numbers else values[start : start + size]
         # float64 holds whole numbers up to 2**53; where sums could be larger, the numbers are added up in two parts.
         large = math.prod(block.shape) * here.shape[1] >= WHOLE
         high = np.where(self.exact[:, None] & large, here // PART, 0.0)

@@ -26,7 +26,7 @@ Which = Literal["first", "last", "argmin", "argmax"]
 def statistic(
     entry: Measure, context: Context, finish: Callable[[np.ndarray, tuple[np.ndarray, ...]], np.ndarray]
 ) -> Any:
-    """A statistic of the catalogue as a `flox.Aggregation` of an image whose first dim is `rows` long.
+    """A statistic of the catalogue as a `flox.Aggregation` of an image whose first dim is `stack_size` long.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def statistic(
     )
 
 
-def rows(entry: Measure, context: Context) -> int:
+def stack_size(entry: Measure, context: Context) -> int:
     """How many moments `statistic` stacks: count, valid, and one per order."""
     return 2 + PixelMoments.of(entry.needs, context).order
 
@@ -92,7 +92,7 @@ def _at_once(
 def _finish(
     finish: Callable[[np.ndarray, tuple[np.ndarray, ...]], np.ndarray], moments: np.ndarray, *extremes: np.ndarray
 ) -> np.ndarray:
-    """What is computed from the intermediates (row, *other, label), repeated along the rows, since flox keeps them."""
+    """What is computed from the intermediates, repeated along their first dim (moment), since flox keeps it."""
     columns = (
         _by_label(moments[1:]),
         _by_label(np.stack([each[0] for each in extremes])) if extremes else np.empty((moments.shape[-1], 0, 0)),
@@ -194,7 +194,7 @@ class FloxMeasure(Measure):
         return True
 
     @property
-    def ordered(self) -> bool:
+    def axes_matter(self) -> bool:
         """Whether it depends on the order of the mask's axes."""
         return self.placed
 
@@ -247,7 +247,7 @@ def _combine_picks(array: np.ndarray, axis: tuple[int, ...], keepdims: bool, **h
 
 
 def _finish_picks(picks: np.ndarray, *, which: Which, none: int) -> np.ndarray:
-    """The value, or the index, repeated along the rows, since flox keeps them; NaN where there is none."""
+    """The value, or the index, repeated along the first dim, since flox keeps it; NaN where there is none."""
     values, index = picks
     if which.startswith("arg"):
         result = np.where(index == none, np.nan, index.astype(np.float64))

@@ -8,10 +8,10 @@ from functools import partial
 
 import numpy as np
 
-from xlabelstats.align import check_on_host
 from xlabelstats.catalogue.outline import ObjectProperties, Outlines, property_of
 from xlabelstats.engine.reduction import Columns, Context, WholeBlock
 from xlabelstats.engine.runs import Array
+from xlabelstats.inputs import check_on_host
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ class Measure:
         return self.reduction is not None and self.reduction.whole
 
     @property
-    def ordered(self) -> bool:
+    def axes_matter(self) -> bool:
         """Whether it depends on the order of the mask's axes."""
         return self.reduction is not None and self.reduction.axes_matter
 

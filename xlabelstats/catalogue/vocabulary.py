@@ -106,7 +106,7 @@ def answer_for(name: str, known: Iterable[str] = ()) -> str | None:
         return f"is called 'p{number[1]}' here"
     if several := [part for part in re.split(r"[\s,]+", name) if part] if re.search(r"[\s,]", name) else []:
         return f"is several names in one; give a tuple of them: {tuple(several)}"
-    plain = _plain(name)
+    plain = _plain_name(name)
     here = [one for one in (*_called(_ours(plain)), plain.removeprefix("nan")) if one in known]
     if here:
         without_nan = " with skipna=True, the default for floats" if plain.startswith("nan") else ""
@@ -116,7 +116,7 @@ def answer_for(name: str, known: Iterable[str] = ()) -> str | None:
 
 def meaning_of(name: str) -> str | None:
     """How to get what any tool calls so."""
-    plain = _plain(name)
+    plain = _plain_name(name)
     return DERIVED.get(plain) or _call_of(_ours(plain))
 
 
@@ -141,9 +141,9 @@ def _ours(plain: str) -> str:
     """Our name for what other tools call so; it may be ours but for capitals and underscores."""
     if plain in SYNONYMS:
         return SYNONYMS[plain]
-    return {_plain(name): name for name in (*CATALOGUE, *ELSEWHERE, *_ELSEWHERE)}.get(plain, "")
+    return {_plain_name(name): name for name in (*CATALOGUE, *ELSEWHERE, *_ELSEWHERE)}.get(plain, "")
 
 
-def _plain(name: str) -> str:
+def _plain_name(name: str) -> str:
     module, _, rest = name.partition("_")
     return (rest.split("_")[0] if module in _MODULES and rest else name.replace("_", "")).lower()

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.align import check_on_host
 from xlabelstats.embeddings.padded import picture_of, project_stack
-from xlabelstats.embeddings.tiles import as_array, stack_of
+from xlabelstats.embeddings.tiles import numpy_or_dask, stack_of
+from xlabelstats.inputs import check_on_host
 
 __all__ = ["InputError", "compute_pca", "project_embeddings_for_visualization"]
 
@@ -123,7 +123,7 @@ def project_embeddings_for_visualization(
 
 def _check_dims(embeddings: Any) -> Any:
     check_on_host("compute_pca", embeddings=embeddings)
-    array = as_array(embeddings)
+    array = numpy_or_dask(embeddings)
     if array.ndim not in (4, 5):
         raise ValueError(f"Expect input of ndim 4 or 5, got {array.ndim}: (1, c, h, w), or (z, 1, c, h, w)")
     return array

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from xlabelstats.align import check_on_host, is_dask
+from xlabelstats.inputs import check_on_host, is_dask
 from xlabelstats.options import compute
 
 # Numbers that are held as float64 at a time, so that a block of float16 does not grow fourfold.
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Moments:
+class SampleMoments:
     """What the samples of a block add up to.
 
     Attributes
@@ -91,21 +91,21 @@ def project_each(
     return projected, fitted
 
 
-def moments_of(block: np.ndarray, *, axis: int) -> Moments:
+def moments_of(block: np.ndarray, *, axis: int) -> SampleMoments:
     """The moments of a block, slab by slab."""
     samples = _samples(block, axis)
     features = len(samples)
-    nothing = Moments(0, np.zeros(features), np.zeros((features, features)))
+    nothing = SampleMoments(0, np.zeros(features), np.zeros((features, features)))
     return reduce(merge_moments, (_slab_moments(samples[:, slab]) for slab in _slabs(samples)), nothing)
 
 
-def _slab_moments(samples: np.ndarray) -> Moments:
+def _slab_moments(samples: np.ndarray) -> SampleMoments:
     centred, mean = _centre(samples)
     if not np.isfinite(mean).all():
         centred, mean = _centre(samples[:, np.isfinite(samples).all(axis=0)])
     # Products beyond what a float holds are complained about where they are used.
     with np.errstate(over="ignore", invalid="ignore"):
-        return Moments(centred.shape[1], mean, centred @ centred.T)
+        return SampleMoments(centred.shape[1], mean, centred @ centred.T)
 
 
 def _centre(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,7 +122,7 @@ def _centre(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return centred, (first + shift)[:, 0]
 
 
-def merge_moments(a: Moments, b: Moments) -> Moments:
+def merge_moments(a: SampleMoments, b: SampleMoments) -> SampleMoments:
     """The moments of the samples of both (Chan, Golub & LeVeque 1979, for products of two features)."""
     if not a.count or not b.count:
         return a if a.count else b
@@ -132,10 +132,10 @@ def merge_moments(a: Moments, b: Moments) -> Moments:
         products = np.outer(apart, apart) * (a.count * b.count / count)
         products += a.products
         products += b.products
-        return Moments(count, a.mean + apart * (b.count / count), products)
+        return SampleMoments(count, a.mean + apart * (b.count / count), products)
 
 
-def components_of(moments: Moments, n_components: int) -> Components:
+def components_of(moments: SampleMoments, n_components: int) -> Components:
     """The principal components of samples, by their sample covariance (ddof=1)."""
     covariance = moments.products / max(moments.count - 1, 1)
     total = np.trace(covariance)

@@ -7,11 +7,11 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.align import check_chunks, is_dask
 from xlabelstats.embeddings.components import Components, check_components, project_each
 from xlabelstats.encoding import without_encoding
 from xlabelstats.engine.dask_internals import is_opened_lazily
 from xlabelstats.engine.merge_tree import uniform
+from xlabelstats.inputs import check_chunks, is_dask
 
 
 def pca(data: xr.DataArray, dim: Hashable, n_components: int = 3, as_rgb: bool = True) -> xr.DataArray:

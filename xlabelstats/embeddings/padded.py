@@ -10,7 +10,7 @@ import xarray as xr
 
 from xlabelstats.embeddings.components import Components, check_components, project_each
 from xlabelstats.embeddings.named import explained, result_dim
-from xlabelstats.embeddings.tiles import as_array, is_group, join_tiles, stack_of, tiling_of, unpadded
+from xlabelstats.embeddings.tiles import is_group, join_tiles, numpy_or_dask, stack_of, tiling_of, unpadded
 
 
 def project(
@@ -77,7 +77,7 @@ def project(
 def picture_of(embeddings: Any, shape: Any, n_components: int, as_rgb: bool, *, even: bool = True) -> xr.DataArray:
     """What `project` gives; tiles are joined at an even resolution, or else as `join_tiles` says."""
     tiled = is_group(embeddings)
-    stack, shape = _tiles(embeddings, shape, even) if tiled else _array(embeddings, shape)
+    stack, shape = _tiles(embeddings, shape, even) if tiled else _planes_of(embeddings, shape)
     planes, _, *size = stack.shape
     values, fitted = project_stack(stack, n_components, as_rgb)
     if not tiled:
@@ -108,11 +108,11 @@ def project_stack(stack: Any, n_components: int, as_rgb: bool) -> tuple[Any, lis
     return np.stack(projected), fitted
 
 
-def _array(embedding: Any, shape: Any) -> tuple[Any, tuple[int, ...]]:
+def _planes_of(embedding: Any, shape: Any) -> tuple[Any, tuple[int, ...]]:
     """An array as (z, c, h, w), and the shape of its image."""
     if shape is None:
         raise ValueError("an embedding does not tell the shape of its image; give shape=(y, x), or (z, y, x)")
-    array, shape = as_array(embedding), _check_shape(shape)
+    array, shape = numpy_or_dask(embedding), _check_shape(shape)
     if array.dtype.kind not in "biuf":
         raise TypeError(
             f"embeddings are an array of real numbers or a Zarr group of tiles, not an array of {array.dtype}"

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import is_dask
 from xlabelstats.embeddings.named import unread
 from xlabelstats.extras import need
+from xlabelstats.inputs import is_dask
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def stack_of(array: Any) -> Any:
     )
 
 
-def as_array(array: Any) -> Any:
+def numpy_or_dask(array: Any) -> Any:
     """An array as numpy or dask: dask if it lies in a store, with all channels of a plane in a chunk."""
     import dask.array as da
 
@@ -145,7 +145,7 @@ def _tile(group: Mapping[str, Any], number: int, tiles: int) -> Any:
 
     if str(number) not in group:
         raise ValueError(f"the group has no tile {str(number)!r}, but by its attributes it has {tiles} tiles")
-    tile = as_array(group[str(number)])
+    tile = numpy_or_dask(group[str(number)])
     if tile.dtype.kind not in "biuf" or 0 in tile.shape:
         raise ValueError(f"tile {str(number)!r} is no embedding: its shape is {tile.shape}, its dtype {tile.dtype}")
     return tile if is_dask(tile) else da.from_array(tile)

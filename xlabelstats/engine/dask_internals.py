@@ -117,7 +117,7 @@ def wants_one_thread() -> bool:
     return one or dask.config.get("pool", None) is not None
 
 
-def map_blocks(function: Callable[..., Any], mask: Any, **options: Any) -> Any:
+def map_mask_blocks(function: Callable[..., Any], mask: Any, **options: Any) -> Any:
     """A dask array with an object, ``function(block, offset, **options)``, in place of every block of a mask.
 
     ``offset`` is the position of the block's first pixel.  The graph holds the options once.
@@ -131,23 +131,23 @@ def map_blocks(function: Callable[..., Any], mask: Any, **options: Any) -> Any:
     for index in np.ndindex(*mask.numblocks):
         offset = tuple(start[i] for start, i in zip(starts, index, strict=True))
         shape = tuple(sizes[i] for sizes, i in zip(mask.chunks, index, strict=True))
-        call = partial(_call, function, offset=offset, shape=shape)
+        call = partial(_call_on_block, function, offset=offset, shape=shape)
         graph[(name, *index)] = (call, (mask.name, *index), held)
     return array_of_tasks(name, graph, mask.chunks, [mask])
 
 
-def _call(
+def _call_on_block(
     function: Callable[..., Any], block: Any, options: Any, *, offset: tuple[int, ...], shape: tuple[int, ...]
 ) -> Any:
     check_shape(block.shape, shape)
     return function(block, offset, **options)
 
 
-def gather(objects: Any) -> list[Any]:
+def block_values(objects: Any) -> list[Any]:
     """The objects of a dask array of objects, computed now, in the order of its blocks."""
-    name = f"gather-{objects.name}"
-    (found,) = delayed_tasks(name, {name: (list, block_keys(objects).ravel().tolist())}, [name], [objects])
-    return compute(found)
+    name = f"block-values-{objects.name}"
+    (values,) = delayed_tasks(name, {name: (list, block_keys(objects).ravel().tolist())}, [name], [objects])
+    return compute(values)
 
 
 def held_data(array: Any) -> Any:
@@ -184,8 +184,8 @@ def with_other_sources(array: Any, replace: Callable[[Any], Any]) -> Any:
                 layers[name] = MaterializedLayer({name: other})
     if not layers:
         return array
-    whole = HighLevelGraph({**graph.layers, **layers}, graph.dependencies)
-    return da.Array(whole, array.name, array.chunks, meta=array._meta)
+    graph = HighLevelGraph({**graph.layers, **layers}, graph.dependencies)
+    return da.Array(graph, array.name, array.chunks, meta=array._meta)
 
 
 def what_it_reads(array: Any) -> Any:

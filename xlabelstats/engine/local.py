@@ -19,16 +19,16 @@ STRETCH_PIXELS = 2**19
 
 
 def stretches(shape: Sequence[int]) -> list[slice]:
-    """Stretches of rows (the last axis) of an array, in order; one for a small array.
+    """Stretches of lines (the last axis) of an array, in order; one for a small array.
 
     They depend on the shape alone, so that results do not depend on the machine.
     """
     width = shape[-1] if shape else 1
-    rows = math.prod(shape[:-1])
-    if math.prod(shape) < CUT_PIXELS or rows < 2:
-        return [slice(0, rows)]
-    number = min(rows, math.ceil(rows * width / STRETCH_PIXELS))
-    edges = np.linspace(0, rows, number + 1).astype(int).tolist()
+    lines = math.prod(shape[:-1])
+    if math.prod(shape) < CUT_PIXELS or lines < 2:
+        return [slice(0, lines)]
+    number = min(lines, math.ceil(lines * width / STRETCH_PIXELS))
+    edges = np.linspace(0, lines, number + 1).astype(int).tolist()
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 

@@ -119,7 +119,7 @@ def lazy_columns(
     ndim: int,
     finish: Finish,
     columns: Mapping[str, Column],
-    order: np.ndarray | None = None,
+    rows: np.ndarray | None = None,
     *,
     like: Any,
 ) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def lazy_columns(
         How tables are merged, and what comes of them: one object of the graph.
     columns : mapping of name to Column
         What comes of it.
-    order : array (label,), optional
+    rows : array (label,), optional
         The rows in the order in which they are wanted.  All are then finished by one task, since a
         row may go anywhere.
     like : dask array
@@ -152,13 +152,13 @@ def lazy_columns(
 
     other = tables.ndim - ndim
     keys = block_keys(tables)
-    rows = label_chunks(ids.size) if order is None else (ids.size,)
-    edges = np.cumsum((0, *rows))
-    token = tokenize(tables, ids, finish, columns, order)
+    sizes = label_chunks(ids.size) if rows is None else (ids.size,)
+    edges = np.cumsum((0, *sizes))
+    token = tokenize(tables, ids, finish, columns, rows)
     base = f"finish-{token}"
     finishing = (f"finishing-{token}", 0)
-    layer: Graph = {(f"ids-{token}", j): ids[edges[j] : edges[j + 1]] for j in range(len(rows))}
-    layer |= {finishing: finish} | ({} if order is None else {(f"order-{token}", 0): order})
+    layer: Graph = {(f"ids-{token}", j): ids[edges[j] : edges[j + 1]] for j in range(len(sizes))}
+    layer |= {finishing: finish} | ({} if rows is None else {(f"rows-{token}", 0): rows})
     bounds = [ids[edge] for edge in edges[1:-1]]
     for index in np.ndindex(*tables.numblocks[:other]):
         shape = tuple(tables.chunks[axis][i] for axis, i in enumerate(index))
@@ -166,32 +166,34 @@ def lazy_columns(
         merges, ranges = merge_by_range(name, keys[index].ravel().tolist(), bounds, finishing)
         layer |= merges
         for j, last in enumerate(ranges):
-            arrays = [(f"ids-{token}", j)] + ([] if order is None else [(f"order-{token}", 0)])
-            layer[(base, j, *index)] = (partial(_finish, shape), finishing, last, arrays)
-    finished = array_of_tasks(base, layer, (rows, *tables.chunks[:other]), [tables])
+            arrays = [(f"ids-{token}", j)] + ([] if rows is None else [(f"rows-{token}", 0)])
+            layer[(base, j, *index)] = (partial(_finish_range, shape), finishing, last, arrays)
+    finished = array_of_tasks(base, layer, (sizes, *tables.chunks[:other]), [tables])
 
     results = {}
     for column, spec in columns.items():
         name = f"column-{column}-{token}"
-        own = tables.chunks[:other] if spec.per_other else ()
+        beside = tables.chunks[:other] if spec.per_other else ()
         # What does not vary along the other dims is read from their first chunk.
         first = () if spec.per_other else (0,) * other
         tail = (0,) * len(spec.shape)
         items: Graph = {
             (name, *block, *tail): (operator.itemgetter(column), (base, *block, *first))
-            for block in np.ndindex(len(rows), *map(len, own))
+            for block in np.ndindex(len(sizes), *map(len, beside))
         }
-        chunks = (rows, *own, *((n,) for n in spec.shape))
+        chunks = (sizes, *beside, *((n,) for n in spec.shape))
         meta = kernels_for(like).xp.empty((0,) * len(chunks), spec.dtype)
         array = array_of_tasks(name, items, chunks, [finished], meta)
         results[column] = uniform(array.rechunk({0: label_chunks(ids.size)}))
     return results
 
 
-def _finish(shape: tuple[int, ...], finish: Finish, tables: list[Any], arrays: list[np.ndarray]) -> Mapping[str, Any]:
-    ids, *order = arrays
+def _finish_range(
+    shape: tuple[int, ...], finish: Finish, tables: list[Any], arrays: list[np.ndarray]
+) -> Mapping[str, Any]:
+    ids, *rows = arrays
     results = finish(tables, shape, kernels_for(tables[0].ids).xp.asarray(ids))
-    return take_rows(results, order[0]) if order else results
+    return take_rows(results, rows[0]) if rows else results
 
 
 def take_rows(arrays: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xlabelstats.engine.dask_internals import Graph, array_of_tasks, as_task
-from xlabelstats.engine.region_pixels import Block, Part, Routes, Supply, join
+from xlabelstats.engine.region_pixels import BlockIndex, Part, Routes, Supply, join
 
 if TYPE_CHECKING:
     from xlabelstats.labels.subject import Objects
@@ -41,7 +41,7 @@ class Region:
         Whether it is for one object that reaches further than its block's others.
     """
 
-    home: Block
+    home: BlockIndex
     low: tuple[int, ...]
     high: tuple[int, ...]
     rows: np.ndarray
@@ -89,17 +89,17 @@ def find_regions(
     block = np.ravel_multi_index(index, numblocks)
     order = np.argsort(block, kind="stable")
     owners, first = np.unique(block[order], return_index=True)
-    found = []
+    by_block = []
     for owner, rows in zip(owners, np.split(order, first[1:]), strict=True):
         home = tuple(int(i) for i in np.unravel_index(owner, numblocks))
         end = np.array([e[i] for e, i in zip(ends, home, strict=True)])
         start = end - [sizes[i] for sizes, i in zip(chunks, home, strict=True)]
-        found.append(_regions_of(home, rows, low[rows], high[rows], start, end))
-    return found
+        by_block.append(_regions_of(home, rows, low[rows], high[rows], start, end))
+    return by_block
 
 
 def _regions_of(
-    home: Block, rows: np.ndarray, low: np.ndarray, high: np.ndarray, start: np.ndarray, end: np.ndarray
+    home: BlockIndex, rows: np.ndarray, low: np.ndarray, high: np.ndarray, start: np.ndarray, end: np.ndarray
 ) -> list[Region]:
     """The regions of one block's objects: one they share, and one for each that is cheaper apart."""
     beyond = np.maximum(start - low, high - end).clip(min=0).max(axis=1)
@@ -145,7 +145,7 @@ def map_regions(
     for it, and there is one task per region.  With ``tells_first`` it gets whether it is the first for a region, as
     ``first=``.
     """
-    regions = [region for found in find_regions(objects, low, high, mask.chunks) for region in found]
+    regions = [region for of_block in find_regions(objects, low, high, mask.chunks) for region in of_block]
     routes = Routes(regions, low, high, mask.chunks, background=bool((objects.ids == 0).any()))
     owned, labels = share_out(objects, regions), Supply(mask, routes)
     pixels = labels if image is None else Supply(image, routes)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xlabelstats.align import is_dask
-from xlabelstats.engine.dask_internals import map_blocks
+from xlabelstats.engine.dask_internals import map_mask_blocks
 from xlabelstats.engine.local import map_locally, stretches
 from xlabelstats.engine.merge_tree import filled, lazy_columns
 from xlabelstats.engine.ownership import Region, find_regions, map_regions
 from xlabelstats.engine.reduction import Block, Reduction, Table, WholeBlock, collect
 from xlabelstats.engine.runs import NOT_AS_DECLARED, Array, LabelRuns, check_shape, find_runs, pixel_dtype
+from xlabelstats.inputs import is_dask
 from xlabelstats.kernels import kernels_for, on_device
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ class Collection:
         """Whether the image is needed at all."""
         return any(reduction.reads_image for reduction in self.reductions)
 
-    def find_runs(self, mask: Array, rows: slice | None = None) -> LabelRuns:
-        """The labels to be measured in a block, or in some of its rows, and their runs."""
-        return find_runs(mask, background=self.background, only=self.only, rows=rows)
+    def find_runs(self, mask: Array, lines: slice | None = None) -> LabelRuns:
+        """The labels to be measured in a block, or in some of its lines, and their runs."""
+        return find_runs(mask, background=self.background, only=self.only, lines=lines)
 
 
 def run_merging(subject: Subject, finishing: Finishing) -> tuple[Selection, dict[str, Any]]:
@@ -72,7 +72,7 @@ def run_merging(subject: Subject, finishing: Finishing) -> tuple[Selection, dict
             subject.mask.ndim,
             finishing,
             finishing.columns,
-            selection.order,
+            selection.rows,
             like=subject.mask,
         )
     tables = tables_of(collection, subject.mask, image)
@@ -93,12 +93,11 @@ def tables_of(collection: Collection, mask: Array, image: Array | None = None) -
         # Stretches are views, so what the kernels cannot read as it lies is turned once, not once per stretch.
         mask = np.ascontiguousarray(mask)
         image = None if image is None else np.ascontiguousarray(image, pixel_dtype(image.dtype))
-    return map_locally(partial(_collect_rows, collection, mask, image), pieces)
+    return map_locally(partial(_collect_lines, collection, mask, image), pieces)
 
 
-def _collect_rows(collection: Collection, mask: Array, image: Array | None, rows: slice) -> Table:
-    whole = rows == slice(None)
-    block = Block(collection.find_runs(mask, None if whole else rows), (0,) * mask.ndim, image)
+def _collect_lines(collection: Collection, mask: Array, image: Array | None, lines: slice) -> Table:
+    block = Block(collection.find_runs(mask, lines), (0,) * mask.ndim, image)
     return collect(collection.reductions, block)
 
 
@@ -110,8 +109,8 @@ def lazy_tables(collection: Collection, mask: Any, image: Any = None) -> Any:
     starts = tuple(np.cumsum((0, *chunks)) for chunks in mask.chunks)
     if image is not None and image.npartitions > mask.npartitions:
         # The runs of a block are found once and serve all chunks of the image's own dims.
-        mask = map_blocks(_find_runs, mask, collection=collection)
-    whole = mask if image is None else image
+        mask = map_mask_blocks(_find_runs, mask, collection=collection)
+    source = mask if image is None else image
     arrays = (mask,) if image is None else (mask, image)
     # As a layer of blocks, since dask then reads the image within the tasks that collect from it.
     return da.map_blocks(
@@ -119,8 +118,8 @@ def lazy_tables(collection: Collection, mask: Any, image: Any = None) -> Any:
         *arrays,
         collection=delayed(collection, pure=True, traverse=False),
         starts=starts,
-        chunks=whole.chunks,
-        meta=np.empty((0,) * whole.ndim, object),
+        chunks=source.chunks,
+        meta=np.empty((0,) * source.ndim, object),
     )
 
 
@@ -174,7 +173,7 @@ def run_whole(subject: WholeSubject, finishing: Finishing) -> tuple[Selection, d
     function = partial(collect_whole, reductions)
     if subject.lazy:
         tables = map_regions(function, mask, image, objects, low, high, tells_first=True)
-        columns = lazy_columns(tables, selection.ids, 1, finishing, finishing.columns, selection.order, like=mask)
+        columns = lazy_columns(tables, selection.ids, 1, finishing, finishing.columns, selection.rows, like=mask)
         return selection, columns
     origin = (0,) * mask.ndim
     pieces = stretches(mask.shape)

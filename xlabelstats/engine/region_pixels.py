@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # The blocks of larger arrays in storage are read again rather than kept for later.
 KEPT_BYTES = 2**28
 
-Block = tuple[int, ...]
+BlockIndex = tuple[int, ...]
 Box = tuple[Any, ...]
 
 
@@ -40,7 +40,7 @@ class Part:
         Which of the copies that the block hands out it is; None if it is the block itself.
     """
 
-    block: Block
+    block: BlockIndex
     source: Box
     target: Box
     copy: int | None
@@ -74,10 +74,10 @@ class Routes:
         chunks: Sequence[Sequence[int]],
         background: bool = False,
     ) -> None:
-        self._whole = background
+        self._background = background
         ends = [np.cumsum(sizes) for sizes in chunks]
         starts = [end - sizes for end, sizes in zip(ends, chunks, strict=True)]
-        self.copies: dict[Block, list[Box]] = {}
+        self.copies: dict[BlockIndex, list[Box]] = {}
         self.parts = [self._parts(region, low[region.rows], high[region.rows], starts, ends) for region in regions]
 
     def _parts(
@@ -105,7 +105,7 @@ class Routes:
             block, source, target = (tuple(each) for each in zip(*place, strict=True))
             begin = [a + along.start for a, along in zip(region.low, target, strict=True)]
             stop = [a + along.stop for a, along in zip(region.low, target, strict=True)]
-            if not (self._whole or ((first < stop) & (last > begin)).all(axis=1).any()):
+            if not (self._background or ((first < stop) & (last > begin)).all(axis=1).any()):
                 # A corner of the region that none of its objects reaches into.
                 continue
             copy = None
@@ -150,11 +150,11 @@ class Supply:
             self._readings[i] = clone(self._readings[0], seed=i)
         return self._readings[i]
 
-    def keys(self, region: int, other: Block = (), reading: int = 0) -> list[Any]:
+    def keys(self, region: int, other: BlockIndex = (), reading: int = 0) -> list[Any]:
         """The keys of the parts of a region, in a block of the other dims."""
-        whole = self.reading(reading).name
+        source = self.reading(reading).name
         return [
-            (whole if part.copy is None else self._copies.name, *other, *part.block)
+            (source if part.copy is None else self._copies.name, *other, *part.block)
             for part in self.routes.parts[region]
         ]
 
@@ -169,18 +169,18 @@ def _copy(block: Array, *, boxes: Sequence[Box]) -> list[Array]:
     return [xp.array(xp.asarray(block)[box], order="C") for box in boxes]
 
 
-def pieces(parts: Sequence[Part], held: Sequence[Any], low: Sequence[int]) -> list[tuple[Block, Array]]:
+def pieces(parts: Sequence[Part], held: Sequence[Any], low: Sequence[int]) -> list[tuple[BlockIndex, Array]]:
     """What the keys of a region that begins at ``low`` hold: arrays, with the position of their first pixel.
 
     Together they hold every pixel that its objects need, once, and some beyond.
     """
-    found = []
+    arrays = []
     for part, block in zip(parts, held, strict=True):
         first = [a + target.start for a, target in zip(low, part.target, strict=True)]
         if part.copy is None:
             first = [a - source.start for a, source in zip(first, part.source, strict=True)]
-        found.append((tuple(first), _array(block if part.copy is None else block[part.copy])))
-    return found
+        arrays.append((tuple(first), _array(block if part.copy is None else block[part.copy])))
+    return arrays
 
 
 def join(parts: Sequence[Part], held: Sequence[Any], shape: tuple[int, ...]) -> Array:

@@ -39,15 +39,15 @@ class LabelRuns:
 
 
 def find_runs(
-    mask: Array, *, background: bool = False, only: np.ndarray | None = None, rows: slice | None = None
+    mask: Array, *, background: bool = False, only: np.ndarray | None = None, lines: slice | None = None
 ) -> LabelRuns:
-    """Find the runs of a mask block; of the labels ``only`` (sorted) where these are given, and in some rows alone.
+    """Find the runs of a mask block; of the labels ``only`` (sorted) where these are given, and in some lines alone.
 
     Ids are compacted over the runs, not the pixels: what that takes goes with the runs and the labels
     present, whatever their values.
     """
     kernels = kernels_for(mask)
-    labels, starts, lengths = _runs(mask, background, placed=True, rows=rows)
+    labels, starts, lengths = _runs(mask, background, placed=True, lines=lines)
     codes, ids = kernels.compact(labels)
     if only is not None:
         kept = find_rows(ids, kernels.xp.asarray(only))[1]
@@ -57,15 +57,15 @@ def find_runs(
     return LabelRuns(ids, Runs(codes, starts, lengths, np.array(mask.shape, np.int64)))
 
 
-def find_labels(mask: Array, *, background: bool = False, rows: slice | None = None) -> Array:
+def find_labels(mask: Array, *, background: bool = False, lines: slice | None = None) -> Array:
     """The labels of a mask block, sorted: those of its runs, in less time than it takes to place these."""
-    return kernels_for(mask).unique(_runs(mask, background, placed=False, rows=rows)[0])
+    return kernels_for(mask).unique(_runs(mask, background, placed=False, lines=lines)[0])
 
 
-def _runs(mask: Array, background: bool, *, placed: bool, rows: slice | None = None) -> tuple[Array, Array, Array]:
+def _runs(mask: Array, background: bool, *, placed: bool, lines: slice | None = None) -> tuple[Array, Array, Array]:
     """The label, first pixel and length of every run of a block; the latter two empty unless ``placed``.
 
-    Of some ``rows`` (the last axis) alone if these are given; pixels count from the first of the block even so.
+    Of some ``lines`` (the last axis) alone if these are given; pixels count from the first of the block even so.
     """
     kernels = kernels_for(mask)
     if mask.dtype.kind not in "iu":
@@ -77,12 +77,12 @@ def _runs(mask: Array, background: bool, *, placed: bool, rows: slice | None = N
         mask = mask.astype(np.int64)
     # Runs ask only which pixels are equal, so one compiled loop serves signed and unsigned masks.
     dtype = np.dtype(f"u{mask.dtype.itemsize}")
-    lines = kernels.xp.ascontiguousarray(mask).view(dtype).reshape(-1, max(mask.shape[-1], 1))
+    pixels = kernels.xp.ascontiguousarray(mask).view(dtype).reshape(-1, max(mask.shape[-1], 1))
     first = 0
-    if rows is not None:
-        first, _, _ = rows.indices(len(lines))
-        lines = lines[rows]
-    values, starts, lengths = kernels.find_runs(lines, background, placed)
+    if lines is not None:
+        first, _, _ = lines.indices(len(pixels))
+        pixels = pixels[lines]
+    values, starts, lengths = kernels.find_runs(pixels, background, placed)
     if first:
         starts = starts.astype(np.int64, copy=False) if mask.size >= 2**31 else starts
         starts += first * mask.shape[-1]
@@ -98,20 +98,20 @@ def union(ids: Sequence[Array]) -> Array:
     return merged[new]
 
 
-def find_rows(found: Array, ids: Array) -> tuple[Array, Array]:
+def find_rows(labels: Array, ids: Array) -> tuple[Array, Array]:
     """Where labels are, or would be, in the sorted ``ids``, and whether they are among them."""
     xp = kernels_for(ids).xp
     if not ids.size:
-        return xp.zeros(found.size, np.int64), xp.zeros(found.size, bool)
-    rows = xp.searchsorted(ids, found)
-    return rows, ids[xp.minimum(rows, ids.size - 1)] == found
+        return xp.zeros(labels.size, np.int64), xp.zeros(labels.size, bool)
+    rows = xp.searchsorted(ids, labels)
+    return rows, ids[xp.minimum(rows, ids.size - 1)] == labels
 
 
-def rows_of(found: Array, ids: Array) -> Array:
+def rows_of(labels: Array, ids: Array) -> Array:
     """The positions in the sorted ``ids`` of labels found in a block, which must be among them."""
-    rows, held = find_rows(found, ids)
+    rows, held = find_rows(labels, ids)
     if not held.all():
-        raise RuntimeError(changed(int(found[~held][0]), "is new"))
+        raise RuntimeError(changed(int(labels[~held][0]), "is new"))
     return rows
 
 
@@ -135,11 +135,11 @@ def check_numbers(dtype: np.dtype) -> None:
         raise TypeError(f"a block of the image holds {dtype}, which its dask array calls numbers; {NOT_AS_DECLARED}")
 
 
-def check_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+def check_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
     """Complain about a block of a dask array that is not as large as the array's chunks say."""
-    if found != expected and (all(found) or all(expected)):
+    if shape != expected and (all(shape) or all(expected)):
         raise ValueError(
-            f"a block has the shape {found} where its dask array, or the mask over it, says {expected}; "
+            f"a block has the shape {shape} where its dask array, or the mask over it, says {expected}; "
             f"{NOT_AS_DECLARED}"
         )
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, name_of
+from xlabelstats.align import display_name
 from xlabelstats.engine.dask_internals import Graph, array_of_tasks
 from xlabelstats.engine.merge_tree import filled
 from xlabelstats.engine.ownership import Job
@@ -23,6 +23,7 @@ from xlabelstats.instances.window_cutting import LazyWindows, cut_windows
 from xlabelstats.instances.windows import batch_of, check_batch, check_present, in_order, window_of
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.subject import find_whole
+from xlabelstats.names import LABEL
 
 
 def featurize(
@@ -71,7 +72,7 @@ def featurize(
         features,
         dims=(LABEL, "feature"),
         coords={LABEL: ids},
-        attrs={"long_name": f"features of the windows of {name_of(mask if image is None else image, what)}"},
+        attrs={"long_name": f"features of the windows of {display_name(mask if image is None else image, what)}"},
     ).rename("features")
 
 
@@ -108,10 +109,10 @@ def lazy_features(cells: Any, ids: np.ndarray, other: int, apply: partial) -> An
     graph: Graph = {job: Job(partial(apply, other=other))}
     edges = np.cumsum((0, *cells.chunks[0]))
     for j, (a, b) in enumerate(itertools.pairwise(edges)):
-        graph[(name, j, 0)] = (_apply, job, (cells.name, j, *(0,) * (cells.ndim - 1)), ids[a:b])
+        graph[(name, j, 0)] = (_call_job, job, (cells.name, j, *(0,) * (cells.ndim - 1)), ids[a:b])
     meta = kernels_for(cells).xp.empty((0, 0), dtype)
     return array_of_tasks(name, graph, (cells.chunks[0], (n,)), [cells], meta)
 
 
-def _apply(job: Job, cells: Array, ids: np.ndarray) -> Array:
+def _call_job(job: Job, cells: Array, ids: np.ndarray) -> Array:
     return job.function(cells, ids)

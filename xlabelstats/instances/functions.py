@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.order import gather
 from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock, miscounted
@@ -21,6 +20,7 @@ from xlabelstats.instances.windows import check_batch, window_of
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.measure import measure_subject
 from xlabelstats.labels.subject import Objects, find_whole
+from xlabelstats.names import LABEL
 
 
 def statistics(
@@ -158,7 +158,7 @@ class PixelFunction(ObjectFunction):
             boxes = block.slices(*self.window.boxes(objects, np.add(mask.shape, block.offset)))
             inside = ((box, mask[box] == label) for box, label in zip(boxes, objects.ids, strict=True))
             pixels_inside = (image[(slice(None), *box)][:, keep] for box, keep in inside)
-            inputs = _checked(pixels_inside, objects, self.window.whole(objects))
+            inputs = _as_scanned(pixels_inside, objects, self.window.whole(objects))
         return (self.call(inputs, objects.ids, channels, mask),)
 
 
@@ -188,7 +188,7 @@ class WindowFunction(ObjectFunction):
         return (self.call(iter(cells), objects.ids, None, mask, count == 0),)
 
 
-def _checked(pixels: Iterable[Array], objects: Objects, whole: np.ndarray) -> Iterator[Array]:
+def _as_scanned(pixels: Iterable[Array], objects: Objects, whole: np.ndarray) -> Iterator[Array]:
     """The pixels (channel, pixel) of every object, as many as the scan had found, or of one not ``whole`` no more."""
     for i, (values, known, every) in enumerate(zip(pixels, objects.count.tolist(), whole.tolist(), strict=True)):
         if values.shape[1] != known and (every or values.shape[1] > known):

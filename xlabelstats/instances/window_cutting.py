@@ -54,15 +54,15 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Cuts:
+class Corners:
     """Where to cut: the labels of some objects, and the first pixels (object, axis) of their windows."""
 
     ids: np.ndarray
     starts: np.ndarray
 
-    def take(self, rows: Any) -> Cuts:
+    def take(self, rows: Any) -> Corners:
         """Some of them."""
-        return Cuts(self.ids[rows], self.starts[rows])
+        return Corners(self.ids[rows], self.starts[rows])
 
     def __sizeof__(self) -> int:
         return self.ids.nbytes + self.starts.nbytes
@@ -74,9 +74,9 @@ def cut_windows(mask: Array, pixels: Array, objects: Objects, window: Window, al
     If ``alone``, they are 0 too where the mask (*shared) does not carry the object's label.  If ``inside``, a second
     array (object, *window) says where it does.
     """
-    cuts = Cuts(objects.ids, window.starts(objects))
-    out = _Windows(len(cuts.ids), pixels.shape[: pixels.ndim - mask.ndim], window, pixels, inside)
-    out.cut((0,) * mask.ndim, pixels, mask if alone else None, cuts, np.arange(len(cuts.ids)))
+    corners = Corners(objects.ids, window.starts(objects))
+    out = _Windows(len(corners.ids), pixels.shape[: pixels.ndim - mask.ndim], window, pixels, inside)
+    out.cut((0,) * mask.ndim, pixels, mask if alone else None, corners, np.arange(len(corners.ids)))
     return (out.cells, out.inside) if inside else out.cells
 
 
@@ -97,23 +97,23 @@ class _Windows:
         self.cells = xp.zeros((n, *other, *size), native(like.dtype))
         self.inside = xp.zeros((n, *size) if inside else (0,) * (1 + len(size)), bool)
 
-    def cut(self, low: Sequence[int], pixels: Array, mask: Array | None, cuts: Cuts, rows: np.ndarray) -> None:
+    def cut(self, low: Sequence[int], pixels: Array, mask: Array | None, corners: Corners, rows: np.ndarray) -> None:
         """Copy what pixels (*other, *shared) from ``low`` on hold of windows to the given rows.
 
         With a mask (*shared), only the pixels that carry their label.
         """
         if mask is not None and mask.shape != pixels.shape[pixels.ndim - mask.ndim :]:
             raise RuntimeError(f"a block of the mask has the shape {mask.shape}, one of the image {pixels.shape}")
-        flat, steps = _flat(pixels)
-        labels, label_steps = (flat, steps) if mask is None else _flat(mask)
+        flat, steps = _memory_of(pixels)
+        labels, label_steps = (flat, steps) if mask is None else _memory_of(mask)
         shared = len(low)
         other = pixels.ndim - shared
         n, size = len(self.cells), math.prod(self.window.size.tolist())
         channels = np.zeros(1, np.int64)
         for count, step in zip(pixels.shape[:other], steps[:other], strict=True):
             channels = np.add.outer(channels, step * np.arange(count)).ravel()
-        ids = np.zeros(len(rows), flat.dtype) if mask is None else cuts.ids.astype(native(mask.dtype))
-        starts = cuts.starts - np.array(low, np.int64)
+        ids = np.zeros(len(rows), flat.dtype) if mask is None else corners.ids.astype(native(mask.dtype))
+        starts = corners.starts - np.array(low, np.int64)
         # Windows that lie side by side share pages of memory, so they are cut one after the other.
         order = np.lexsort(starts.T[::-1])
         kernels_for(pixels).cut(
@@ -142,10 +142,10 @@ class _Share:
 class _Shares:
     """What a chunk of windows gets of every region: one object, to which the tasks of several other chunks refer."""
 
-    each: Sequence[_Share]
+    shares: Sequence[_Share]
 
     def __sizeof__(self) -> int:
-        return sum(share.rows.nbytes for share in self.each)
+        return sum(share.rows.nbytes for share in self.shares)
 
 
 class LazyWindows:
@@ -158,24 +158,24 @@ class LazyWindows:
         boxes = window.boxes(objects, subject.mask.shape)
         by_block = find_regions(objects, *boxes, subject.mask.chunks)
         self.regions = [region for regions in by_block for region in regions]
-        order = [np.sort(np.concatenate([region.rows for region in regions])) for regions in by_block]
-        rows = np.concatenate(order) if order else np.zeros(0, np.intp)
+        rows_of_blocks = [np.sort(np.concatenate([region.rows for region in regions])) for regions in by_block]
+        rows = np.concatenate(rows_of_blocks) if rows_of_blocks else np.zeros(0, np.intp)
         self.ids = objects.ids[rows]
         self.chunks = tuple(min(batch, n - first) for first in range(0, n, batch)) or (0,)
         self.shares: list[list[_Share]] = [[] for _ in self.chunks]
         if n == 0:
             return
         small = np.int32 if max(subject.mask.shape) < 2**30 else np.int64
-        cuts = Cuts(objects.ids, window.starts(objects).astype(small))
+        corners = Corners(objects.ids, window.starts(objects).astype(small))
         self.routes = Routes(self.regions, *boxes, subject.mask.chunks)
-        self.owned, self.labels = share_out(cuts, self.regions), Supply(subject.mask, self.routes)
+        self.owned, self.labels = share_out(corners, self.regions), Supply(subject.mask, self.routes)
         position = np.argsort(rows)
         for r, region in enumerate(self.regions):
-            at = position[region.rows]
-            for j in range(at[0] // batch, at[-1] // batch + 1):
-                a, b = np.searchsorted(at, [j * batch, (j + 1) * batch])
+            places = position[region.rows]
+            for j in range(places[0] // batch, places[-1] // batch + 1):
+                a, b = np.searchsorted(places, [j * batch, (j + 1) * batch])
                 if b > a:
-                    share = _Share(r, slice(int(a), int(b)), at[a:b] - j * batch, self.routes.parts[r])
+                    share = _Share(r, slice(int(a), int(b)), places[a:b] - j * batch, self.routes.parts[r])
                     self.shares[j].append(share)
 
     def of_image(self) -> Any:
@@ -247,8 +247,8 @@ def _chunk_task(
     # One region at a time, so that not all their blocks are in memory at once.
     parts: Graph = {}
     for k, share in enumerate(shares):
-        own = replace(share, rows=np.arange(share.rows.size))
-        cut = (partial(call, part=k), held) if held else (partial(call, _Shares([own])),)
+        only = replace(share, rows=np.arange(share.rows.size))
+        cut = (partial(call, part=k), held) if held else (partial(call, _Shares([only])),)
         parts[(*name, k)] = (*cut, *([each[k]] for each in keys))
     join = (_join_chunk, held) if held else (partial(_join_chunk, _Shares(shares)),)
     return (*join, list(parts)), parts
@@ -269,37 +269,37 @@ def _cut_chunk(
 
     Without masks of their own the pixels are the mask.  With ``part``, of one share only, and its windows alone.
     """
-    shares = held.each
+    shares = held.shares
     if part is not None:
         shares = [replace(shares[part], rows=np.arange(shares[part].rows.size))]
     n = sum(share.rows.size for share in shares)
     ids = np.empty(n, owned[0].objects.ids.dtype)
-    found = [pieces(share.parts, held, own.low) for share, held, own in zip(shares, read, owned, strict=True)]
-    _, some = found[0][0]
+    pixels = [pieces(share.parts, held, region.low) for share, held, region in zip(shares, read, owned, strict=True)]
+    _, some = pixels[0][0]
     out = _Windows(n, some.shape[: some.ndim - len(owned[0].low)], window, some, inside)
-    for k, (share, own) in enumerate(zip(shares, owned, strict=True)):
-        cuts = own.objects.take(share.objects)
-        ids[share.rows] = cuts.ids
-        labels = found[k] if masks is None else pieces(share.parts, masks[k], own.low)
-        for (low, piece), (_, mask) in zip(found[k], labels, strict=True):
-            out.cut(low, piece, mask if alone else None, cuts, share.rows)
+    for k, (share, region) in enumerate(zip(shares, owned, strict=True)):
+        corners = region.objects.take(share.objects)
+        ids[share.rows] = corners.ids
+        labels = pixels[k] if masks is None else pieces(share.parts, masks[k], region.low)
+        for (low, piece), (_, mask) in zip(pixels[k], labels, strict=True):
+            out.cut(low, piece, mask if alone else None, corners, share.rows)
     return (out.cells, out.inside, ids) if inside else out.cells
 
 
 def _join_chunk(held: _Shares, parts: list[Any]) -> Any:
     """One chunk of what was cut of every share."""
-    return _join(parts, [share.rows for share in held.each])
+    return _join_parts(parts, [share.rows for share in held.shares])
 
 
-def _join(parts: list[Any], places: list[np.ndarray]) -> Any:
+def _join_parts(parts: list[Any], places: list[np.ndarray]) -> Any:
     """Parts put together, each at the given rows."""
     if isinstance(parts[0], tuple):
-        return tuple(_join(list(each), places) for each in zip(*parts, strict=True))
+        return tuple(_join_parts(list(each), places) for each in zip(*parts, strict=True))
     xp = kernels_for(parts[0]).xp
-    whole = xp.empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype)
+    joined = xp.empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype)
     for part, rows in zip(parts, places, strict=True):
-        whole[xp.asarray(rows)] = part
-    return whole
+        joined[xp.asarray(rows)] = part
+    return joined
 
 
 def _label(cut: tuple[Array, Array, np.ndarray], *, dtype: np.dtype) -> Array:
@@ -308,7 +308,7 @@ def _label(cut: tuple[Array, Array, np.ndarray], *, dtype: np.dtype) -> Array:
     return inside * kernels_for(inside).xp.asarray(ids.astype(dtype)).reshape(-1, *(1,) * (inside.ndim - 1))
 
 
-def _flat(array: Array) -> tuple[Array, np.ndarray]:
+def _memory_of(array: Array) -> tuple[Array, np.ndarray]:
     """The memory of an array as unsigned integers, copied only if it is not in order; and the steps along its axes."""
     kernels = kernels_for(array)
     array = array.astype(native(array.dtype), copy=False)

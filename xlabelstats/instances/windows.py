@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, name_of, share_coords
+from xlabelstats.align import display_name, share_coords
 from xlabelstats.cautions import caution
 from xlabelstats.encoding import without_encoding
 from xlabelstats.engine.merge_tree import LABELS_PER_CHUNK
 from xlabelstats.instances.window_cutting import LazyWindows, Window, cut_windows
 from xlabelstats.labels.subject import Objects, WholeSubject, find_whole
+from xlabelstats.names import LABEL
 
 # The bytes of a chunk of windows whose number the user left open.
 CHUNK_BYTES = 2**24
@@ -45,16 +46,16 @@ def windows(
         lazy = LazyWindows(subject, window, remove_background, batch)
         ids = lazy.ids
         if image is None:
-            rows = lazy.of_mask()
+            labelled = lazy.of_mask()
         else:
-            cells, rows = lazy.of_both()
+            cells, labelled = lazy.of_both()
     else:
         objects = in_order(subject)
         ids = objects.ids
-        rows = cut_windows(subject.mask, subject.mask, objects, window, remove_background)
+        labelled = cut_windows(subject.mask, subject.mask, objects, window, remove_background)
         if image is not None:
             cells = cut_windows(subject.mask, subject.image, objects, window, remove_background)
-    variables = {"mask": ((LABEL, *subject.shared), rows, _about(mask, "mask"))}
+    variables = {"mask": ((LABEL, *subject.shared), labelled, _about(mask, "mask"))}
     if image is not None:
         variables = {"image": ((LABEL, *subject.other, *subject.shared), cells, _about(image, "image"))} | variables
     return xr.Dataset(
@@ -83,7 +84,7 @@ def window_of(size: Any, subject: WholeSubject) -> Window:
         window = Window(np.full(len(dims), _pixels(size, None), np.int64), np.ones(len(dims), bool))
     cropped = ~window.whole(objects)
     if cropped.any():
-        fitting = {dim: int(n) for dim, n, own in zip(dims, enough, window.centred, strict=True) if own}
+        fitting = {dim: int(n) for dim, n, centred in zip(dims, enough, window.centred, strict=True) if centred}
         caution(
             f"{cropped.sum()} of {cropped.size} objects reach beyond their window of "
             f"{' x '.join(map(str, window.size))} pixels and are cropped; size={fitting} holds all of them"
@@ -137,8 +138,8 @@ def check_present(subject: WholeSubject) -> None:
 
 def in_order(subject: WholeSubject) -> Objects:
     """The objects of numpy arrays, in the user's order or sorted."""
-    order = subject.selection.order
-    return subject.objects if order is None else subject.objects.take(order)
+    rows = subject.selection.rows
+    return subject.objects if rows is None else subject.objects.take(rows)
 
 
 def _offsets(window: Window, mask: xr.DataArray) -> dict[Hashable, Any]:
@@ -156,4 +157,4 @@ def _offsets(window: Window, mask: xr.DataArray) -> dict[Hashable, Any]:
 
 def _about(array: xr.DataArray, what: str) -> dict[str, Any]:
     units = {"units": array.attrs["units"]} if what == "image" and "units" in array.attrs else {}
-    return {"long_name": f"windows of {name_of(array, what)}", **units}
+    return {"long_name": f"windows of {display_name(array, what)}", **units}

@@ -43,18 +43,18 @@ __all__ = [
 ]
 
 
-def find_runs(rows, background, placed):
-    """The value, first pixel and length of every run of a (row, pixel) array; the latter two empty unless ``placed``.
+def find_runs(lines, background, placed):
+    """The value, first pixel and length of every run of a (line, pixel) array; the latter two empty unless ``placed``.
 
     Runs of 0 are left out unless ``background``.
     """
-    rows = read_only(rows)
-    n = count_runs(rows, background) if rows.size else 0
-    index = np.int32 if rows.size < 2**31 else np.int64
-    values = np.empty(n, rows.dtype)
+    lines = read_only(lines)
+    n = count_runs(lines, background) if lines.size else 0
+    index = np.int32 if lines.size < 2**31 else np.int64
+    values = np.empty(n, lines.dtype)
     starts, lengths = (np.empty(n if placed else 0, index) for _ in range(2))
     if n:
-        place_runs(rows, background, values, starts, lengths)
+        place_runs(lines, background, values, starts, lengths)
     return values, starts, lengths
 
 

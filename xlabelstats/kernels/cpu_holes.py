@@ -32,7 +32,7 @@ def fill_holes(runs, filled, euler):
                 _connect(connected, outside, width, first, last, above, below, below, below)
                 above = below
             _connect(connected, outside, width, first, last, above, below, below, run)
-            touching += _touching(first, last, above, below, run)
+            touching += _contacts(first, last, above, below, run)
             above = below
         _connect(connected, outside, width, first, last, above, end, end, end)
         # In closed squares, the pixels of a run are a part, and rows share an interval for every two runs that touch.
@@ -44,7 +44,7 @@ def fill_holes(runs, filled, euler):
 
 
 @kernel
-def _touching(first, last, above, below, end):
+def _contacts(first, last, above, below, end):
     """How many times a run of the row ``above`` touches one of the row ``below``, at a corner or along edges."""
     n = 0
     i, j = above, below

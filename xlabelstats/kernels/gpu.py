@@ -23,23 +23,23 @@ C_TYPES = {
 }  # fmt: skip
 
 
-def find_runs(rows, background, placed):
-    """The value, first pixel and length of every run of a (row, pixel) array; the latter two empty unless ``placed``.
+def find_runs(lines, background, placed):
+    """The value, first pixel and length of every run of a (line, pixel) array; the latter two empty unless ``placed``.
 
     Runs of 0 are left out unless ``background``.
     """
-    new = xp.empty(rows.shape, bool)
-    new[:, 1:] = rows[:, 1:] != rows[:, :-1]
+    new = xp.empty(lines.shape, bool)
+    new[:, 1:] = lines[:, 1:] != lines[:, :-1]
     new[:, ::LONGEST_RUN] = True
     starts = xp.flatnonzero(new)
-    values = rows.ravel()[starts]
+    values = lines.ravel()[starts]
     held = slice(None) if background else values != 0
     if not placed:
         return values[held], starts[:0], starts[:0]
     lengths = xp.empty_like(starts)
     if starts.size:
         lengths[:-1] = starts[1:] - starts[:-1]
-        lengths[-1] = rows.size - starts[-1]
+        lengths[-1] = lines.size - starts[-1]
     return values[held], starts[held], lengths[held]
 
 

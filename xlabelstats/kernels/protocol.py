@@ -89,7 +89,7 @@ class Kernels(Protocol):
     def xp(self) -> ModuleType:
         """Numpy or CuPy."""
 
-    def find_runs(self, rows: Array, background: bool, placed: bool) -> tuple[Array, Array, Array]:
+    def find_runs(self, lines: Array, background: bool, placed: bool) -> tuple[Array, Array, Array]:
         """The value, first pixel and length of every run."""
 
     def compact(self, values: Array) -> tuple[Array, Array]:

@@ -8,12 +8,12 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.align import check_on_host
 from xlabelstats.catalogue import STATISTICS, order
 from xlabelstats.catalogue.flox_aggregations import MORE_STATISTICS, FloxMeasure
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.vocabulary import check_measures
 from xlabelstats.engine import plan
+from xlabelstats.inputs import check_on_host
 from xlabelstats.labels import flox
 from xlabelstats.labels.measure import measured
 
@@ -65,11 +65,11 @@ def as_statistics(stats: Any) -> dict[str, Measure]:
     if isinstance(stats, str) or not isinstance(stats, Iterable):
         stats = (stats,)
     stats = tuple(stats)
-    percentiles = {each: order.percentile(each) for each in stats if isinstance(each, str)}
+    percentiles = {given: order.percentile(given) for given in stats if isinstance(given, str)}
     check_measures([name for name, entry in percentiles.items() if entry is None], KNOWN, "statistic")
     measures: dict[str, Measure] = {}
-    for each in stats:
-        entry = (percentiles[each] or KNOWN[each]) if isinstance(each, str) else _given(each)
+    for given in stats:
+        entry = (percentiles[given] or KNOWN[given]) if isinstance(given, str) else _given(given)
         before = measures.setdefault(entry.name, entry)
         if before is not entry and (_is_given(before) or _is_given(entry)):
             raise ValueError(f"two statistics are called {entry.name!r}; give the Aggregation another name")

@@ -6,9 +6,10 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.align import check_mask, check_match, share_coords
+from xlabelstats.align import check_match, share_coords
 from xlabelstats.catalogue import center
 from xlabelstats.grid import check_units, coordinate, units_of
+from xlabelstats.inputs import check_mask
 from xlabelstats.labels.measure import measured
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.align import is_dask
-from xlabelstats.catalogue.flox_aggregations import FloxMeasure, of_flox, rows, statistic, widest
+from xlabelstats.catalogue.flox_aggregations import FloxMeasure, of_flox, stack_size, statistic, widest
 from xlabelstats.catalogue.intensity import COUNT
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.engine import plan
 from xlabelstats.engine.merge_tree import filled, label_chunks, uniform
 from xlabelstats.engine.reduction import Context, Table
 from xlabelstats.engine.runs import find_labels, find_rows, rows_of
+from xlabelstats.inputs import is_dask
 from xlabelstats.labels.selection import Selection
 from xlabelstats.labels.subject import Subject
 
@@ -75,9 +75,9 @@ class _Groups:
     def _statistic(self, name: str, entry: Measure) -> Any:
         """A statistic of the catalogue, finished as the engine finishes it."""
         finishing = plan.finishing({name: entry}, self.subject, self.context)
-        finish = partial(_finish, finishing=finishing, ids=self.selection.ids)
+        finish = partial(_by_formula, finishing=finishing, ids=self.selection.ids)
         array = self._pixels(widest(self.context.dtype)) if entry.reads_image else self.codes
-        stacked = np.broadcast_to(array, (rows(entry, self.context), *array.shape))
+        stacked = np.broadcast_to(array, (stack_size(entry, self.context), *array.shape))
         return self._reduce(stacked, statistic(entry, self.context, finish))[0]
 
     def _own(self, entry: FloxMeasure) -> Any:
@@ -101,7 +101,7 @@ class _Groups:
         dtype = entry.dtype(context)
         if entry.given:
             dtype = np.result_type(values.dtype, np.float64) if self._has_nan(entry) else values.dtype
-        settle = partial(_settle, entry=entry, dtype=dtype, ids=self.selection.ids)
+        settle = partial(_fill_absent, entry=entry, dtype=dtype, ids=self.selection.ids)
         if is_dask(values):
             return values.map_blocks(settle, self._count, dtype=dtype)
         return settle(values, self._count)
@@ -174,7 +174,7 @@ def _codes(mask: np.ndarray, *, ids: np.ndarray, known: np.ndarray | None, backg
     return np.where(there, places, -1).reshape(mask.shape)
 
 
-def _finish(
+def _by_formula(
     count: np.ndarray, columns: tuple[np.ndarray, ...], *, finishing: plan.Finishing, ids: np.ndarray
 ) -> np.ndarray:
     """A statistic from what flox has collected, by the formula of the catalogue."""
@@ -183,7 +183,7 @@ def _finish(
     return values
 
 
-def _settle(
+def _fill_absent(
     values: np.ndarray, count: np.ndarray, *, entry: FloxMeasure, dtype: np.dtype, ids: np.ndarray
 ) -> np.ndarray:
     """Values (*other, label) in their dtype, and what absent labels get."""

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_mask, check_match, check_switches, name_of, share_coords
+from xlabelstats.align import check_match, display_name, share_coords
 from xlabelstats.catalogue import as_measures
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.engine.plan import run
 from xlabelstats.engine.reduction import Context
 from xlabelstats.grid import Grid, check_lengths, check_one_unit, given_grid, pixel_grid, regular_grid
+from xlabelstats.inputs import check_mask, check_switches
 from xlabelstats.labels.subject import Subject, find_subject, find_whole
+from xlabelstats.names import LABEL
 
 
 def measure(
@@ -71,14 +73,14 @@ def measured(
     grid = (
         grid if grid is not None else _grid_for(measures, mask if image is None else share_coords(mask, image), spacing)
     )
-    dims = [dim for each in measures.values() for dim in each.shape(mask.dims)]
+    dims = [dim for entry in measures.values() for dim in entry.shape(mask.dims)]
     taken = (*measures, *dims)
-    read = any(each.reads_image for each in measures.values())
-    if any(each.whole for each in measures.values()):
+    read = any(entry.reads_image for entry in measures.values())
+    if any(entry.whole for entry in measures.values()):
         subject: Subject = find_whole(image, given, labels, background, taken, read=read)
     else:
-        ordered = any(each.ordered for each in measures.values())
-        subject = find_subject(image, given, labels, background, taken, mask_order=ordered, read=read, call=call)
+        axes_matter = any(entry.axes_matter for entry in measures.values())
+        subject = find_subject(image, given, labels, background, taken, mask_order=axes_matter, read=read, call=call)
     options = Context(
         mask.ndim,
         np.dtype(np.float64) if image is None else image.dtype,
@@ -103,23 +105,23 @@ def measure_subject(
     selection, values = run(measures, subject, context)
     variables = {}
     coords: dict[Any, Any] = {**subject.coords, LABEL: selection.labels}
-    for name, each in measures.items():
-        own = (*(subject.other if each.reads_image else ()), *each.shape(subject.shared))
-        variables[name] = ((LABEL, *own), values[name], _about(name, each, image, context.grid, described))
-        coords |= each.coords(subject.shared)
+    for name, entry in measures.items():
+        dims = (*(subject.other if entry.reads_image else ()), *entry.shape(subject.shared))
+        variables[name] = ((LABEL, *dims), values[name], _about(name, entry, image, context.grid, described))
+        coords |= entry.coords(subject.shared)
     return xr.Dataset(variables, coords=coords)
 
 
 def _check_defined(measures: Mapping[str, Measure], mask: xr.DataArray, image: xr.DataArray | None) -> None:
     """Complain about measures that this input does not have."""
-    for name, each in measures.items():
-        if each.reads_image and image is None:
+    for name, entry in measures.items():
+        if entry.reads_image and image is None:
             raise ValueError(f"{name} needs an image: image.labels.measure(mask, {name!r})")
-        if each.skimage and mask.ndim not in (2, 3):
+        if entry.skimage and mask.ndim not in (2, 3):
             raise ValueError(
                 f"region properties are defined for 2-D and 3-D masks; this one has the dims {tuple(mask.dims)}"
             )
-        if each.only_2d and mask.ndim != 2:
+        if entry.only_2d and mask.ndim != 2:
             raise NotImplementedError(f"{name} is defined for 2-D masks only; this one has the dims {tuple(mask.dims)}")
 
 
@@ -127,8 +129,8 @@ def _grid_for(measures: Mapping[str, Measure], mask: xr.DataArray, spacing: Any)
     """The grid in whose units the measures come; of the coordinates only if one of them needs these."""
     if spacing is not None:
         grid = given_grid(mask, spacing)
-    elif any(each.on_grid for each in measures.values()):
-        mixed = [name for name, each in measures.items() if each.on_grid and not each.axes_apart]
+    elif any(entry.on_grid for entry in measures.values()):
+        mixed = [name for name, entry in measures.items() if entry.on_grid and not entry.axes_apart]
         if mixed:
             check_lengths(mask, mixed[0], "spacing=1")
             check_one_unit(mask, mixed[0])
@@ -136,21 +138,21 @@ def _grid_for(measures: Mapping[str, Measure], mask: xr.DataArray, spacing: Any)
     else:
         grid = pixel_grid(mask.ndim)
     step = tuple(grid.spacing.tolist())
-    for name, each in measures.items():
-        if each.only_unit and (grid.spacing != 1).any():
+    for name, entry in measures.items():
+        if entry.only_unit and (grid.spacing != 1).any():
             raise NotImplementedError(f"{name} is defined for a spacing of 1 only, here it is {step}; give spacing=1")
-        if each.only_isotropic and not np.allclose(grid.spacing, step[0], rtol=1e-6):
+        if entry.only_isotropic and not np.allclose(grid.spacing, step[0], rtol=1e-6):
             raise NotImplementedError(
                 f"{name} is defined for an equal spacing along all dims, here it is {step}; give spacing=1 for pixels"
             )
     return grid
 
 
-def _about(name: str, each: Measure, image: xr.DataArray | None, grid: Grid, described: bool) -> dict[str, str]:
+def _about(name: str, entry: Measure, image: xr.DataArray | None, grid: Grid, described: bool) -> dict[str, str]:
     """The attributes of a measure: its name in words, its definition if that is wanted, its units."""
-    words = each.title or name.replace("_", " ")
-    if each.reads_image and not each.skimage and image is not None:
-        words = f"{words} of {name_of(image, 'image')}"
-    units = each.units_in(len(grid.step), None if image is None else image.attrs.get("units"), grid.units)
-    definition = {"description": each.definition} if described else {}
+    words = entry.title or name.replace("_", " ")
+    if entry.reads_image and not entry.skimage and image is not None:
+        words = f"{words} of {display_name(image, 'image')}"
+    units = entry.units_in(len(grid.step), None if image is None else image.attrs.get("units"), grid.units)
+    definition = {"description": entry.definition} if described else {}
     return {"long_name": words, **definition, **({"units": units} if units else {})}

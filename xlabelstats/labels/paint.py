@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_labels, check_mask, check_same_side, data_of, is_dask
+from xlabelstats.classes import classes_of
 from xlabelstats.encoding import without_encoding
 from xlabelstats.engine.merge_tree import uniform
 from xlabelstats.engine.runs import Array, find_rows, find_runs
+from xlabelstats.inputs import check_labels, check_mask, check_same_side, data_of, is_dask
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.labels.selection import label_ids
+from xlabelstats.names import LABEL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,8 +118,6 @@ def _as_array(values: pd.Series, xp: ModuleType) -> xr.DataArray:
     attrs = {}
     column = values.to_numpy()
     if values.dtype.kind not in "biufc":
-        from xlabelstats.plot.classes import classes_of
-
         classes = classes_of(values)
         if classes is not None:
             column, attrs = classes.codes, {"classes": classes.names}
@@ -166,12 +166,11 @@ def _paint_block(mask: Array, values: Array, ids: np.ndarray, *, fill: Any, dtyp
     # What dask puts together of no values may have lost their type.
     values = kernels.xp.asarray(values)
     of_label = kernels.xp.full((labels.ids.size, *values.shape[1:]), fill, dtype)
-    at = kernels.xp.flatnonzero(held)
-    of_label[at] = values[rows[at]]
+    painted = kernels.xp.flatnonzero(held)
+    of_label[painted] = values[rows[painted]]
     # The runs cover the block from its first pixel to its last.
     of_run = kernels.xp.moveaxis(of_label, 0, -1)[..., labels.runs.codes]
-    painted = kernels.repeat(of_run, labels.runs.lengths)
-    return painted.reshape(*values.shape[1:], *mask.shape)
+    return kernels.repeat(of_run, labels.runs.lengths).reshape(*values.shape[1:], *mask.shape)
 
 
 def _paint_blocks(mask: Any, table: xr.DataArray, ids: np.ndarray, fill: Any, dtype: np.dtype) -> Any:

@@ -6,8 +6,8 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.align import check_on_host
 from xlabelstats.catalogue import order
+from xlabelstats.inputs import check_on_host
 from xlabelstats.labels.measure import measured
 
 

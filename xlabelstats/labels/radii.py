@@ -6,9 +6,9 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.align import check_mask
 from xlabelstats.catalogue import CATALOGUE
 from xlabelstats.grid import check_lengths, check_one_unit, check_units, pixel_grid, regular_grid
+from xlabelstats.inputs import check_mask
 from xlabelstats.labels.measure import measured
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_on_host
 from xlabelstats.catalogue import ELSEWHERE, OBJECT_PROPERTIES, PROPERTIES
 from xlabelstats.catalogue.vocabulary import check_measures
+from xlabelstats.inputs import check_on_host
 from xlabelstats.labels.measure import measured
-from xlabelstats.names import as_names, check_here
+from xlabelstats.names import LABEL, as_names, check_here
 
 # The call for what `regionprops` has not.
 WHOLE_OBJECT = dict.fromkeys(OBJECT_PROPERTIES, "mask.instances.regionprops(properties)") | ELSEWHERE
@@ -21,7 +21,7 @@ def regionprops(
     image: xr.DataArray | None, mask: xr.DataArray, properties: str | Iterable[str], **options: Any
 ) -> xr.Dataset:
     """Region properties that merge across blocks; see `LabelsAccessor.regionprops`."""
-    names = _names(properties)
+    names = _property_names(properties)
     check_here(names, WHOLE_OBJECT, "needs all pixels of an object at once and does not merge across blocks")
     return _properties(image, mask, names, PROPERTIES, **options)
 
@@ -32,14 +32,14 @@ def object_properties(
     """Region properties of whole objects, together with any that merge across blocks; see `InstancesAccessor`."""
     if properties is None:
         properties = [name for name, entry in OBJECT_PROPERTIES.items() if mask.ndim == 2 or not entry.only_2d]
-    names = _names(properties)
+    names = _property_names(properties)
     check_here(names, ELSEWHERE, "is no number per object of a mask")
     if any(name in OBJECT_PROPERTIES for name in names):
         check_on_host("instances.regionprops", mask=mask)
     return _properties(image, mask, names, OBJECT_PROPERTIES | PROPERTIES, **options)
 
 
-def _names(properties: str | Iterable[str]) -> tuple[str, ...]:
+def _property_names(properties: str | Iterable[str]) -> tuple[str, ...]:
     # The label is the coordinate of every result.
     return tuple(name for name in as_names(properties, "property") if name != LABEL)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_is_mask, check_mask, check_pooling
+from xlabelstats.inputs import check_is_mask, check_mask, check_pooling
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.selection import label_table
+from xlabelstats.names import LABEL
 
 
 def scan(mask: xr.DataArray, *, background: bool = False) -> xr.Dataset:

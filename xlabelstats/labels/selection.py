@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import check_labels, check_switches, data_of, is_dask
 from xlabelstats.catalogue.positions import LabelTable, Positions
-from xlabelstats.engine.dask_internals import block_keys, delayed_tasks, map_blocks
+from xlabelstats.engine.dask_internals import block_keys, delayed_tasks, map_mask_blocks
 from xlabelstats.engine.local import map_locally, stretches
 from xlabelstats.engine.merge_tree import merge_by_range, take_rows
 from xlabelstats.engine.passes import Collection, lazy_tables, tables_of
 from xlabelstats.engine.reduction import merge
 from xlabelstats.engine.runs import Array, find_labels, union
+from xlabelstats.inputs import check_labels, check_switches, data_of, is_dask
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.labels.mixed import Spread, looks_mixed, merge_spreads, spread_of
 from xlabelstats.options import compute_each
@@ -52,19 +52,19 @@ class Selection:
         Whether the user named them, so that some may be absent.
     background : bool
         Whether 0 is among them.
-    order : array or None
+    rows : array or None
         Where the user's order differs from the sorted one, the rows in that order.
     """
 
     ids: np.ndarray
     requested: bool
     background: bool
-    order: np.ndarray | None = None
+    rows: np.ndarray | None = None
 
     @property
     def labels(self) -> np.ndarray:
         """The labels in the order of the result."""
-        return self.ids if self.order is None else self.ids[self.order]
+        return self.ids if self.rows is None else self.ids[self.rows]
 
     @property
     def only(self) -> np.ndarray | None:
@@ -73,7 +73,7 @@ class Selection:
 
     def take(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Arrays with sorted rows in the order of the result."""
-        return dict(arrays) if self.order is None else take_rows(arrays, self.order)
+        return dict(arrays) if self.rows is None else take_rows(arrays, self.rows)
 
 
 def choose_labels(mask: xr.DataArray, labels: Any, background: bool) -> Selection:
@@ -121,7 +121,7 @@ def label_ids(mask: xr.DataArray, *, background: bool = False) -> np.ndarray:
         return to_host(find_labels(array, background=background))
     contiguous = np.ascontiguousarray(array)
     search = partial(find_labels, contiguous, background=background)
-    return union(map_locally(lambda rows: search(rows=rows), stretches(array.shape)))
+    return union(map_locally(lambda lines: search(lines=lines), stretches(array.shape)))
 
 
 def labels_seem_mixed(mask: Any, background: bool) -> bool:
@@ -137,7 +137,7 @@ def _find_ids(mask: Any, background: bool) -> Ids:
         blocks = np.unravel_index(np.linspace(0, mask.npartitions - 1, LOOK_BLOCKS).astype(int), mask.numblocks)
         edges = [np.cumsum((0, *sizes)) for sizes in mask.chunks]
         looks = frozenset(zip(*(edge[rows].tolist() for edge, rows in zip(edges, blocks, strict=True)), strict=True))
-        parts = map_blocks(_ids_of_block, with_sources(mask, "mask"), background=background, looks=looks)
+        parts = map_mask_blocks(_ids_of_block, with_sources(mask, "mask"), background=background, looks=looks)
         labels, spread = _merge_ids(_computed(parts, _merge_ids))
         ids = Ids(kernels_for(mask).to_host(labels), spread.seems_wide(edges))
         _memory.put(mask, background, ids)

@@ -9,9 +9,10 @@ from typing import Any, Self
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import align, check_mask, check_pooling, check_taken, data_of, is_dask, other_coords
+from xlabelstats.align import align, other_coords
 from xlabelstats.catalogue.positions import LabelTable
 from xlabelstats.engine.reduction import Rows
+from xlabelstats.inputs import check_mask, check_pooling, check_taken, data_of, is_dask
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.selection import Selection, choose_labels, label_table, named_labels
 from xlabelstats.labels.swapped import ask_if_swapped

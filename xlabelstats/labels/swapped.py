@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import is_dask
 from xlabelstats.cautions import caution
 from xlabelstats.engine.dask_internals import held_data
+from xlabelstats.inputs import is_dask
 from xlabelstats.labels.mixed import MANY, WIDE, looks_mixed, median_box
 from xlabelstats.labels.selection import array_of, label_table, labels_seem_mixed
 

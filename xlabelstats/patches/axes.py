@@ -5,28 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 
-# Every letter, in the order of a stack, and the dims that it stands for, in either case, singular or plural.
-NAMES: dict[str, tuple[str, ...]] = {
-    "S": ("s", "sample", "scene", "series", "position", "field", "label"),
-    "T": ("t", "time", "timepoint", "frame"),
-    "C": ("c", "channel", "band"),
-    "Z": ("z", "depth", "plane"),
-    "Y": ("y", "row", "height", "lat", "latitude"),
-    "X": ("x", "column", "col", "width", "lon", "longitude"),
-}
-LETTERS = "".join(NAMES)
+from xlabelstats.names import AXIS_NAMES, letter_of
 
-_LETTER_OF = {name: letter for letter, names in NAMES.items() for name in names}
+LETTERS = "".join(AXIS_NAMES)
 
 
 def letters_of(dims: Sequence[Hashable], what: str = "the image", may_be_given: bool = True) -> str:
     """The letters of dims, found from their names; if there is an option ``axes`` to give them, complaints say so."""
     letters = ""
     for dim in dims:
-        name = str(dim).lower()
-        letter = _LETTER_OF.get(name) or _LETTER_OF.get(name.removesuffix("s"))
+        letter = letter_of(dim)
         if letter is None:
-            known = "; ".join(f"{letter}: {', '.join(names)}" for letter, names in NAMES.items())
+            known = "; ".join(f"{letter}: {', '.join(names)}" for letter, names in AXIS_NAMES.items())
             given = f"Say what each dim is with axes=, a letter of {LETTERS} for every dim in order, or rename"
             raise ValueError(
                 f"{what} has the dims {tuple(dims)}, and {dim!r} stands for no axis that is known ({known}). "
@@ -41,7 +31,7 @@ def check_axes(axes: object, ndim: int, what: str = "the image") -> str:
     if not isinstance(axes, str):
         raise TypeError(f"axes is a string with a letter of {LETTERS} for every dim, not {type(axes).__name__}")
     letters = axes.upper()
-    unknown = [letter for letter in letters if letter not in NAMES]
+    unknown = [letter for letter in letters if letter not in AXIS_NAMES]
     if unknown:
         raise ValueError(f"axes={axes!r} has the letter {unknown[0]!r}; an axis is one of {LETTERS}")
     if len(letters) != ndim:

@@ -15,7 +15,7 @@ import xarray as xr
 from xlabelstats.extras import need
 from xlabelstats.patches.axes import check_axes, letters_of
 from xlabelstats.patches.stack import XarrayImageStack
-from xlabelstats.store import MARKS
+from xlabelstats.placement import MARKS
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_image, check_mask, check_match, check_on_host
+from xlabelstats.align import check_match
+from xlabelstats.inputs import check_image, check_mask, check_on_host
 from xlabelstats.instances.window_cutting import Window
 from xlabelstats.instances.windows import check_present, in_order
 from xlabelstats.labels.subject import find_whole
 from xlabelstats.multiscale import as_array
+from xlabelstats.names import LABEL
 from xlabelstats.patches.axes import letters_of, spatial
 from xlabelstats.patches.stack import XarrayImageStack, whole_numbers
 

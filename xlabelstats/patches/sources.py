@@ -13,9 +13,9 @@ from xarray.backends.zarr import ZarrArrayWrapper
 from xarray.core import indexing
 from zarr.storage import FsspecStore, LocalStore
 
-from xlabelstats.align import is_dask
 from xlabelstats.engine.dask_internals import held_data, what_it_reads
 from xlabelstats.extras import need
+from xlabelstats.inputs import is_dask
 
 
 def as_source(array: Any) -> Any:

@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import DTypeLike
 
-from xlabelstats.align import check_on_host
 from xlabelstats.engine.runs import native
+from xlabelstats.inputs import check_on_host
 from xlabelstats.multiscale import as_array
 from xlabelstats.patches.axes import LETTERS, check_axes, folded, letters_of, spatial
 from xlabelstats.patches.sources import as_source, place_of

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import check_image, is_dask
+from xlabelstats.inputs import check_image, is_dask
 from xlabelstats.names import check_known, describe
 from xlabelstats.options import compute
 from xlabelstats.pipeline.filters import check_callable, overlap_of

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from xlabelstats.align import check_image
+from xlabelstats.inputs import check_image
 from xlabelstats.pipeline.filters import float_of, reach_of
 from xlabelstats.pipeline.halos import Place, objects_of_blocks
 from xlabelstats.pipeline.points import points_table

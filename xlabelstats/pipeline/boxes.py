@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xlabelstats.align import check_image, is_dask
+from xlabelstats.inputs import check_image, is_dask
 from xlabelstats.options import compute
 from xlabelstats.pipeline.centroids import as_table
 from xlabelstats.pipeline.counts import cells_of

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xlabelstats.align import check_mask
+from xlabelstats.inputs import check_mask
 from xlabelstats.pipeline.points import axes_of, points_table
 from xlabelstats.pipeline.steps import check_size, check_space, named, step
 

@@ -20,9 +20,9 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components as components_of_graph
 
-from xlabelstats.align import check_chunks, is_dask
-from xlabelstats.engine.dask_internals import Graph, array_of_tasks, as_task, block_keys, gather, map_blocks
+from xlabelstats.engine.dask_internals import Graph, array_of_tasks, as_task, block_keys, block_values, map_mask_blocks
 from xlabelstats.engine.runs import find_runs
+from xlabelstats.inputs import check_chunks, is_dask
 from xlabelstats.pipeline.steps import Array, check_space, like, named, step
 
 Offset = tuple[int, ...]
@@ -178,7 +178,7 @@ def components_of_blocks(binary: Any, structure: np.ndarray, copies: int = 1) ->
 
 def _final_numbers(binary: Any, structure: np.ndarray) -> tuple[list[np.ndarray], list[int]]:
     """For every block, in order, the final number of each of its labels, and the checksum of its foreground."""
-    joints = map_blocks(_joints, binary, structure=structure, shape=binary.shape)
+    joints = map_mask_blocks(_joints, binary, structure=structure, shape=binary.shape)
     steps = [by for by in itertools.product((-1, 0, 1), repeat=binary.ndim) if _forward(by, structure)]
     name = f"touching-{joints.name}"
     keys = block_keys(joints)
@@ -191,7 +191,7 @@ def _final_numbers(binary: Any, structure: np.ndarray) -> tuple[list[np.ndarray]
             _touching, steps=list(there), blocks=[int(block[at]) for at in there.values()], structure=structure
         )
         graph[(name, *index)] = (call, keys[index], [keys[at] for at in there.values()])
-    found = gather(array_of_tasks(name, graph, joints.chunks, [joints]))
+    found = block_values(array_of_tasks(name, graph, joints.chunks, [joints]))
     return _settle([(first, touching) for first, touching, _ in found]), [checksum for _, _, checksum in found]
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xlabelstats.align import check_chunks, check_mask, is_dask
 from xlabelstats.engine.dask_internals import Graph, array_of_tasks
 from xlabelstats.grid import Grid, coordinate, regular_grid
+from xlabelstats.inputs import check_chunks, check_mask, is_dask
 from xlabelstats.options import compute
 from xlabelstats.pipeline.centroids import as_table
 from xlabelstats.pipeline.counts import cells_of

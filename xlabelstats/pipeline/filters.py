@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from xlabelstats.align import check_image
+from xlabelstats.inputs import check_image
 from xlabelstats.pipeline.halos import Place, mirror, over_blocks
 from xlabelstats.pipeline.steps import Array, check_positive, like, named, per_dim, space_of, step
 

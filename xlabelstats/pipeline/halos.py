@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.align import is_dask
 from xlabelstats.engine.ownership import Job
+from xlabelstats.inputs import is_dask
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ def over_blocks(
 
 def objects_of_blocks(function: Callable[[np.ndarray, Place], Any], pixels: Any, depth: Sequence[int]) -> list[Any]:
     """What ``function(block, place)`` gives for every block, as in `over_blocks` but any object, computed now."""
-    from xlabelstats.engine.dask_internals import gather
+    from xlabelstats.engine.dask_internals import block_values
 
     if not is_dask(pixels):
         return [over_blocks(function, pixels, depth, object)]
     merged, halo = merge_chunks(pixels, depth, 0)
     ones = tuple((1,) * len(sizes) for sizes in halo.chunks)
-    return gather(_lazily(function, merged, halo, 0, ones, np.dtype(object)))
+    return block_values(_lazily(function, merged, halo, 0, ones, np.dtype(object)))
 
 
 def merge_chunks(pixels: Any, depth: Sequence[int], over: int) -> tuple[Any, Halo]:

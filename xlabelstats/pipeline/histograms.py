@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import is_dask
 from xlabelstats.extras import need
+from xlabelstats.inputs import is_dask
 from xlabelstats.options import compute
 
 # Images with more values than this are counted in as many bins.

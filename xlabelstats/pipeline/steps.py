@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import check_on_host, is_dask
 from xlabelstats.encoding import without_encoding
 from xlabelstats.engine.merge_tree import uniform
+from xlabelstats.inputs import check_on_host, is_dask
 
 F = TypeVar("F", bound=Callable)
 Array = TypeVar("Array", bound=Any)

@@ -17,13 +17,15 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from xlabelstats.align import LABEL, align, check_image, is_dask
-from xlabelstats.engine.dask_internals import Graph, array_of_tasks, gather
+from xlabelstats.align import align
+from xlabelstats.engine.dask_internals import Graph, array_of_tasks, block_values
 from xlabelstats.engine.ownership import Region, find_regions, map_regions
 from xlabelstats.extras import need
 from xlabelstats.grid import given_grid, regular_grid
+from xlabelstats.inputs import check_image, is_dask
 from xlabelstats.labels.paint import paint
 from xlabelstats.labels.subject import Objects, find_objects
+from xlabelstats.names import LABEL
 from xlabelstats.options import compute
 from xlabelstats.pipeline.components import (
     check_binary,
@@ -311,7 +313,7 @@ def _split_blocks(split: Split, clumps: xr.DataArray, again: xr.DataArray, image
     found = []
     if objects.ids.size:
         peaks = partial(_peaks, split=split, shape=shape)
-        found = gather(map_regions(peaks, labels, None, objects, *_room(objects, shape)))
+        found = block_values(map_regions(peaks, labels, None, objects, *_room(objects, shape)))
     numbered, counts = _number(objects, found)
     whole = _paint_first(again, numbered).data
     # In memory, if only the image over it is lazy.

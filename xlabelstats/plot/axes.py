@@ -1,4 +1,4 @@
-"""What all pictures share: the Axes they are drawn on, names with units, and colour bars."""
+"""What all pictures share: the Axes they are drawn on, names with units, colours of classes, and colour bars."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from xlabelstats.extras import need
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colorbar import Colorbar
 
-    from xlabelstats.plot.classes import Classes
+    from xlabelstats.classes import Classes
 
 # Names of classes that fit along a colour bar.
 TICKS = 24
@@ -55,6 +57,19 @@ def with_units(name: Any, attrs: Mapping[Any, Any]) -> str:
     """A name with its units, as ``area [micrometer²]``."""
     units = re.sub(r"\*\*(-?\d+)", r"$^{\1}$", str(attrs.get("units", "")))
     return f"{name} [{units}]" if units else str(name)
+
+
+def colours_of(classes: Classes, cmap: Any) -> dict[str, Any]:
+    """The colour map and norm of classes: colours from a colour map, or such as are easily told apart."""
+    import matplotlib as mpl
+    from matplotlib.colors import ListedColormap, Normalize
+
+    n = max(len(classes.names), 1)
+    known = mpl.colormaps.get_cmap(cmap or ("tab10" if n <= 10 else "tab20" if n <= 20 else "turbo"))
+    # Of maps made for classes the first colours, of continuous ones all along.
+    qualitative = n <= known.N <= 20
+    colours = ListedColormap(known(np.arange(n)) if qualitative else known(np.linspace(0, 1, n)))
+    return {"cmap": colours, "norm": Normalize(-0.5, n - 0.5)}
 
 
 def add_colorbar(ax: Axes, drawn: Any, label: str, classes: Classes | None = None) -> Colorbar:

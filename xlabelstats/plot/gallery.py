@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_on_host
+from xlabelstats.inputs import check_on_host
+from xlabelstats.names import LABEL, letter_of
 from xlabelstats.options import compute
 from xlabelstats.plot.axes import axes_of, box_of, dots_per_point
 from xlabelstats.plot.channels import blend, choose_channels
-from xlabelstats.plot.resolution import channel_dim, choose_planes, drawn_dims, is_axis, thinning, title_of
+from xlabelstats.plot.resolution import channel_dim, choose_planes, drawn_dims, thinning, title_of
 from xlabelstats.tables import ids_of
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _cells(windows: Any) -> tuple[xr.DataArray, list[Hashable], list[Hashable]]:
     if isinstance(windows, xr.DataArray) or "mask" not in windows:
         cells = windows if isinstance(windows, xr.DataArray) else windows["image"]
         beside = [dim for dim in cells.dims if dim != LABEL]
-        return cells, [dim for dim in beside if not is_axis(dim, "C")], beside
+        return cells, [dim for dim in beside if letter_of(dim) != "C"], beside
     mask = windows["mask"]
     window = [dim for dim in mask.dims if dim != LABEL]
     if "image" not in windows:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL, check_is_mask, check_mask, check_on_host
+from xlabelstats.classes import classes_of, numbers_of
+from xlabelstats.inputs import check_is_mask, check_mask, check_on_host
 from xlabelstats.labels.paint import check_rows
 from xlabelstats.multiscale import as_array
-from xlabelstats.names import check_known
+from xlabelstats.names import LABEL, check_known
 from xlabelstats.options import compute
-from xlabelstats.plot.axes import add_colorbar, axes_of, with_units
-from xlabelstats.plot.classes import classes_of, numbers_of
+from xlabelstats.plot.axes import add_colorbar, axes_of, colours_of, with_units
 from xlabelstats.plot.resolution import choose_planes, drawn_dims, lay_out, read, title_of
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def measurement(
         low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
         options |= {"cmap": cmap or "viridis", "vmin": low, "vmax": high}
     else:
-        options |= {"cmap": classes.colormap(cmap), "norm": classes.norm()}
+        options |= colours_of(classes, cmap)
     drawn = canvas.draw(ax, np.ma.masked_invalid(painted.to_numpy()), extent, **options)
 
     ax.set_title(title_of(labels, planes), fontsize="medium")

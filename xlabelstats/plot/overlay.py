@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import check_mask, check_match, check_on_host, share_coords
+from xlabelstats.align import check_match, share_coords
+from xlabelstats.inputs import check_mask, check_on_host
 from xlabelstats.labels.swapped import ask_if_swapped
 from xlabelstats.multiscale import as_array
 from xlabelstats.plot.axes import axes_of

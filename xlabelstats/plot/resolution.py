@@ -13,8 +13,8 @@ import xarray as xr
 
 from xlabelstats.grid import coordinate, regular_grid
 from xlabelstats.multiscale import as_array, finest
+from xlabelstats.names import letter_of
 from xlabelstats.options import compute
-from xlabelstats.patches.axes import NAMES
 from xlabelstats.plot.axes import box_of, with_units
 from xlabelstats.units import spelt_out
 
@@ -71,15 +71,9 @@ def drawn_dims(dims: Collection[Hashable], indices: Collection[Hashable] = ()) -
 def channel_dim(own: Collection[Hashable], indices: Collection[Hashable] = ()) -> Hashable | None:
     """Which of the dims that an image has beside those of its mask holds channels, if any."""
     free = [dim for dim in own if dim not in indices]
-    named = [dim for dim in free if is_axis(dim, "C")]
-    others = [dim for dim in free if not is_axis(dim, "STZ")]
+    named = [dim for dim in free if letter_of(dim) == "C"]
+    others = [dim for dim in free if letter_of(dim) not in ("S", "T", "Z")]
     return named[0] if named else others[0] if len(others) == 1 else None
-
-
-def is_axis(dim: Hashable, letters: str) -> bool:
-    """Whether the name of a dim stands for one of these axes, in either case, singular or plural."""
-    name = str(dim).lower()
-    return any(known in NAMES[letter] for letter in letters for known in (name, name.removesuffix("s")))
 
 
 def choose_planes(
@@ -151,7 +145,7 @@ def _alike(plane: xr.DataArray) -> bool:
     with_coords = [dim for dim in plane.dims if dim in plane.indexes]
     units = {spelt_out(str(plane[dim].attrs.get("units", ""))) for dim in with_coords}
     same = len(units) <= 1 or all(unit.startswith("degree") for unit in units)
-    return same and len(with_coords) != 1 and not any(is_axis(dim, "T") for dim in plane.dims)
+    return same and len(with_coords) != 1 and not any(letter_of(dim) == "T" for dim in plane.dims)
 
 
 def _scale_for(element: xr.DataArray | xr.DataTree, canvas: Canvas) -> xr.DataArray:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL
-from xlabelstats.names import check_known
-from xlabelstats.plot.axes import add_colorbar, axes_of, with_units
-from xlabelstats.plot.classes import Classes, classes_of, numbers_of
+from xlabelstats.classes import Classes, classes_of, numbers_of
+from xlabelstats.names import LABEL, check_known
+from xlabelstats.plot.axes import add_colorbar, axes_of, colours_of, with_units
 from xlabelstats.tables import ids_of
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def scatter(
     classes = None if color is None else classes_of(columns[color][shown])
     options: dict[str, Any] = {}
     if classes is not None:
-        options = {"c": classes.codes, "cmap": classes.colormap(cmap), "norm": classes.norm()}
+        options = {"c": classes.codes, **colours_of(classes, cmap)}
     elif color is not None:
         options = {"c": _finite(numbers_of(columns[color][shown])), "cmap": cmap or "viridis"}
     if "c" in options:

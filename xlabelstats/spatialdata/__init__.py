@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from xlabelstats.accessors.instances import DECILES
 from xlabelstats.accessors.types import Size
-from xlabelstats.align import LABEL
 from xlabelstats.catalogue import DEFAULT_STATISTICS, OBJECT_PROPERTIES, PROPERTIES, as_measures
 from xlabelstats.catalogue.vocabulary import check_measures
-from xlabelstats.names import as_names
+from xlabelstats.names import LABEL, as_names
 from xlabelstats.options import compute
 from xlabelstats.spatialdata.elements import Annotation, find_elements
 
@@ -88,12 +87,12 @@ def aggregate(
     """
     annotation = Annotation(sdata, table_name, labels_name, instance_key, region_key, overwrite)
     annotation.check_new()
-    image, grid = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale)
+    image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale)
     names = as_names(stats, "statistic")
-    result = image.labels.aggregate(grid.mask, names, **options)
+    result = image.labels.aggregate(placed.mask, names, **options)
     if X is None:
         X = "mean" if "mean" in names else next((name for name in names if name != "count"), "count")
-    return annotation.add(grid, result, X)
+    return annotation.add(placed, result, X)
 
 
 def quantiles(
@@ -141,9 +140,9 @@ def quantiles(
     """
     annotation = Annotation(sdata, table_name, labels_name, instance_key, region_key, overwrite)
     annotation.check_extension(obsm=[key])
-    image, grid = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale)
-    found = image.instances.quantiles(grid.mask, q, **annotation.only_its_labels(grid.mask, options))
-    return annotation.extend(grid, found.to_dataset(name=key))
+    image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale)
+    found = image.instances.quantiles(placed.mask, q, **annotation.only_its_labels(placed.mask, options))
+    return annotation.extend(placed, found.to_dataset(name=key))
 
 
 def featurize(
@@ -193,14 +192,14 @@ def featurize(
     """
     annotation = Annotation(sdata, table_name, labels_name, instance_key, region_key, overwrite)
     annotation.check_extension(obsm=[key])
-    image, grid = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale)
-    options = annotation.only_its_labels(grid.mask, {"size": size, "n_features": n_features, **options})
+    image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale)
+    options = annotation.only_its_labels(placed.mask, {"size": size, "n_features": n_features, **options})
     if image is None:
-        found = grid.mask.instances.featurize(model, **options)
+        found = placed.mask.instances.featurize(model, **options)
     else:
-        found = image.instances.featurize(grid.mask, model, **options)
+        found = image.instances.featurize(placed.mask, model, **options)
     # Lazy features come in the order of blocks; in memory they are sorted without a shuffle of blocks.
-    return annotation.extend(grid, compute(found).sortby(LABEL).to_dataset(name=key))
+    return annotation.extend(placed, compute(found).sortby(LABEL).to_dataset(name=key))
 
 
 def measure(
@@ -256,11 +255,11 @@ def measure(
     names = list(as_measures(measures))
     annotation = Annotation(sdata, table_name, labels_name, instance_key, region_key, overwrite)
     annotation.check_extension(obs=names)
-    image, grid = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale)
-    options = annotation.only_its_labels(grid.mask, options)
-    subject, first = (grid.mask, measures) if image is None else (image, grid.mask)
+    image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale)
+    options = annotation.only_its_labels(placed.mask, options)
+    subject, first = (placed.mask, measures) if image is None else (image, placed.mask)
     table = subject.labels.measure(first, None if image is None else measures, **options).labels.to_dataframe()
-    return annotation.extend(grid, table.to_xarray())
+    return annotation.extend(placed, table.to_xarray())
 
 
 def regionprops(

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL
 from xlabelstats.multiscale import as_array, at_scale
-from xlabelstats.names import check_known
+from xlabelstats.names import LABEL, check_known
 from xlabelstats.tables import CENTROIDS, to_anndata
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ SAME = 1e-3
 
 
 @dataclass(frozen=True)
-class Grid:
+class PlacedMask:
     """The pixels of a labels element, and where they lie.
 
     Attributes
@@ -102,7 +101,7 @@ class Annotation:
             raise ValueError(f"no instance of the table {self.name!r} is a label of {self.labels_name!r}")
         return options if kept.size == ids.size else {**options, "labels": kept}
 
-    def add(self, grid: Grid, result: xr.Dataset, X: str | None) -> AnnData:
+    def add(self, placed: PlacedMask, result: xr.Dataset, X: str | None) -> AnnData:
         """Make a table of a result, with centroids, put it into the SpatialData object and return it."""
         import pandas as pd
         from spatialdata.models import TableModel
@@ -111,9 +110,9 @@ class Annotation:
             raise ValueError(
                 f"the labels element {self.labels_name!r} has no labels, and a table without rows annotates nothing"
             )
-        centroids = grid.mask.labels.center_of_mass(units="pixel", labels=result[LABEL].to_numpy())
+        centroids = placed.mask.labels.center_of_mass(units="pixel", labels=result[LABEL].to_numpy())
         table = _valid(to_anndata(result, X, centroids=centroids, instance_key=self.instance_key))
-        table.obsm[CENTROIDS] = grid.place(table.obsm[CENTROIDS])
+        table.obsm[CENTROIDS] = placed.place(table.obsm[CENTROIDS])
         if self.region_key in table.obs:
             raise ValueError(f"{self.region_key!r} is a column of the result; choose another region_key")
         table.obs[self.region_key] = pd.Categorical([self.labels_name] * table.n_obs)
@@ -126,10 +125,10 @@ class Annotation:
         self.sdata.tables[self.name] = table
         return table
 
-    def extend(self, grid: Grid, result: xr.Dataset) -> AnnData:
+    def extend(self, placed: PlacedMask, result: xr.Dataset) -> AnnData:
         """Add what a result holds to the table by label; to a new table if there is none."""
         if self.name not in self.sdata.tables:
-            return self.add(grid, result, None)
+            return self.add(placed, result, None)
         import pandas as pd
 
         table = self.sdata.tables[self.name]
@@ -164,7 +163,7 @@ class Annotation:
 
 def find_elements(
     sdata: SpatialData, image_name: str | None, labels_name: str, to_coordinate_system: str, scale: str | None
-) -> tuple[Any, Grid]:
+) -> tuple[Any, PlacedMask]:
     """The image, if one is named, and the grid of the labels that it shares, or why it does not."""
     check_known([labels_name], sdata.labels, "labels element")
     if image_name is not None:
@@ -172,24 +171,24 @@ def find_elements(
     given = [sdata.labels[labels_name], *([] if image_name is None else [sdata.images[image_name]])]
     if scale is not None and not any(isinstance(element, xr.DataTree) for element in given):
         raise ValueError(f"scale={scale!r} chooses from several scales, and there is one")
-    mask = _array(sdata.labels[labels_name], scale)
+    mask = _array_at(sdata.labels[labels_name], scale)
     axes = tuple(axis for axis in ("x", "y", "z") if axis in mask.dims)
     affine = _affine(mask, labels_name, to_coordinate_system, axes)
-    grid = Grid(_without_coords(mask, axes), affine)
+    placed = PlacedMask(_without_coords(mask, axes), affine)
     if image_name is None:
-        return None, grid
-    image = _array(sdata.images[image_name], scale)
-    apart = _unequal_sizes(image, mask) or _displacement(_affine(image, image_name, to_coordinate_system, axes), grid)
+        return None, placed
+    image = _array_at(sdata.images[image_name], scale)
+    apart = _unequal_sizes(image, mask) or _displacement(_affine(image, image_name, to_coordinate_system, axes), placed)
     if apart:
         raise ValueError(
             f"the image {image_name!r} and the labels {labels_name!r} are not on one grid: {apart}. "
             "Bring both to one by spatialdata.rasterize, with the same axes, corners, coordinate system and width for "
             "each and return_regions_as_labels=True for the labels"
         )
-    return _without_coords(image, axes), grid
+    return _without_coords(image, axes), placed
 
 
-def _array(element: Any, scale: str | None) -> xr.DataArray:
+def _array_at(element: Any, scale: str | None) -> xr.DataArray:
     """The array of an element: that of the scale, the finest, or the only one."""
     return at_scale(element, scale) if scale is not None and isinstance(element, xr.DataTree) else as_array(element)
 
@@ -215,11 +214,11 @@ def _unequal_sizes(image: xr.DataArray, mask: xr.DataArray) -> str:
     )
 
 
-def _displacement(affine: np.ndarray, grid: Grid) -> str:
+def _displacement(affine: np.ndarray, placed: PlacedMask) -> str:
     """How far the corners of an image lie from those of the labels, in pixels of the latter, if they do."""
-    sizes = [grid.mask.sizes[axis] for axis in ("x", "y", "z") if axis in grid.mask.dims]
+    sizes = [placed.mask.sizes[axis] for axis in ("x", "y", "z") if axis in placed.mask.dims]
     corners = np.array(list(product(*((0, size) for size in sizes))), np.float64)
-    to_pixels = np.linalg.inv(grid.affine) @ affine
+    to_pixels = np.linalg.inv(placed.affine) @ affine
     distance = np.abs(_transform(to_pixels, corners) - corners).max()
     return "" if distance <= SAME else f"their transformations place pixels up to {distance:.4g} pixels apart"
 

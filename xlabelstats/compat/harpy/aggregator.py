@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xlabelstats.align import LABEL
 from xlabelstats.compat.harpy.inputs import InputError, check_gpu, named_arrays, need_image
 from xlabelstats.compat.harpy.tables import table_of
+from xlabelstats.names import LABEL
 
 if TYPE_CHECKING:
     import dask.array as da

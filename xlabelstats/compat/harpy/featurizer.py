@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xlabelstats.align import LABEL
 from xlabelstats.compat.harpy.inputs import (
     check_gpu,
     check_intermediate,
@@ -29,7 +28,8 @@ from xlabelstats.compat.harpy.models import check_model, features_by_store, rand
 from xlabelstats.compat.harpy.stores import write_arrays
 from xlabelstats.compat.harpy.tables import table_of
 from xlabelstats.instances.windows import check_batch
-from xlabelstats.store import target_of
+from xlabelstats.names import LABEL
+from xlabelstats.placement import target_of
 
 if TYPE_CHECKING:
     import dask.array as da

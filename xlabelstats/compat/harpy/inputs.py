@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import check_chunks, check_on_host, is_dask
+from xlabelstats.inputs import check_chunks, check_on_host, is_dask
 
 SPACE = ("z", "y", "x")
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import LABEL
 from xlabelstats.compat.harpy.inputs import InputError, parameters_of
 from xlabelstats.compat.harpy.stores import write_arrays
 from xlabelstats.instances.featurize import apply_model, lazy_features
-from xlabelstats.store import scratch_beside, to_zarr, told_when_full
+from xlabelstats.names import LABEL
+from xlabelstats.placement import scratch_beside, told_when_full
+from xlabelstats.store import to_zarr
 
 if TYPE_CHECKING:
     import dask.array as da

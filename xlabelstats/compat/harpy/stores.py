@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from xlabelstats.engine.merge_tree import uniform
-from xlabelstats.store import PLACING, as_store, put_in_place, scratch_beside, told_when_full, write_out
+from xlabelstats.placement import PLACING, put_in_place, scratch_beside, told_when_full
+from xlabelstats.store import as_store, write_out
 
 
 def write_arrays(arrays: Sequence[Any], targets: Sequence[Path], overwrite: bool = False) -> list[Any]:

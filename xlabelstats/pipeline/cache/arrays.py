@@ -81,7 +81,7 @@ def _same(block: Any) -> Any:
     return block
 
 
-def check_chunks(chunks: Any, dims: Sequence[Hashable]) -> None:
+def check_chunk_option(chunks: Any, dims: Sequence[Hashable]) -> None:
     """Complain about chunks that are no sizes of these dims."""
     sizes = chunks.values() if isinstance(chunks, Mapping) else chunks if isinstance(chunks, tuple | list) else [chunks]
     for size in sizes:

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xlabelstats.align import is_dask
 from xlabelstats.extras import need
+from xlabelstats.inputs import is_dask
 from xlabelstats.options import compute
 from xlabelstats.pipeline.cache.levels import looks_like_labels
 from xlabelstats.pipeline.cache.results import named

@@ -11,7 +11,7 @@ import dask.array as da
 import xarray as xr
 from xarray.indexes import PandasMultiIndex
 
-from xlabelstats.align import is_dask
+from xlabelstats.inputs import is_dask
 from xlabelstats.pipeline.cache.arrays import Source, aligned, as_dask, codec, renamed, storage_chunks
 from xlabelstats.pipeline.cache.folders import Folder
 from xlabelstats.pipeline.cache.values import decode, encode

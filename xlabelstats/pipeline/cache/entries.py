@@ -23,7 +23,7 @@ from xlabelstats.pipeline.cache.results import (
     read_result,
     write_result,
 )
-from xlabelstats.store import check_room, here, is_alive
+from xlabelstats.placement import check_room, here, is_alive
 
 MARKER, LAST = "step.json", ".last.json"
 FORMAT = 2

@@ -18,7 +18,7 @@ from xlabelstats.pipeline.cache import levels
 from xlabelstats.pipeline.cache.arrays import (
     COMPRESSORS,
     Source,
-    check_chunks,
+    check_chunk_option,
     create,
     open_array,
     storage_chunks,
@@ -88,7 +88,7 @@ class Layout:
 
     def differs(self, about: Mapping[str, Any], image: xr.DataArray) -> bool:
         """Whether an image is stored in another layout than asked for."""
-        check_chunks(self.chunks if self.chunks is not None else 1, image.dims)
+        check_chunk_option(self.chunks if self.chunks is not None else 1, image.dims)
         wanted = self.over(about)
         pyramid = about["multiscale"] > 1
         return (
@@ -112,7 +112,7 @@ def is_image(array: xr.DataArray) -> bool:
 def write_image(image: xr.DataArray, folder: Folder, layout: Layout, name: str) -> dict[str, Any]:
     """Write a lazy image; what is given back, beside what OME-Zarr holds, is needed to read it."""
     writer = _ome_zarr("writer")
-    check_chunks(layout.chunks if layout.chunks is not None else 1, image.dims)
+    check_chunk_option(layout.chunks if layout.chunks is not None else 1, image.dims)
     layout = replace(
         layout,
         multiscale=layout.multiscale or 1,

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xlabelstats.align import is_dask
 from xlabelstats.encoding import without_encoding
+from xlabelstats.inputs import is_dask
 from xlabelstats.pipeline.cache.arrays import Source, as_dask, renamed, words_of
 from xlabelstats.pipeline.cache.datasets import read_dataset, write_dataset
 from xlabelstats.pipeline.cache.folders import Folder

@@ -1,15 +1,14 @@
-"""Values that are classes rather than quantities, and their colours."""
+"""Values that are classes rather than quantities."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.colors import ListedColormap
 
 # Whole numbers within a range of so many are classes.
 FEW = 10
@@ -29,38 +28,21 @@ class Classes:
     names: list[str]
     codes: np.ndarray
 
-    def colormap(self, cmap: Any) -> ListedColormap:
-        """A colour per class: from a colour map, or such as are easily told apart."""
-        import matplotlib as mpl
-        from matplotlib.colors import ListedColormap
-
-        n = max(len(self.names), 1)
-        known = mpl.colormaps.get_cmap(cmap or ("tab10" if n <= 10 else "tab20" if n <= 20 else "turbo"))
-        # Of maps made for classes the first colours, of continuous ones all along.
-        qualitative = n <= known.N <= 20
-        return ListedColormap(known(np.arange(n)) if qualitative else known(np.linspace(0, 1, n)))
-
-    def norm(self) -> Any:
-        """What gives code i the i-th colour."""
-        from matplotlib.colors import Normalize
-
-        return Normalize(-0.5, max(len(self.names), 1) - 0.5)
-
 
 def classes_of(values: pd.Series) -> Classes | None:
     """The classes among values that are text, categories, bool or few whole numbers; None for quantities."""
     import pandas as pd
 
     if isinstance(values.dtype, pd.CategoricalDtype):
-        found = values.cat.remove_unused_categories().array
+        coded = values.cat.remove_unused_categories().array
     else:
         values = values.infer_objects()
         if pd.api.types.is_complex_dtype(values.dtype):
             raise TypeError("complex numbers have no colours; draw their .real, .imag or abs")
         if pd.api.types.is_numeric_dtype(values.dtype) and not _few(values):
             return None
-        found = pd.Categorical(values)
-    return Classes([str(name) for name in found.categories], np.where(found.codes < 0, np.nan, found.codes))
+        coded = pd.Categorical(values)
+    return Classes([str(name) for name in coded.categories], np.where(coded.codes < 0, np.nan, coded.codes))
 
 
 def numbers_of(values: pd.Series) -> np.ndarray:

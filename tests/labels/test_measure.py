@@ -193,6 +193,8 @@ class TestForms:
         ("wanted", "message"),
         [
             ("nonsense", "unknown measure 'nonsense'"),
+            ("prod", r"unknown measure 'prod', which is image\.labels\.aggregate\(mask, \"prod\"\)"),
+            (("mean", "argmin"), r"'argmin', which is image\.labels\.aggregate\(mask, \"argmin\"\)"),
             ((), "no measure was asked for"),
             (("mean", 4), "a measure is a name, or a pair of a name and its parameters, not 4"),
             ((("median", {"metod": "lower"}),), "median has no parameter 'metod'; its parameters are method"),

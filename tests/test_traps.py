@@ -74,6 +74,10 @@ class TestTime:
         [
             ("time", None),
             ("T", None),
+            ("frame", None),
+            ("Frames", None),
+            ("TimePoint", None),
+            ("timepoints", None),
             ("frame", np.array(["2020", "2021", "2022"], "M8[ns]")),
             ("lag", np.array([1, 2, 3], "m8[ns]")),
         ],
@@ -286,6 +290,26 @@ class TestBool:
             assert not warned(lambda mask=mask: xr.ones_like(mask, float).labels.mean(mask), "")
         assert not warned(lambda: self.rings.labels.ids(), "")
         assert not warned(lambda: self.rings.labels.paint({1: 2.0}), "")
+
+    def test_bytes_of_0_and_255_are_taken_as_one_that_was_saved(self) -> None:
+        saved = (self.rings * 255).astype("uint8")
+        image = xr.ones_like(saved, float)
+        (message,) = warned(lambda: image.labels.mean(saved), "components")
+        assert message == (
+            "the mask of 0 and 255 has 2 components that do not touch, and all of them are one label, 255. To number "
+            "them: xlabelstats.pipeline.connected_components(mask, connectivity=2). If one label is meant, "
+            "(mask > 0).astype('uint8') says so"
+        )
+        assert not warned(lambda: (saved > 0).astype("uint8").labels.count(), "")
+        numbered = xlabelstats.pipeline.connected_components(saved, connectivity=2)
+        assert numbered.labels.ids().tolist() == [1, 2]
+        other = saved.copy()
+        other[0, 0] = 254
+        large = xr.DataArray(np.kron(saved, np.ones((40, 40), "uint8")), dims=("y", "x"))
+        assert warned(lambda: large.labels.count(), "components")
+        large[1, 1] = 7
+        for mask in (other, large, saved.astype(int), saved.isel(x=slice(2)), saved.chunk(), saved * 0):
+            assert not warned(lambda mask=mask: mask.labels.count(), "")
 
     def test_a_dask_one_is_not_read(self) -> None:
         lazy = self.rings.copy(data=da.from_array(self.rings.values).map_blocks(lambda block: 1 / 0, dtype=bool))

@@ -17,7 +17,7 @@ from xlabelstats.reading import pixels_of_store
 SWAPPED = "or are the two swapped? It is image.labels...(mask)"
 
 # What the time dim of a mask is called, in either case.
-TIME = ("t", "time")
+TIME = ("t", "time", "frame", "frames", "timepoint", "timepoints")
 
 
 def check_mask(mask: Any) -> xr.DataArray:
@@ -50,16 +50,27 @@ def check_pooling(mask: xr.DataArray, image: xr.DataArray | None = None) -> None
                 f"the mask has the time dim {dim!r}, and each label is measured over all times together. "
                 f"To measure each time apart: {each_time(dim)}"
             )
-    if mask.dtype == bool and mask.chunks is None and not on_device(_held(mask)):
+    if mask.dtype in (bool, np.uint8) and mask.chunks is None and not on_device(_held(mask)):
         from scipy.ndimage import label
 
-        n = label(data_of(mask, "mask"), np.ones((3,) * mask.ndim))[1]
+        pixels = data_of(mask, "mask")
+        if mask.dtype == np.uint8 and not _is_black_and_white(pixels):
+            return
+        n = label(pixels, np.ones((3,) * mask.ndim))[1]
+        kind, one, ones = ("bool mask", 1, "mask") if mask.dtype == bool else ("mask of 0 and 255", 255, "(mask > 0)")
         if n > 1:
             caution(
-                f"the bool mask has {n} components that do not touch, and all of them are one label, 1. "
+                f"the {kind} has {n} components that do not touch, and all of them are one label, {one}. "
                 f"To number them: xlabelstats.pipeline.connected_components(mask, connectivity={mask.ndim}). "
-                "If one label is meant, mask.astype('uint8') says so"
+                f"If one label is meant, {ones}.astype('uint8') says so"
             )
+
+
+def _is_black_and_white(pixels: np.ndarray) -> bool:
+    """Whether bytes are 0 and 255 alone, as a binary image is saved."""
+    # A few pixels tell most label images apart without a look at all.
+    few = pixels[(slice(None, None, 16),) * pixels.ndim]
+    return all(bool(((each == 0) | (each == 255)).all()) for each in (few, pixels))
 
 
 def time_dims(mask: xr.DataArray, image: xr.DataArray | None = None) -> list[Hashable]:

@@ -73,6 +73,16 @@ def test_a_label_that_is_absent_has_the_value_that_the_measure_says(pair, name):
     assert found.sel(label=IDS[0]) == getattr(np, name)(PIXELS[IDS[0] == MASK])
 
 
+@pytest.mark.parametrize("name", ["count", "median"])
+def test_an_absent_label_that_has_no_value_is_complained_about_in_the_same_words(pair, name):
+    image, mask = pair
+    entry = replace(measure_of(name), name="own", absent=np.nan, kind=np.dtype("int64"))
+    with pytest.raises(
+        ValueError, match=r"label 9999 is absent, and int64 has no NaN to say so; give 'own' a .*absent="
+    ):
+        image.labels.measure(mask, entry, labels=[9999]).compute()
+
+
 @pytest.mark.parametrize("labels", [None, IDS])
 def test_no_two_results_share_memory(pair, labels):
     image, mask = pair

@@ -389,7 +389,9 @@ class TestStatisticsOfPixels:
         for array in (mask, mask.chunk(x=3)):
             result = array.instances.statistics(array, lambda p: p[:, :1], dims={"s": 1}, labels=[3, 77, 5])
             np.testing.assert_array_equal(result.values.ravel(), [3, np.nan, 5])
-        with pytest.raises(ValueError, match="the mask has no label 77, and int8 has no NaN"):
+        with pytest.raises(
+            ValueError, match="label 77 is absent, and int8 has no NaN to say so; give 'statistics' a dtype of floating"
+        ):
             mask.instances.statistics(mask, lambda p: p[:, :1], dims={"s": 1}, labels=[77], dtype="i1")
 
     @pytest.mark.parametrize("scheduler", ["synchronous", "threads"])

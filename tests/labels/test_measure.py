@@ -189,10 +189,36 @@ class TestForms:
         result = image.chunk({"x": 30}).labels.measure(mask, ("min", "max", spread)).compute()
         np.testing.assert_array_equal(result["spread"], result["max"] - result["min"])
 
+    @pytest.mark.parametrize("call", ["measure", "aggregate"])
+    def test_a_percentile_below_the_first_is_asked_about(self, call):
+        image, mask = field()
+        with pytest.warns(UserWarning, match="percentile") as caught:
+            result = getattr(image.labels, call)(mask, ("mean", "p0.95"))
+        assert [str(each.message) for each in caught] == [
+            "'p0.95' is the 0.95th percentile; the 95th is 'p95'. If the 0.95th is meant, "
+            '("quantiles", {"q": 0.0095}) says so'
+        ]
+        expected = image.instances.quantiles(mask, 0.0095)
+        np.testing.assert_array_equal(result["p0.95"], expected)
+        meant = image.labels.measure(mask, ("quantiles", {"q": 0.0095}))["quantiles"].squeeze("quantile")
+        np.testing.assert_array_equal(meant, expected)
+
+    @pytest.mark.parametrize("skipna", [None, True, False])
+    def test_nan_pixels_make_properties_of_the_image_nan_whatever_skipna_says(self, skipna):
+        mask = xr.DataArray([1, 1, 2], dims="x").expand_dims(y=2)
+        image = xr.DataArray([[np.nan, 3.0, 4.0], [1.0, 2.0, 4.0]], dims=("y", "x"))
+        names = ("intensity_mean", "intensity_min", "intensity_max", "intensity_std", "mean")
+        result = image.labels.measure(mask, names, skipna=skipna)
+        assert all(np.isnan(result[name][0]) for name in names[:4])
+        assert np.isnan(result["mean"][0]) == (skipna is False)
+        assert (result["intensity_mean"] == [np.nan, 4]).values.tolist() == [False, True]
+
     @pytest.mark.parametrize(
         ("wanted", "message"),
         [
             ("nonsense", "unknown measure 'nonsense'"),
+            ("prod", r"unknown measure 'prod', which is image\.labels\.aggregate\(mask, \"prod\"\)"),
+            (("mean", "argmin"), r"'argmin', which is image\.labels\.aggregate\(mask, \"argmin\"\)"),
             ((), "no measure was asked for"),
             (("mean", 4), "a measure is a name, or a pair of a name and its parameters, not 4"),
             ((("median", {"metod": "lower"}),), "median has no parameter 'metod'; its parameters are method"),

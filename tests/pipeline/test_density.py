@@ -245,10 +245,11 @@ class TestComplaints:
             self.mask, self.mask, "names go by region id, a whole number, not '1'", TypeError, names={"1": "a"}
         )
 
-    def test_about_a_table_that_lost_its_attrs(self):
-        table = centroids(self.mask)
-        table.attrs = {}
-        self.complain(table, self.mask, r"which units its positions have.*table\.attrs = centroids")
+    def test_about_a_table_that_does_not_say_how_large_the_image_is(self):
+        table = centroids(self.mask)[["id", "y", "x", "y_pixel", "x_pixel"]]
+        self.complain(table, self.mask, r"does not say how large the image is.*table\.assign\(y_size=\.\.\., x_size=")
+        table.attrs = {"axes": ["y", "x"], "shape": [2, 2], "units": ["um", "um"]}
+        self.complain(table, self.mask, r"columns such as 'y_size' now say; make it anew: centroids\(instances\)")
 
 
 class TestPixelCoordinates:

@@ -230,7 +230,8 @@ class LabelsAccessor(MeasureCalls):
         -----
         Positions are in coordinate units if the spacing comes from the coordinates, and then
         ``centroid`` includes the coordinate of the first pixel.  With ``spacing=`` they count from
-        pixel 0, as in scikit-image.  NaN pixels make a label's intensities NaN.
+        pixel 0, as in scikit-image.  NaN pixels make a label's intensities NaN, also in
+        `measure` with ``skipna=True``; the statistics ``mean``, ``min``, ``max`` and ``std`` leave NaN pixels out.
 
         The properties, which in 3-D call a volume ``area``, are:
 

@@ -43,7 +43,9 @@ class MeasureCalls(StatisticsCalls):
         background : bool, default False
             Measure label 0 too.  Does not matter when ``labels`` are given.
         skipna : bool, optional
-            Leave NaN pixels out (the default) or let them make the label's statistics NaN.
+            Leave NaN pixels out (the default) or let them make the label's statistics and quantiles NaN.  Region
+            properties of an image, such as ``intensity_mean`` and ``centroid_weighted``, are those of scikit-image,
+            which NaN pixels make NaN in any case; ``mean``, ``min``, ``max`` and ``std`` leave them out.
         ddof : int, default 0
             Delta degrees of freedom of ``var`` and ``std``.
         spacing : float, sequence or mapping of dim to float, optional

@@ -70,9 +70,10 @@ class StatisticsCalls(QuantileCalls):
         Warns
         -----
         UserWarning
-            The mask has a time dim, so that labels are measured over all times; it is bool and has several components,
-            which are one label; or its labels lie among each other as grey values do, so that image and mask may be
-            swapped, which is not looked into if ``labels`` are given.
+            The mask has a time dim, so that labels are measured over all times; it is bool, or has only the values 0
+            and 255, and has several components, which are one label; its labels lie among each other as grey values do,
+            so that image and mask may be swapped, which is not looked into if ``labels`` are given; or a percentile
+            such as ``p0.95`` is asked for, which is less than the first.
 
         Raises
         ------

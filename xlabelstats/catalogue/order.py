@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from xlabelstats.catalogue.measure import Measure
+from xlabelstats.cautions import caution
 from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock
 from xlabelstats.engine.runs import Array, as_bits, pixels_of
 from xlabelstats.kernels import kernels_for
@@ -200,6 +201,12 @@ def percentile(name: str) -> Measure | None:
     number = float(f"{match[1]}e-2")
     if number > 1:
         raise ValueError(f"{name!r} is a percentile beyond 100; percentiles go from p0 to p100")
+    if 0 < number < 0.01:
+        meant = f"{100 * float(match[1]):.12g}"
+        caution(
+            f"{name!r} is the {match[1]}th percentile; the {meant}th is 'p{meant}'. If the {match[1]}th is meant, "
+            f'("quantiles", {{"q": {number:.12g}}}) says so'
+        )
     return quantile(name, number, definition=f"percentile {match[1]}")
 
 

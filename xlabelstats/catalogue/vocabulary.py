@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from xlabelstats.catalogue import CATALOGUE, ELSEWHERE, OBJECT_PROPERTIES, PROPERTIES, STATISTICS
+from xlabelstats.catalogue.flox_aggregations import MORE_STATISTICS
 from xlabelstats.names import check_known
 
 # Ours, and what it is called in scikit-image (now or before), numpy, scipy, pandas, CellProfiler, ImageJ and OpenCV,
@@ -122,7 +123,7 @@ def meaning_of(name: str) -> str | None:
 
 def _call_of(name: str) -> str | None:
     """The call that gives a statistic or property of ours."""
-    if name in STATISTICS:
+    if name in STATISTICS or (name in MORE_STATISTICS and name not in _ELSEWHERE):
         return f'image.labels.aggregate(mask, "{name}")'
     if name in PROPERTIES:
         mask_first = PROPERTIES[name].reads_image
@@ -141,7 +142,7 @@ def _ours(plain: str) -> str:
     """Our name for what other tools call so; it may be ours but for capitals and underscores."""
     if plain in SYNONYMS:
         return SYNONYMS[plain]
-    return {_plain_name(name): name for name in (*CATALOGUE, *ELSEWHERE, *_ELSEWHERE)}.get(plain, "")
+    return {_plain_name(name): name for name in (*CATALOGUE, *MORE_STATISTICS, *ELSEWHERE, *_ELSEWHERE)}.get(plain, "")
 
 
 def _plain_name(name: str) -> str:

@@ -14,7 +14,7 @@ from xlabelstats.engine.local import map_locally, stretches
 from xlabelstats.engine.merge_tree import filled, lazy_columns
 from xlabelstats.engine.ownership import Region, find_regions, map_regions
 from xlabelstats.engine.reduction import Block, Reduction, Table, WholeBlock, collect
-from xlabelstats.engine.runs import NOT_AS_DECLARED, Array, LabelRuns, check_shape, find_runs, pixel_dtype
+from xlabelstats.engine.runs import NOT_AS_DECLARED, Array, LabelRuns, check_absent, check_shape, find_runs, pixel_dtype
 from xlabelstats.inputs import is_dask
 from xlabelstats.kernels import kernels_for, on_device
 
@@ -156,7 +156,8 @@ def run_whole(subject: WholeSubject, finishing: Finishing) -> tuple[Selection, d
     reductions = finishing.reductions
     image = subject.image if any(reduction.reads_image for reduction in reductions) else None
     other = () if image is None else subject.other_shape
-    check_absent(subject, finishing)
+    for name, column in finishing.columns.items():
+        check_absent(subject.absent, name, column.dtype, finishing.measures[name].absent)
     if not objects.ids.size:
         make = partial(filled, like=mask) if subject.lazy else kernels_for(mask).xp.full
         return selection, {
@@ -186,20 +187,6 @@ def run_whole(subject: WholeSubject, finishing: Finishing) -> tuple[Selection, d
         tables = [function(mask, image, origin, objects)]
     ids = kernels_for(mask).xp.asarray(selection.ids)
     return selection, selection.take(finishing(tables, other, ids))
-
-
-def check_absent(subject: WholeSubject, finishing: Finishing) -> None:
-    """Complain about a requested label that is not there, if a result has no value to say so."""
-    absent = subject.absent
-    exact = [
-        column.dtype
-        for name, column in finishing.columns.items()
-        if np.dtype(column.dtype).kind not in "fc" and np.isnan(finishing.measures[name].absent)
-    ]
-    if absent.size and exact:
-        raise ValueError(
-            f"the mask has no label {absent[0]}, and {exact[0]} has no NaN to say so; give a dtype of floating point"
-        )
 
 
 def collect_whole(

@@ -11,7 +11,7 @@ import numpy as np
 from xlabelstats.engine.merge_tree import Column, Finish
 from xlabelstats.engine.passes import run_merging, run_whole
 from xlabelstats.engine.reduction import Context, Reduction, Table, merge
-from xlabelstats.engine.runs import Array, check_found
+from xlabelstats.engine.runs import Array, check_absent, check_found
 from xlabelstats.kernels import kernels_for
 
 if TYPE_CHECKING:
@@ -113,11 +113,7 @@ class Finishing(Finish):
             # Results own their memory, whatever the formula gave.
             found = xp.array(found, column.dtype)
             if absent is not None and absent.any():
-                if np.isnan(measure.absent) and found.dtype.kind not in "fc":
-                    raise ValueError(
-                        f"label {ids[absent][0]} is absent, and {found.dtype} has no NaN to say so; give the measure "
-                        f"{name!r} a value for absent="
-                    )
+                check_absent(ids[absent], name, found.dtype, measure.absent)
                 found[absent] = measure.absent
             # Channels are the image's own dims again.
             found = found.reshape(ids.size, *(other if column.per_other else ()), *column.shape)

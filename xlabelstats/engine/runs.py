@@ -121,6 +121,15 @@ def check_found(count: Array, ids: Array) -> None:
         raise RuntimeError(changed(int(ids[count == 0][0]), "is gone"))
 
 
+def check_absent(absent: Array, name: str, dtype: Any, value: float) -> None:
+    """Complain if labels are absent and would be NaN, which the dtype of a measure lacks."""
+    if absent.size and np.isnan(value) and np.dtype(dtype).kind not in "fc":
+        raise ValueError(
+            f"label {absent[0]} is absent, and {dtype} has no NaN to say so; give {name!r} a dtype of floating point, "
+            "or leave the label out. A Measure of your own may say instead what absent labels get: absent=0"
+        )
+
+
 def changed(label: int, how: str) -> str:
     """The complaint that a mask is no longer what the scan of it had found."""
     return f"the mask has changed since it was scanned: label {label} {how}. Open it anew, so that it is scanned again"

@@ -21,7 +21,7 @@ from xlabelstats.pipeline.points import points_table
 from xlabelstats.pipeline.steps import check_number, check_positive, check_space, named, step
 
 
-@step(1)
+@step(2)
 def blobs(
     image: Any,
     *,
@@ -80,7 +80,7 @@ def blobs(
     >>> from xlabelstats.pipeline import blobs
     >>> image = np.zeros((20, 30), np.uint16)
     >>> image[4:7, 9:12] = image[10:15, 20:25] = 500
-    >>> blobs(image, threshold=50)
+    >>> blobs(image, threshold=50)[["id", "y", "x", "y_pixel", "x_pixel", "sigma"]]
            id     y     x  y_pixel  x_pixel  sigma
     label
     1       1   5.0  10.0      5.0     10.0    1.0

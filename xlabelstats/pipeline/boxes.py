@@ -14,14 +14,14 @@ from xlabelstats.inputs import check_image, is_dask
 from xlabelstats.options import compute
 from xlabelstats.pipeline.centroids import as_table
 from xlabelstats.pipeline.counts import cells_of
-from xlabelstats.pipeline.points import at_pixels, axes_of, positions, shape_of, units_along
+from xlabelstats.pipeline.points import Axis, at_pixels, axes_along, axes_of, positions, shape_of, units_along
 from xlabelstats.pipeline.steps import check_number, finished, named, per_dim, space_of, step
 
 Box = float | Mapping[Hashable, float]
 
 
 @step(1)
-def count_map(objects: Any, box: Box) -> xr.DataArray:
+def count_map(objects: Any, box: Box, *, like: Any = None) -> xr.DataArray:
     """Count the cells in every box of a volume.
 
     Parameters
@@ -31,6 +31,10 @@ def count_map(objects: Any, box: Box) -> xr.DataArray:
         if the table has no such column.
     box : int or mapping of dim to int
         Size of a box in pixels.  Along a dim that a mapping leaves out, a box reaches through the volume.
+    like : DataArray, numpy or dask array, optional
+        The volume that the objects of a table lie in, its image or mask, of which only the shape and coordinates are
+        read.  By default the table says these, which it cannot without rows, nor if `centroids` or `blobs` did not
+        make it.
 
     Returns
     -------
@@ -45,7 +49,7 @@ def count_map(objects: Any, box: Box) -> xr.DataArray:
         The box is no number, or an instance mask does not hold integers.
     ValueError
         A box is not whole pixels, the coordinates are not evenly spaced, or the table does not say how large the volume
-        is and where its pixels lie, or has points beyond it.
+        is, has points beyond it, or lies in other dims than ``like``.
 
     Notes
     -----
@@ -68,13 +72,21 @@ def count_map(objects: Any, box: Box) -> xr.DataArray:
         shape:      {'y': 2, 'x': 5}
     """
     table = as_table(objects)
-    axes, shape = tuple(axes_of(table)), shape_of(table)
+    if like is None and len(table) == 0 and objects is table:
+        raise ValueError(
+            "a table without rows does not say how large the volume is; give the image or mask that it is of: like=mask"
+        )
+    volume = objects if like is None else like
+    along = axes_along(volume if volume is table else named(volume))
+    axes, shape = tuple(along), shape_of(along)
+    if sorted(axes_of(table)) != sorted(axes):
+        raise ValueError(f"the table has points in {axes_of(table)}, and like the dims {list(axes)}; rename one's")
     boxes = _box_of(box, axes, shape)
     grid = _boxes_along(shape, boxes)
-    index = _pixels_of(table, shape) // np.array(boxes)
+    index = _pixels_of(table, axes, shape) // np.array(boxes)
     flat = np.ravel_multi_index(tuple(index.T), grid)
     cells = np.bincount(flat, cells_of(table), math.prod(grid)).reshape(grid)
-    coords = _coords_of(table, _centres(shape, boxes))
+    coords = _coords_of(along, _centres(shape, boxes))
     return xr.DataArray(cells, dims=axes, coords=coords, name="cells", attrs=_about(axes, boxes, shape))
 
 
@@ -195,33 +207,29 @@ def _centres(shape: Sequence[int], boxes: Sequence[int]) -> list[np.ndarray]:
     return found
 
 
-def _coords_of(table: pd.DataFrame, centres: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Coordinates of positions in the volume of a table."""
-    axes = axes_of(table)
-    if not {"origin", "step", "units"} <= set(table.attrs):
-        raise ValueError(
-            "the table does not say where the pixels of the volume lie; its attrs, which a merge or a file other than "
-            "Parquet loses, hold it: table.attrs = centroids(instances).attrs"
-        )
-    uneven = [axis for axis, by in zip(axes, table.attrs["step"], strict=True) if by is None]
-    if uneven:
-        raise ValueError(
-            f"the coordinates along {uneven[0]!r} are not evenly spaced, so that boxes of as many pixels differ in "
-            f"size; for a map in pixels drop them from the instances: .drop_vars({uneven[0]!r})"
-        )
-    along = zip(axes, centres, *(table.attrs[name] for name in ("origin", "step", "units")), strict=True)
-    return {axis: (axis, origin + by * centre, _units(units)) for axis, centre, origin, by, units in along}
+def _coords_of(axes: Mapping[str, Axis], centres: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Coordinates of positions in pixels."""
+    coords = {}
+    for (name, axis), centre in zip(axes.items(), centres, strict=True):
+        if axis.step is None:
+            raise ValueError(
+                f"the coordinates along {name!r} are not evenly spaced, so that boxes of as many pixels differ in "
+                f"size; for a map in pixels drop them from the instances: .drop_vars({name!r}). If the positions of a "
+                "table were moved, give the image that its pixels are of: like=image"
+            )
+        coords[name] = (name, axis.origin + axis.step * centre, _units(axis.units))
+    return coords
 
 
-def _pixels_of(table: pd.DataFrame, shape: Sequence[int]) -> np.ndarray:
+def _pixels_of(table: pd.DataFrame, axes: Sequence[str], shape: Sequence[int]) -> np.ndarray:
     """The pixels (point, axis) in which the points of a table lie, or a complaint about one beyond the volume."""
-    at = np.floor(positions(table, "pixel") + 0.5)
+    at = np.floor(table[[f"{axis}_pixel" for axis in axes]].to_numpy(np.float64) + 0.5)
     beyond = ~((at >= 0) & (at < np.array(shape))).all(axis=1)
     if beyond.any():
         row = int(np.argmax(beyond))
         raise ValueError(
             f"the table has a point at pixel {positions(table, 'pixel')[row].tolist()}, beyond the volume of shape "
-            f"{tuple(shape)}; its positions or the attrs 'shape' are of another image"
+            f"{tuple(shape)}; its positions are of another image"
         )
     return at.astype(np.int64)
 

@@ -12,7 +12,7 @@ from xlabelstats.pipeline.points import axes_of, points_table
 from xlabelstats.pipeline.steps import check_size, check_space, named, step
 
 
-@step(1)
+@step(2)
 def centroids(instances: Any, min_size: float = 0) -> pd.DataFrame:
     """Say where the objects of an instance mask lie.
 
@@ -30,8 +30,10 @@ def centroids(instances: Any, min_size: float = 0) -> pd.DataFrame:
         ``instances.labels.paint(table["count"])`` puts a column on the pixels.  For every dim the mean position of its
         pixels: in coordinate units in the column named as the dim, in pixels in ``{dim}_pixel``; the two are the same
         without coordinates.  ``count`` is the number of its pixels, ``touches_border`` whether one of them is the first
-        or the last along a dim.  The attrs say how positions are to be read: ``axes``, and per axis ``shape``,
-        ``units``, ``origin`` and ``step``.
+        or the last along a dim.  Further columns, the same in every row, say how positions are to be read: for every
+        dim ``{dim}_size``, the pixels of the mask; with coordinates ``{dim}_step``, from a pixel to the next, NaN if
+        they are not evenly spaced, and ``{dim}_units`` if they have units.  So selected rows, a merged table or one
+        read from a CSV file can go on to the next step.
 
     Raises
     ------
@@ -51,11 +53,17 @@ def centroids(instances: Any, min_size: float = 0) -> pd.DataFrame:
     >>> from xlabelstats.pipeline import centroids
     >>> pixels = [[0, 0, 0, 0], [0, 7, 7, 0], [0, 0, 0, 2]]
     >>> instances = xr.DataArray(pixels, dims=("y", "x"), coords={"x": [0, 2, 4, 6]})
-    >>> centroids(instances)
+    >>> table = centroids(instances)
+    >>> table.iloc[:, :7]
            id    y    x  y_pixel  x_pixel  count  touches_border
     label
     2       2  2.0  6.0      2.0      3.0      1            True
     7       7  1.0  3.0      1.0      1.5      2           False
+    >>> table.iloc[:, 7:]
+           y_size  x_size  x_step
+    label
+    2           3       4     2.0
+    7           3       4     2.0
     """
     check_size(min_size, "min_size")
     mask = check_mask(named(instances, "instances"))

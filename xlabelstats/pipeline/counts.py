@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from xlabelstats.pipeline.centroids import as_table
-from xlabelstats.pipeline.points import positions, shape_of
+from xlabelstats.pipeline.points import axes_along, positions, shape_of
 from xlabelstats.pipeline.steps import check_number, check_size, step
 
 # A lone object at the border of the volume, by how much of it may lie beyond; see `count_by_size`.
 BORDER = (3.0, -0.5, 2.0)
 
 
-@step(1)
+@step(2)
 def count(objects: Any) -> pd.DataFrame:
     """Count every object as one cell.
 
@@ -44,7 +44,7 @@ def count(objects: Any) -> pd.DataFrame:
     return as_table(objects).assign(cells=1.0)
 
 
-@step(1)
+@step(2)
 def count_by_size(
     objects: Any,
     *,
@@ -126,8 +126,10 @@ def cells_of(table: pd.DataFrame) -> np.ndarray:
 
 def _at_border(table: pd.DataFrame, a: float, b: float, d: float) -> np.ndarray:
     """What an object at the border counts for by itself."""
+    if table.empty:
+        return np.ones(0)
     low = positions(table, "pixel") + 0.5
-    distance = np.minimum(low, np.array(shape_of(table)) - low)
+    distance = np.minimum(low, np.array(shape_of(axes_along(table))) - low)
     return np.prod(1 / np.clip(a + b * distance, 1, d), axis=1)
 
 

@@ -19,7 +19,7 @@ from xlabelstats.inputs import check_chunks, check_mask, is_dask
 from xlabelstats.options import compute
 from xlabelstats.pipeline.centroids import as_table
 from xlabelstats.pipeline.counts import cells_of
-from xlabelstats.pipeline.points import axes_of, in_coords, positions, shape_of, units_along
+from xlabelstats.pipeline.points import Axis, axes_along, axes_of, positions, shape_of, units_along
 from xlabelstats.pipeline.steps import check_space, named, step
 from xlabelstats.units import spelt_out
 
@@ -122,25 +122,20 @@ class Sums:
 
 def _sums_of(counted: Any, atlas: xr.DataArray, grid: Grid) -> Sums:
     if isinstance(counted, pd.DataFrame):
-        return _sums_of_points(as_table(counted), atlas, grid)
+        return _sums_of_points(as_table(counted), axes_along(counted) if len(counted) else {}, atlas, grid)
     array = named(counted, "image or mask that was counted")
     check_chunks(array, "image")
     if array.dtype.kind == "f":
         return _sums_of_image(array, atlas, grid)
-    return _sums_of_points(as_table(array), atlas, grid)
+    return _sums_of_points(as_table(array), axes_along(array), atlas, grid)
 
 
-def _sums_of_points(table: pd.DataFrame, atlas: xr.DataArray, grid: Grid) -> Sums:
-    """Cells put into an image on the grid of the atlas."""
+def _sums_of_points(table: pd.DataFrame, along: Mapping[str, Axis], atlas: xr.DataArray, grid: Grid) -> Sums:
+    """Cells put into an image on the grid of the atlas; ``along`` is how their positions are to be read."""
     axes = axes_of(table)
     _check_dims(axes, atlas)
-    if "units" not in table.attrs:
-        raise ValueError(
-            "the table does not say which units its positions have; its attrs, which a merge or a file other than "
-            "Parquet loses, hold it: table.attrs = centroids(instances).attrs"
-        )
-    for axis, units, extent in zip(axes, table.attrs["units"], shape_of(table), strict=True):
-        _check_axis(axis, in_coords(table, axis), units, extent, atlas)
+    for (name, axis), extent in zip(along.items(), shape_of(along), strict=True):
+        _check_axis(name, axis.in_coords, axis.units, extent, atlas)
     order = [axes.index(str(dim)) for dim in atlas.dims]
     pixels = _nearest(positions(table)[:, order], grid.origin, grid.step)
     here = ((pixels >= 0) & (pixels < atlas.shape)).all(axis=1)

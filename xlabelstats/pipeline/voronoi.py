@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from xlabelstats.pipeline.components import check_binary, id_dtype, instances_like
 from xlabelstats.pipeline.halos import Place, over_blocks
-from xlabelstats.pipeline.points import at_pixels, axes_of, in_coords, positions, units_along
+from xlabelstats.pipeline.points import at_pixels, axes_along, axes_of, positions, units_along
 from xlabelstats.pipeline.steps import Array, like, named, step
 from xlabelstats.units import spelt_out
 
@@ -72,10 +72,11 @@ def _seeds(binary: xr.DataArray, table: pd.DataFrame) -> tuple[np.ndarray, np.nd
     axes, dims = axes_of(table), [str(dim) for dim in binary.dims]
     if sorted(axes) != sorted(dims):
         raise ValueError(f"the table has points in {axes}, and the binary image the dims {dims}; rename one's")
-    units = dict(zip(axes, table.attrs.get("units", ()), strict=False))
-    extents = dict(zip(axes, table.attrs.get("shape", ()), strict=False))
+    along = axes_along(table) if len(table) else axes_along(binary)
     for dim in binary.dims:
-        theirs, ours = units.get(str(dim), units_along(binary, dim)), units_along(binary, dim)
+        axis, ours = along[str(dim)], units_along(binary, dim)
+        # A table that was not made by a step may not say its units.
+        theirs = ours if axis.size is None else axis.units
         if spelt_out(theirs) != spelt_out(ours):
             raise ValueError(
                 f"along {dim!r} the table has positions in {theirs or 'no units'!r}, and the binary image in "
@@ -83,10 +84,10 @@ def _seeds(binary: xr.DataArray, table: pd.DataFrame) -> tuple[np.ndarray, np.nd
             )
         if dim in binary.indexes or not binary.size:
             continue
-        if in_coords(table, str(dim)) or extents.get(str(dim), binary.sizes[dim]) != binary.sizes[dim]:
+        if axis.in_coords or axis.size not in (None, binary.sizes[dim]):
             raise ValueError(
                 f"along {dim!r} the binary image has {binary.sizes[dim]} pixels and no coordinates, and the table is "
-                f"of an image of {extents.get(str(dim), 'other')} pixels, or has coordinates; give the binary image "
+                f"of an image of {axis.size or 'other'} pixels, or has coordinates; give the binary image "
                 "the coordinates of the image that the table is of, by .assign_coords"
             )
     ids = table["id"].to_numpy()

@@ -14,6 +14,7 @@ from xlabelstats.extras import need
 from xlabelstats.pipeline.cache.images import grid_of, is_image
 from xlabelstats.pipeline.cache.levels import looks_like_labels
 from xlabelstats.pipeline.cache.results import named
+from xlabelstats.pipeline.points import find_axes
 
 CHANNEL = "c"
 
@@ -73,8 +74,7 @@ def show(
 
 def points_of(table: pd.DataFrame) -> np.ndarray | None:
     """The positions (point, axis) in coordinate units that a table of points has; None if it has none."""
-    axes = [str(column).removesuffix("_pixel") for column in table.columns if str(column).endswith("_pixel")]
-    axes = list(table.attrs.get("axes") or axes)
+    axes = find_axes(table)
     if not axes or not set(axes) <= set(table.columns):
         return None
     return table[axes].to_numpy(np.float64)

@@ -72,7 +72,7 @@ def merge_spreads(spreads: Sequence[Spread]) -> Spread:
     ids, starts = np.unique(ids[order], return_index=True)
     if ids.size:
         first, last = np.minimum.reduceat(first[order], starts), np.maximum.reduceat(last[order], starts)
-    kept = np.isin(ids, _followed(ids))
+    kept = np.isin(ids, _followed(ids), kind="sort")
     totals = (sum(getattr(spread, name) for spread in spreads) for name in ("many", "mixed"))
     return Spread(ids[kept], first[kept], last[kept], *totals)
 

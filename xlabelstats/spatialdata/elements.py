@@ -96,7 +96,7 @@ class Annotation:
             return options
         ids = mask.labels.ids(background=options.get("background", False))
         rows = self._instances(self.sdata.tables[self.name])
-        kept = ids[np.isin(ids, rows)]
+        kept = ids[np.isin(ids, rows, kind="sort")]
         if rows.size and not kept.size:
             raise ValueError(f"no instance of the table {self.name!r} is a label of {self.labels_name!r}")
         return options if kept.size == ids.size else {**options, "labels": kept}

@@ -128,21 +128,29 @@ class Quantiles:
     def interpolate(self, q: tuple[float, ...], method: str) -> Array:
         """Quantiles (label, channel, quantile) by one of `METHODS`."""
         xp = kernels_for(self.count).xp
-        places = [self.q.index(each) for each in q]
-        a, b = (values[..., places].astype(np.float64) for values in (self.below, self.above))
-        virtual = xp.asarray(q) * (self.valid[..., None] - 1)
-        whole = xp.floor(virtual)
-        t = METHODS[method](virtual - whole, whole)
-        # As numpy interpolates, from the nearer side.
-        with np.errstate(invalid="ignore", over="ignore"):
-            step = b - a
-            values = xp.where(t < 0.5, a + step * t, b - step * (1 - t))
-            if self.below.dtype.kind == "f":
-                # Beside an infinite pixel there is no way to go along, and one of weight 0 does not count.
-                values = xp.where(xp.isfinite(a) & xp.isfinite(b), values, a * (1 - t) + b * t)
-                values = xp.where((t == 0) | (a == b), a, xp.where(t == 1, b, values))
+        values = xp.empty((*self.valid.shape, len(q)))
+        # One at a time, so that what is at hand stays small.
+        for i, number in enumerate(q):
+            place = self.q.index(number)
+            a, b = (pixels[..., place].astype(np.float64) for pixels in (self.below, self.above))
+            virtual = number * (self.valid - 1)
+            below = xp.floor(virtual)
+            t = METHODS[method](virtual - below, below)
+            values[..., i] = self._between(a, b, t)
         values[self.valid == 0 if self.skipna else self.valid < self.count[:, None]] = np.nan
         return values
+
+    def _between(self, a: Array, b: Array, t: Array) -> Array:
+        """The part ``t`` of the way from ``a`` to ``b``, as numpy interpolates: from the nearer side."""
+        xp = kernels_for(self.count).xp
+        with np.errstate(invalid="ignore", over="ignore"):
+            step = b - a
+            between = xp.where(t < 0.5, a + step * t, b - step * (1 - t))
+            if self.below.dtype.kind == "f":
+                # Beside an infinite pixel there is no way to go along, and one of weight 0 does not count.
+                between = xp.where(xp.isfinite(a) & xp.isfinite(b), between, a * (1 - t) + b * t)
+                between = xp.where((t == 0) | (a == b), a, xp.where(t == 1, b, between))
+        return between
 
 
 def quantile(name: str, q: float, method: str = "linear", definition: str = "") -> Measure:

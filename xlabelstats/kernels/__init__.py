@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from xlabelstats.kernels import cpu, gpu
+    from xlabelstats.kernels.protocol import Kernels
+
+    # Both sides have the functions that are called, with these arguments.
+    CPU: Kernels = cpu
+    GPU: Kernels = gpu
 
 
 def on_device(array: Any) -> bool:
@@ -12,6 +19,6 @@ def on_device(array: Any) -> bool:
     return type(getattr(array, "_meta", array)).__module__.partition(".")[0] == "cupy"
 
 
-def kernels_for(array: Any) -> ModuleType:
+def kernels_for(array: Any) -> Kernels:
     """The kernels for an array, or for the blocks of a dask array: `cpu` or `gpu`, which have the same functions."""
-    return import_module(f"xlabelstats.kernels.{'gpu' if on_device(array) else 'cpu'}")
+    return cast("Kernels", import_module(f"xlabelstats.kernels.{'gpu' if on_device(array) else 'cpu'}"))

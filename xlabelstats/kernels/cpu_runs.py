@@ -13,12 +13,16 @@ cache.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
 
 from xlabelstats.cautions import caution
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # Sums are added in the order written, so that results do not depend on the machine's vector units.
 _compiled = {
@@ -29,7 +33,7 @@ _compiled = {
 ONE, ONES, HIGH_BYTE = np.uint64(1), np.uint64(0x0101010101010101), np.uint64(56)
 
 
-def kernel(function):
+def kernel(function: F) -> F:
     """Compile a loop when it is called, once per dtype; to disk if numba finds a folder that it can write to."""
     try:
         return _compiled[True](function)

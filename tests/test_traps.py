@@ -88,6 +88,13 @@ class TestTime:
         if coord is not None:
             assert len(warned(lambda: image.labels.mean(mask.drop_vars(dim)), f"time dim {dim!r}")) == 1
 
+    def test_slices_that_are_called_frames_are_measured_as_lengths(self) -> None:
+        coords = {"frame": [0.0, 2, 4], "y": np.arange(6.0), "x": np.arange(6.0)}
+        mask = xr.DataArray(np.ones((3, 6, 6), int), dims=tuple(coords), coords=coords)
+        assert len(warned(lambda: mask.labels.regionprops("area"), "time dim 'frame'")) == 1
+        with pytest.warns(UserWarning, match="time dim"):
+            assert mask.labels.regionprops("area")["area"].item() == 216
+
     def test_dates_of_other_calendars_are_time(self) -> None:
         pytest.importorskip("cftime")
         days = xr.date_range("2020", periods=3, calendar="noleap", use_cftime=True)

@@ -11,13 +11,12 @@ import xarray as xr
 from xlabelstats.cautions import caution
 from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.kernels import kernels_for, on_device
-from xlabelstats.names import LABEL
+from xlabelstats.names import LABEL, letter_of
 from xlabelstats.reading import pixels_of_store
 
 SWAPPED = "or are the two swapped? It is image.labels...(mask)"
 
-# What the time dim of a mask is called, in either case.
-TIME = ("t", "time", "frame", "frames", "timepoint", "timepoints")
+TIME = ("t", "time")
 
 
 def check_mask(mask: Any) -> xr.DataArray:
@@ -44,8 +43,9 @@ def check_pooling(mask: xr.DataArray, image: xr.DataArray | None = None) -> None
 
     ``mask`` is as the user gave it, and ``image`` may have the coordinates that it lacks.
     """
-    for dim in time_dims(mask, image):
-        if mask.sizes[dim] > 1:
+    times = time_dims(mask, image)
+    for dim in mask.dims:
+        if mask.sizes[dim] > 1 and (dim in times or letter_of(dim) == "T"):
             caution(
                 f"the mask has the time dim {dim!r}, and each label is measured over all times together. "
                 f"To measure each time apart: {each_time(dim)}"
@@ -53,10 +53,10 @@ def check_pooling(mask: xr.DataArray, image: xr.DataArray | None = None) -> None
     if mask.dtype in (bool, np.uint8) and mask.chunks is None and not on_device(_held(mask)):
         from scipy.ndimage import label
 
-        pixels = data_of(mask, "mask")
-        if mask.dtype == np.uint8 and not _is_black_and_white(pixels):
+        # A mask that is still in storage is not read once more for this.
+        if mask.dtype == np.uint8 and not _is_black_and_white(held_data(mask)):
             return
-        n = label(pixels, np.ones((3,) * mask.ndim))[1]
+        n = label(data_of(mask, "mask"), np.ones((3,) * mask.ndim))[1]
         kind, one, ones = ("bool mask", 1, "mask") if mask.dtype == bool else ("mask of 0 and 255", 255, "(mask > 0)")
         if n > 1:
             caution(
@@ -66,8 +66,10 @@ def check_pooling(mask: xr.DataArray, image: xr.DataArray | None = None) -> None
             )
 
 
-def _is_black_and_white(pixels: np.ndarray) -> bool:
-    """Whether bytes are 0 and 255 alone, as a binary image is saved."""
+def _is_black_and_white(pixels: Any) -> bool:
+    """Whether pixels in memory are 0 and 255 alone, as a binary image is saved."""
+    if not isinstance(pixels, np.ndarray):
+        return False
     # A few pixels tell most label images apart without a look at all.
     few = pixels[(slice(None, None, 16),) * pixels.ndim]
     return all(bool(((each == 0) | (each == 255)).all()) for each in (few, pixels))

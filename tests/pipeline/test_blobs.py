@@ -147,7 +147,7 @@ def test_an_image_without_blobs_gives_an_empty_table() -> None:
     for image in (np.zeros((9, 9)), da.zeros((9, 9), chunks=4), np.empty((0, 5)), da.empty((0, 5), chunks=3)):
         table = blobs(image, threshold=1)
         assert len(table) == 0
-        assert list(table) == ["id", "y", "x", "y_pixel", "x_pixel", "sigma", "y_size", "x_size"]
+        assert list(table) == ["id", "y", "x", "y_pixel", "x_pixel", "sigma", "y_size", "x_size", "y_units", "x_units"]
 
 
 def test_the_input_is_not_changed() -> None:

@@ -98,7 +98,8 @@ class TestCoordinates:
     def test_without_any_positions_are_in_pixels(self):
         found = centroids(self.mask)
         np.testing.assert_array_equal(found[["y", "x"]], found[["y_pixel", "x_pixel"]])
-        assert [name for name in found if name.endswith(("_size", "_step", "_units"))] == ["y_size", "x_size"]
+        assert [name for name in found if name.endswith(("_size", "_step"))] == ["y_size", "x_size"]
+        assert (found[["y_units", "x_units"]] == "pixel").all(axis=None)
 
     def test_uneven_ones_are_interpolated_and_have_no_step(self):
         mask = xr.DataArray(self.mask, dims=("y", "x"), coords={"y": [0, 1, 5], "x": [0, 1, 2]})

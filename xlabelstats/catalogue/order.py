@@ -197,6 +197,9 @@ def check_q(q: Any) -> np.ndarray:
     return numbers
 
 
+# Parts that people ask for more often than for percentiles below 1; p0.1 and p0.5 clip grey values.
+LIKELY = (0.25, 0.75, 0.9, 0.95, 0.98, 0.99)
+
 PATTERN = re.compile(r"p(\d{1,3}(?:\.\d+)?)")
 
 
@@ -209,11 +212,10 @@ def percentile(name: str) -> Measure | None:
     number = float(f"{match[1]}e-2")
     if number > 1:
         raise ValueError(f"{name!r} is a percentile beyond 100; percentiles go from p0 to p100")
-    if 0 < number < 0.01:
-        meant = f"{100 * float(match[1]):.12g}"
+    if float(match[1]) in LIKELY:
         caution(
-            f"{name!r} is the {match[1]}th percentile; the {meant}th is 'p{meant}'. If the {match[1]}th is meant, "
-            f'("quantiles", {{"q": {number:.12g}}}) says so'
+            f"{name!r} is percentile {match[1]}; percentile {100 * float(match[1]):g} is 'p{100 * float(match[1]):g}'. "
+            f"If {match[1]} is meant, image.instances.quantiles(mask, {number:.12g}) gives it without this question"
         )
     return quantile(name, number, definition=f"percentile {match[1]}")
 

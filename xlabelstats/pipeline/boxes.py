@@ -16,6 +16,7 @@ from xlabelstats.pipeline.centroids import as_table
 from xlabelstats.pipeline.counts import cells_of
 from xlabelstats.pipeline.points import Axis, at_pixels, axes_along, axes_of, positions, shape_of, units_along
 from xlabelstats.pipeline.steps import check_number, finished, named, per_dim, space_of, step
+from xlabelstats.units import spelt_out
 
 Box = float | Mapping[Hashable, float]
 
@@ -81,6 +82,7 @@ def count_map(objects: Any, box: Box, *, like: Any = None) -> xr.DataArray:
     axes, shape = tuple(along), shape_of(along)
     if sorted(axes_of(table)) != sorted(axes):
         raise ValueError(f"the table has points in {axes_of(table)}, and like the dims {list(axes)}; rename one's")
+    _check_like(along, axes_along(named(objects) if table is not objects else table) if len(table) else {})
     boxes = _box_of(box, axes, shape)
     grid = _boxes_along(shape, boxes)
     index = _pixels_of(table, axes, shape) // np.array(boxes)
@@ -148,6 +150,16 @@ def scaled_intensity(image: Any, minimum: float = 0.0, scale: float = 1.0, box: 
     centres = [(dim, at) for dim, at in zip(space, _centres(shape, boxes), strict=True) if isinstance(dim, str)]
     coords = {dim: (dim, at_pixels(whole, dim, at), _units(units_along(whole, dim))) for dim, at in centres}
     return finished(sums.assign_coords(coords).assign_attrs(_about(map(str, space), boxes, shape)).rename("cells"))
+
+
+def _check_like(volume: Mapping[str, Axis], said: Mapping[str, Axis]) -> None:
+    """Complain if objects say that they lie in another volume than they are mapped on."""
+    for name, axis in said.items():
+        size, units = volume[name].size, volume[name].units
+        if axis.size not in (None, size):
+            raise ValueError(f"along {name!r} the objects lie in a volume of {axis.size} pixels, and like has {size}")
+        if axis.size is not None and axis.units and units and spelt_out(axis.units) != spelt_out(units):
+            raise ValueError(f"along {name!r} the objects have positions in {axis.units!r}, and like in {units!r}")
 
 
 def _sum_boxes(image: Any, boxes: Sequence[int]) -> Any:

@@ -31,9 +31,10 @@ def centroids(instances: Any, min_size: float = 0) -> pd.DataFrame:
         pixels: in coordinate units in the column named as the dim, in pixels in ``{dim}_pixel``; the two are the same
         without coordinates.  ``count`` is the number of its pixels, ``touches_border`` whether one of them is the first
         or the last along a dim.  Further columns, the same in every row, say how positions are to be read: for every
-        dim ``{dim}_size``, the pixels of the mask; with coordinates ``{dim}_step``, from a pixel to the next, NaN if
-        they are not evenly spaced, and ``{dim}_units`` if they have units.  So selected rows, a merged table or one
-        read from a CSV file can go on to the next step.
+        dim ``{dim}_size``, the pixels of the mask; with coordinates ``{dim}_origin``, that of the first pixel, and
+        ``{dim}_step``, from a pixel to the next, NaN if they are not evenly spaced; and ``{dim}_units``, if they have
+        units, "pixel" without coordinates.  So selected rows, a merged table or one read from a CSV file can go on to
+        the next step.
 
     Raises
     ------
@@ -60,10 +61,10 @@ def centroids(instances: Any, min_size: float = 0) -> pd.DataFrame:
     2       2  2.0  6.0      2.0      3.0      1            True
     7       7  1.0  3.0      1.0      1.5      2           False
     >>> table.iloc[:, 7:]
-           y_size  x_size  x_step
+           y_size  x_size  x_origin  x_step y_units
     label
-    2           3       4     2.0
-    7           3       4     2.0
+    2           3       4       0.0     2.0   pixel
+    7           3       4       0.0     2.0   pixel
     """
     check_size(min_size, "min_size")
     mask = check_mask(named(instances, "instances"))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from xlabelstats.pipeline.centroids import as_table
-from xlabelstats.pipeline.points import axes_along, positions, shape_of
+from xlabelstats.pipeline.points import Axis, axes_of, positions, shape_of
 from xlabelstats.pipeline.steps import check_number, check_size, step
 
 # A lone object at the border of the volume, by how much of it may lie beyond; see `count_by_size`.
@@ -129,7 +129,10 @@ def _at_border(table: pd.DataFrame, a: float, b: float, d: float) -> np.ndarray:
     if table.empty:
         return np.ones(0)
     low = positions(table, "pixel") + 0.5
-    distance = np.minimum(low, np.array(shape_of(axes_along(table))) - low)
+    shape_of({axis: Axis(0 if f"{axis}_size" in table else None, "") for axis in axes_of(table)})
+    # Each in its own image: the rows may be of several.
+    size = table[[f"{axis}_size" for axis in axes_of(table)]].to_numpy(np.float64)
+    distance = np.minimum(low, size - low)
     return np.prod(1 / np.clip(a + b * distance, 1, d), axis=1)
 
 

@@ -122,7 +122,9 @@ class Sums:
 
 def _sums_of(counted: Any, atlas: xr.DataArray, grid: Grid) -> Sums:
     if isinstance(counted, pd.DataFrame):
-        return _sums_of_points(as_table(counted), axes_along(counted) if len(counted) else {}, atlas, grid)
+        return _sums_of_points(
+            as_table(counted), axes_along(counted, atlas.indexes) if len(counted) else {}, atlas, grid
+        )
     array = named(counted, "image or mask that was counted")
     check_chunks(array, "image")
     if array.dtype.kind == "f":
@@ -134,8 +136,10 @@ def _sums_of_points(table: pd.DataFrame, along: Mapping[str, Axis], atlas: xr.Da
     """Cells put into an image on the grid of the atlas; ``along`` is how their positions are to be read."""
     axes = axes_of(table)
     _check_dims(axes, atlas)
-    for (name, axis), extent in zip(along.items(), shape_of(along), strict=True):
-        _check_axis(name, axis.in_coords, axis.units, extent, atlas)
+    bare = {name: axis for name, axis in along.items() if name not in map(str, atlas.indexes)}
+    shape_of(bare)
+    for name, axis in along.items():
+        _check_axis(name, axis.in_coords, axis.units, axis.size, atlas)
     order = [axes.index(str(dim)) for dim in atlas.dims]
     pixels = _nearest(positions(table)[:, order], grid.origin, grid.step)
     here = ((pixels >= 0) & (pixels < atlas.shape)).all(axis=1)
@@ -238,7 +242,7 @@ def _check_dims(axes: Sequence[str], atlas: xr.DataArray) -> None:
         )
 
 
-def _check_axis(axis: str, in_coords: bool, units: str, extent: int, atlas: xr.DataArray) -> None:
+def _check_axis(axis: str, in_coords: bool, units: str, extent: int | None, atlas: xr.DataArray) -> None:
     """Complain if positions along an axis, coordinates or pixels, cannot be found in the atlas."""
     dim = next(dim for dim in atlas.dims if str(dim) == axis)
     theirs = units_along(atlas, dim)

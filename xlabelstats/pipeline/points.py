@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xlabelstats.align import ROUNDING
 from xlabelstats.grid import coordinate, regular_grid
+from xlabelstats.names import letter_of
+
+# Positions are taken to be moved if they are off by this part of a pixel.
+MOVED = 0.01
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,7 @@ class Axis:
     @property
     def in_coords(self) -> bool:
         """Whether positions are coordinates, and not just pixels."""
-        # The origin of a table is a difference, which rounds.
-        return self.units != "pixel" or self.step != 1.0 or abs(self.origin) > 1e-6
+        return self.units != "pixel" or self.step != 1.0 or self.origin != 0.0
 
 
 def points_table(ids: np.ndarray, pixels: np.ndarray, image: xr.DataArray, columns: Mapping[str, Any]) -> pd.DataFrame:
@@ -46,8 +50,9 @@ def points_table(ids: np.ndarray, pixels: np.ndarray, image: xr.DataArray, colum
 
     Its index ``label`` is the ids.  It has the columns ``id``; for every dim the coordinate, named as the dim, and the
     index, named ``{dim}_pixel``; those given; and, the same in every row, how positions are to be read, so that rows
-    say it wherever they go: ``{dim}_size``, the pixels of the image, and along dims with coordinates ``{dim}_step``,
-    from a pixel to the next, NaN if not evenly spaced, and ``{dim}_units`` if they have units.
+    say it wherever they go: ``{dim}_size``, the pixels of the image; along dims with coordinates ``{dim}_origin``,
+    that of the first pixel, and ``{dim}_step``, from a pixel to the next, NaN if not evenly spaced; and
+    ``{dim}_units``, if they have units, "pixel" without coordinates.
     """
     axes = [str(dim) for dim in image.dims]
     places = {
@@ -57,15 +62,14 @@ def points_table(ids: np.ndarray, pixels: np.ndarray, image: xr.DataArray, colum
     data: dict[str, Any] = {f"{axis}_pixel": pixels[:, i] for i, axis in enumerate(axes)}
     data |= columns
     data |= {f"{axis}_size": np.full(len(ids), read.size) for axis, read, _ in along}
-    data |= {
-        f"{axis}_step": np.full(len(ids), np.nan if read.step is None else read.step)
-        for axis, read, dim in along
-        if dim in image.indexes
-    }
+    for axis, read, dim in along:
+        if dim in image.indexes:
+            data[f"{axis}_origin"] = np.full(len(ids), read.origin)
+            data[f"{axis}_step"] = np.full(len(ids), np.nan if read.step is None else read.step)
     data |= {
         f"{axis}_units": pd.Categorical.from_codes(np.zeros(len(ids), np.int8), pd.Index([read.units]))
-        for axis, read, dim in along
-        if dim in image.indexes and read.units
+        for axis, read, _ in along
+        if read.units
     }
     taken = [axis for axis in axes if axis in ("id", *data)]
     if taken:
@@ -80,7 +84,8 @@ def find_axes(table: pd.DataFrame) -> list[str]:
     axes = [name.removesuffix("_pixel") for name in names if name.endswith("_pixel")]
     # A table that was merged with others may have columns such as "perimeter_pixel".
     sized = any(f"{axis}_size" in names for axis in axes)
-    return [axis for axis in axes if not sized or axis in names or f"{axis}_size" in names]
+    known = [axis for axis in axes if not sized or letter_of(axis)]
+    return [axis for axis in axes if f"{axis}_size" in names or (axis in names and axis in known)]
 
 
 def axes_of(table: pd.DataFrame) -> list[str]:
@@ -101,11 +106,15 @@ def axes_of(table: pd.DataFrame) -> list[str]:
     return axes
 
 
-def axes_along(points: pd.DataFrame | xr.DataArray) -> dict[str, Axis]:
-    """How positions along each axis are to be read: of a table that has rows, or of the image they lie in."""
+def axes_along(points: pd.DataFrame | xr.DataArray, placed: Iterable[Hashable] = ()) -> dict[str, Axis]:
+    """How positions along each axis are to be read: of a table that has rows, or of the image they lie in.
+
+    Along dims that are ``placed`` coordinates alone tell where points lie, so that a table may be of several images.
+    """
     if isinstance(points, xr.DataArray):
         return {str(dim): Axis(points.sizes[dim], units_along(points, dim), *_line(points, dim)) for dim in points.dims}
-    return {axis: _axis_of(points, axis) for axis in axes_of(points)}
+    by_coords = set(map(str, placed))
+    return {axis: _axis_of(points, axis, axis in by_coords) for axis in axes_of(points)}
 
 
 def shape_of(axes: Mapping[str, Axis]) -> tuple[int, ...]:
@@ -142,38 +151,54 @@ def units_along(image: xr.DataArray, dim: Hashable) -> str:
 
 def _line(image: xr.DataArray, dim: Hashable) -> tuple[float, float | None]:
     """The coordinate of the first pixel along a dim, and the step to the next, None if there is no such step."""
-    if dim not in image.indexes:
+    values = coordinate(image, dim)
+    if values is None:
         return 0.0, 1.0
     try:
         grid = regular_grid(image[dim], "")
     except ValueError:
-        return float(image.indexes[dim][0]), None
+        return float(values[0]), None
     return float(grid.origin[0]), float(grid.step[0])
 
 
-def _axis_of(table: pd.DataFrame, axis: str) -> Axis:
+def _axis_of(table: pd.DataFrame, axis: str, by_coords: bool) -> Axis:
     """How the positions of a table along an axis are to be read, by its columns."""
-    size, step, units = (_same_in_all(table, f"{axis}_{name}") for name in ("size", "step", "units"))
+    said = _same_in_all(table, f"{axis}_units")
+    places, pixels = (table[name].to_numpy(np.float64) for name in (axis, f"{axis}_pixel"))
+    # Numbers for units, such as 1, come from a file that has no types.
+    units = "" if said is None else str(said)
+    has_coords = f"{axis}_step" in table
+    if not has_coords and units != "pixel":
+        # Columns were left out, or the table is of the user's own making.
+        has_coords = bool((places != pixels)[np.isfinite(places)].any())
+        units = units if has_coords or units else "pixel"
+    if by_coords:
+        sized = f"{axis}_size" in table
+        return Axis(int(table[f"{axis}_size"].max()) if sized else None, units, *((np.nan, None) if has_coords else ()))
+    size, origin, step = (_same_in_all(table, f"{axis}_{name}") for name in ("size", "origin", "step"))
     size = None if size is None else int(size)
-    if f"{axis}_step" not in table:
-        return Axis(size, units or "pixel")
-    if step is None:
-        return Axis(size, units or "", np.nan, None)
-    origins = table[axis].to_numpy(np.float64) - table[f"{axis}_pixel"].to_numpy(np.float64) * step
-    origins = origins[np.isfinite(origins)]
-    # Positions that were moved, as by a registration, no longer say where the pixels lie; rounded ones do.
-    even = origins.size > 0 and np.ptp(origins) < 0.01 * abs(step)
-    return Axis(size, units or "", float(np.median(origins)) if even else np.nan, float(step) if even else None)
+    if not has_coords:
+        return Axis(size, units)
+    if origin is None or step is None:
+        return Axis(size, units, np.nan, None)
+    shifts = places - (origin + step * pixels)
+    shifts = shifts[np.isfinite(shifts)]
+    # Positions that were moved one by one, as by a registration, no longer say where the pixels lie; rounded ones do.
+    if not shifts.size or np.ptp(shifts) >= MOVED * abs(step):
+        return Axis(size, units, np.nan, None)
+    shift = float(np.median(shifts))
+    return Axis(size, units, float(origin) + (shift if abs(shift) >= MOVED * abs(step) else 0.0), float(step))
 
 
 def _same_in_all(table: pd.DataFrame, name: str) -> Any:
-    """What a column says that is the same in all rows; None if it says nothing or is not there."""
+    """What a column says that is the same in all rows, but for rounding; None if it says nothing or is not there."""
     if name not in table:
         return None
     values = table[name].drop_duplicates()
-    if len(values) > 1:
-        raise ValueError(
-            f"the column {name!r} of the table holds {values.tolist()[:3]}, but points that are looked at together "
-            "lie in one image; choose the rows of one, or bring the images to one grid before"
-        )
-    return None if values.isna().all() else values.iloc[0]
+    first = None if values.isna().all() else values.iloc[0]
+    if len(values) == 1 or (name.endswith("_step") and np.ptp(values) <= ROUNDING * abs(values).max()):
+        return first
+    raise ValueError(
+        f"the column {name!r} of the table holds {values.tolist()[:3]}, but points that are looked at together "
+        "lie in one image; choose the rows of one, or bring the images to one grid before"
+    )

@@ -72,7 +72,7 @@ def _seeds(binary: xr.DataArray, table: pd.DataFrame) -> tuple[np.ndarray, np.nd
     axes, dims = axes_of(table), [str(dim) for dim in binary.dims]
     if sorted(axes) != sorted(dims):
         raise ValueError(f"the table has points in {axes}, and the binary image the dims {dims}; rename one's")
-    along = axes_along(table) if len(table) else axes_along(binary)
+    along = axes_along(table, binary.indexes) if len(table) else axes_along(binary)
     for dim in binary.dims:
         axis, ours = along[str(dim)], units_along(binary, dim)
         # A table that was not made by a step may not say its units.

@@ -111,8 +111,9 @@ class Cache:
         viewer: Any = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.url = None if url is None else folder_at(url, storage_options or {}).url
-        self._shelf: Shelf = MemoryShelf() if url is None else FolderShelf(folder_at(url, storage_options or {}))
+        root = None if url is None else folder_at(url, storage_options or {})
+        self.url = None if root is None else str(root)
+        self._shelf: Shelf = MemoryShelf() if root is None else FolderShelf(root)
         self._path = ""
         # The entries whose tables have which tokens: they have no names that say where they are from.
         self._tables: dict[str, Source] = {}

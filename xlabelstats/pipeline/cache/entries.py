@@ -10,10 +10,20 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from xlabelstats.pipeline.cache.arrays import Source
-from xlabelstats.pipeline.cache.folders import Folder, as_json, read_json
+from xlabelstats.pipeline.cache.folders import (
+    as_json,
+    exists,
+    folders_in,
+    publish,
+    read_json,
+    remove_all,
+    size_of,
+    write_durably,
+)
+from xlabelstats.pipeline.cache.folders import replace as put
 from xlabelstats.pipeline.cache.images import Layout
 from xlabelstats.pipeline.cache.keys import DIGITS
 from xlabelstats.pipeline.cache.results import (
@@ -24,6 +34,9 @@ from xlabelstats.pipeline.cache.results import (
     write_result,
 )
 from xlabelstats.placement import check_room, here, is_alive
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 MARKER, LAST = "step.json", ".last.json"
 FORMAT = 2
@@ -96,19 +109,19 @@ class FolderShelf:
     names the one that counts.
     """
 
-    root: Folder
+    root: UPath
 
-    def folder(self, source: Source) -> Folder:
+    def folder(self, source: Source) -> UPath:
         """The folder of an entry."""
         return self.root / source.path / source.key
 
     def find(self, source: Source) -> Marker | None:
         """The marker of an entry that is whole."""
         entry = self.folder(source)
-        marker = read_json(entry, MARKER)
+        marker = read_json(entry / MARKER)
         if not isinstance(marker, dict) or marker.get("format") != FORMAT:
             return None
-        return marker if (entry / marker["attempt"]).exists(BEGUN) else None
+        return marker if exists(entry / marker["attempt"] / BEGUN) else None
 
     def save(self, source: Source, result: Any, layout: Layout, record: Marker, former: Marker | None = None) -> Marker:
         """Write a result, then its marker.  Of two writers the first wins, and its marker is given back."""
@@ -116,19 +129,19 @@ class FolderShelf:
         attempt = entry / f"{here()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         _in_use.add(attempt.name)
         try:
-            attempt.write(BEGUN, b"")
+            write_durably(attempt / BEGUN, b"")
             try:
                 marker = _write(result, attempt, layout, source, record, former)
             except (KeyError, FileNotFoundError):
                 _check_begun(attempt, source)
                 raise
             _check_begun(attempt, source)
-            torn = entry.exists(MARKER) and self.find(source) is None
-            first = entry.publish(attempt, MARKER, replace=former is not None or torn)
+            torn = exists(entry / MARKER) and self.find(source) is None
+            first = publish(attempt / MARKER, entry / MARKER, again=former is not None or torn)
         except BaseException as error:
             _remove(attempt)
             what = f"the result of {source.path!r}"
-            check_room(error, what, self.root.url, bytes_of(result), "nothing of it is kept")
+            check_room(error, what, str(self.root), bytes_of(result), "nothing of it is kept")
             raise
         finally:
             _in_use.discard(attempt.name)
@@ -153,16 +166,16 @@ class FolderShelf:
     def check_room(self, source: Source) -> None:
         """Complain, before anything is computed for it, if an entry cannot be written."""
         try:
-            self.root.fs.makedirs((self.root / source.path).path, exist_ok=True)
+            (self.root / source.path).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OSError(
-                error.errno, f"no results can be written to the cache in this folder ({error.strerror})", self.root.url
+                error.errno, f"no results can be written to the cache in this folder ({error.strerror})", str(self.root)
             ) from error
 
     def tidy(self, source: Source) -> None:
         """Remove what processes of this machine that are no more left of an entry."""
         entry = self.folder(source)
-        attempts = entry.folders()
+        attempts = folders_in(entry)
         marker = self.find(source) or {"attempt": None, "former": []}
         for attempt in attempts:
             if attempt.name not in (marker["attempt"], *marker["former"]) and _is_dead(attempt.name):
@@ -170,7 +183,7 @@ class FolderShelf:
 
     def entries(self, path: str = "") -> Iterator[Entry]:
         """All entries under a name, and those of its children."""
-        for folder in (self.root / path if path else self.root).folders():
+        for folder in folders_in(self.root / path if path else self.root):
             if KEY.fullmatch(folder.name):
                 yield self._entry(Source(path, folder.name))
             elif NAME.fullmatch(folder.name):
@@ -180,33 +193,33 @@ class FolderShelf:
         marker = self.find(source)
         folder = self.folder(source)
         if marker is not None:
-            return Entry(source, marker, "whole", (folder / marker["attempt"]).url, marker["size"])
-        dead = all(_is_dead(attempt.name) for attempt in folder.folders())
-        return Entry(source, None, "broken off" if dead else "unfinished", folder.url, folder.size())
+            return Entry(source, marker, "whole", str(folder / marker["attempt"]), marker["size"])
+        dead = all(_is_dead(attempt.name) for attempt in folders_in(folder))
+        return Entry(source, None, "broken off" if dead else "unfinished", str(folder), size_of(folder))
 
     def last(self, path: str) -> dict[str, str]:
         """The key last asked for under a name, and so for every step with its parameters."""
-        found = read_json(self.root / path, LAST)
+        found = read_json(self.root / path / LAST)
         return found if isinstance(found, dict) else {}
 
     def set_last(self, path: str, last: dict[str, str]) -> None:
         """Take note of it."""
         try:
-            (self.root / path).replace(LAST, as_json(last))
+            put(self.root / path / LAST, as_json(last))
         except OSError as error:
             what = f"a note beside the result of {path!r}"
-            check_room(error, what, self.root.url, math.nan, "the result is kept")
+            check_room(error, what, str(self.root), math.nan, "the result is kept")
             raise
 
     def clear(self, path: str) -> None:
         """Remove all entries under a name, their markers first."""
         for entry in list(self.entries(path)):
-            self.folder(entry.source).remove(MARKER)
-        self.root.remove(path)
+            remove_all(self.folder(entry.source) / MARKER)
+        remove_all(self.root / path)
 
 
 def _write(
-    result: Any, attempt: Folder, layout: Layout, source: Source, record: Marker, former: Marker | None
+    result: Any, attempt: UPath, layout: Layout, source: Source, record: Marker, former: Marker | None
 ) -> Marker:
     """Write a result, and beside it its marker, which does not count there yet."""
     if former and former["about"]["kind"] == "image":
@@ -215,8 +228,8 @@ def _write(
     # Opened results of other processes may still read what this replaces.
     kept = [former["attempt"], *former["former"]] if former else []
     marker = {"format": FORMAT, **finished(record), "about": about, "attempt": attempt.name, "former": kept}
-    marker["size"] = attempt.size() if about["kind"] != "value" else len(as_json(marker))
-    attempt.write(MARKER, as_json(marker))
+    marker["size"] = size_of(attempt) if about["kind"] != "value" else len(as_json(marker))
+    write_durably(attempt / MARKER, as_json(marker))
     return marker
 
 
@@ -227,8 +240,8 @@ def finished(record: Marker) -> Marker:
     return record if started is None else {**record, "seconds": time.perf_counter() - started}
 
 
-def _check_begun(attempt: Folder, source: Source) -> None:
-    if not attempt.exists(BEGUN):
+def _check_begun(attempt: UPath, source: Source) -> None:
+    if not exists(attempt / BEGUN):
         raise OSError(f"{source.path!r} was cleared while its result was written; run it again")
 
 
@@ -238,8 +251,7 @@ def _is_dead(attempt: str) -> bool:
     return attempt not in _in_use and machine == here() and rest.isdigit() and not is_alive(int(rest))
 
 
-def _remove(attempt: Folder) -> None:
-    parent = Folder(attempt.fs, attempt.path.rstrip("/").rsplit("/", 1)[0], attempt.options)
+def _remove(attempt: UPath) -> None:
     # A task may still be writing to it; the next run of the entry removes the rest.
     with suppress(OSError):
-        parent.remove(attempt.name)
+        remove_all(attempt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import xarray as xr
@@ -13,13 +13,16 @@ from xarray.indexes import PandasMultiIndex
 
 from xlabelstats.inputs import is_dask
 from xlabelstats.pipeline.cache.arrays import Source, aligned, as_dask, codec, renamed, storage_chunks
-from xlabelstats.pipeline.cache.folders import Folder
+from xlabelstats.pipeline.cache.folders import zarr_store
 from xlabelstats.pipeline.cache.values import decode, encode
 from xlabelstats.store import beyond_specification, is_key, write_out
 
+if TYPE_CHECKING:
+    from upath import UPath
+
 
 def write_dataset(
-    dataset: xr.Dataset, folder: Folder, *, chunks: Any = None, compressor: Any = "auto"
+    dataset: xr.Dataset, folder: UPath, *, chunks: Any = None, compressor: Any = "auto"
 ) -> dict[str, Any]:
     """Write a dataset; what is given back, beside what Zarr holds, is needed to read it.
 
@@ -66,7 +69,7 @@ def write_dataset(
         # Which variables are coordinates is told beside the store.
         warnings.filterwarnings("ignore", ".*has a space in its name")
         tasks = plain.rename(keys).to_zarr(
-            folder.zarr(read_only=False),
+            zarr_store(folder, read_only=False),
             mode="w-",
             consolidated=False,
             zarr_format=3,
@@ -78,11 +81,11 @@ def write_dataset(
     return about
 
 
-def read_dataset(folder: Folder, about: Mapping[str, Any], source: Source) -> xr.Dataset:
+def read_dataset(folder: UPath, about: Mapping[str, Any], source: Source) -> xr.Dataset:
     """Read a dataset: lazy are those variables that were."""
     with beyond_specification():
         found = xr.open_dataset(
-            folder.zarr(read_only=True), engine="zarr", chunks={}, consolidated=False, decode_timedelta=True
+            zarr_store(folder, read_only=True), engine="zarr", chunks={}, consolidated=False, decode_timedelta=True
         )
         found = found.drop_encoding().rename({key: name for name, key in about.get("keys", {}).items()})
         variables = {name: _read(name, each, about, source) for name, each in found.variables.items()}

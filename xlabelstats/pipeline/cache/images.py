@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -26,9 +26,12 @@ from xlabelstats.pipeline.cache.arrays import (
     write,
 )
 from xlabelstats.pipeline.cache.datasets import read_dataset, write_dataset
-from xlabelstats.pipeline.cache.folders import Folder
+from xlabelstats.pipeline.cache.folders import zarr_store
 from xlabelstats.pipeline.cache.values import decode, encode
 from xlabelstats.units import UNITS, spelt_out
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 STORE, COORDS = "image.ome.zarr", "coords.zarr"
 
@@ -109,7 +112,7 @@ def is_image(array: xr.DataArray) -> bool:
     return dims <= set(AXES) and {"y", "x"} <= dims and array.dtype.kind in "biuf" and all(array.shape)
 
 
-def write_image(image: xr.DataArray, folder: Folder, layout: Layout, name: str) -> dict[str, Any]:
+def write_image(image: xr.DataArray, folder: UPath, layout: Layout, name: str) -> dict[str, Any]:
     """Write a lazy image; what is given back, beside what OME-Zarr holds, is needed to read it."""
     writer = _ome_zarr("writer")
     check_chunk_option(layout.chunks if layout.chunks is not None else 1, image.dims)
@@ -130,7 +133,7 @@ def write_image(image: xr.DataArray, folder: Folder, layout: Layout, name: str) 
     ordered = numbers.transpose(*(dim for dim in AXES if dim in image.dims))
     dims = [str(dim) for dim in ordered.dims]
     chunks = storage_chunks(image.data, image.dims, layout.chunks)
-    group = zarr.open_group((folder / STORE).zarr(read_only=False), mode="w-", zarr_format=form.zarr_format)
+    group = zarr.open_group(zarr_store(folder / STORE, read_only=False), mode="w-", zarr_format=form.zarr_format)
     datasets = _write_levels(group, ordered, layout, [chunks[image.dims.index(dim)] for dim in ordered.dims])
     axes = [_axis(image, dim) for dim in dims]
     writer.write_multiscales_metadata(group, datasets, fmt=form, axes=axes, name=name)
@@ -175,12 +178,12 @@ def _write_levels(
     return datasets
 
 
-def read_image(folder: Folder, about: Mapping[str, Any], source: Source) -> xr.DataArray:
+def read_image(folder: UPath, about: Mapping[str, Any], source: Source) -> xr.DataArray:
     """Read an image lazily, as it was."""
     dims = about["dims"]
     ordered = [dim for dim in AXES if dim in dims]
     chunks = tuple(tuple(about["chunks"][dims.index(dim)]) for dim in ordered)
-    store = (folder / STORE).zarr(read_only=True)
+    store = zarr_store(folder / STORE, read_only=True)
     data = open_array(store, "0", chunks, about["dtype"], source.array_name(), folder.name)
     coords = read_dataset(folder / COORDS, about["coords"], source).coords if about["coords"] else None
     image = xr.DataArray(data, dims=ordered, attrs=decode(about["attrs"])).transpose(*dims)
@@ -188,13 +191,13 @@ def read_image(folder: Folder, about: Mapping[str, Any], source: Source) -> xr.D
     return image.assign_coords(coords) if coords is not None else image
 
 
-def read_levels(folder: Folder, about: Mapping[str, Any], image: xr.DataArray) -> list[Any]:
+def read_levels(folder: UPath, about: Mapping[str, Any], image: xr.DataArray) -> list[Any]:
     """All levels of a stored image as lazy arrays, with the dims in the order of the image."""
     import dask.array as da
 
     ordered = [dim for dim in AXES if dim in about["dims"]]
     order = [ordered.index(dim) for dim in about["dims"]]
-    group = zarr.open_group((folder / STORE).zarr(read_only=True), mode="r")
+    group = zarr.open_group(zarr_store(folder / STORE, read_only=True), mode="r")
     further = (da.from_zarr(group[str(level)]) for level in range(1, about["levels"]))
     return [image.data, *(each.transpose(order).astype(about["dtype"]) for each in further)]
 

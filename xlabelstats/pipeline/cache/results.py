@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -14,11 +14,13 @@ from xlabelstats.encoding import without_encoding
 from xlabelstats.inputs import is_dask
 from xlabelstats.pipeline.cache.arrays import Source, as_dask, renamed, words_of
 from xlabelstats.pipeline.cache.datasets import read_dataset, write_dataset
-from xlabelstats.pipeline.cache.folders import Folder
 from xlabelstats.pipeline.cache.images import Layout, is_image, read_image, read_levels, write_image
 from xlabelstats.pipeline.cache.tables import read_table, storable, write_table
 from xlabelstats.pipeline.cache.values import decode, encode
 from xlabelstats.pipeline.steps import NAMELESS
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 STORES = {"array": "array.zarr", "dataset": "dataset.zarr"}
 
@@ -133,7 +135,7 @@ def differs(about: Mapping[str, Any], layout: Layout, result: Any) -> bool:
     return any(about["asked"][name] != each for name, each in asked_of(layout).items() if each != usual[name])
 
 
-def write_result(result: Any, folder: Folder, layout: Layout, name: str) -> dict[str, Any]:
+def write_result(result: Any, folder: UPath, layout: Layout, name: str) -> dict[str, Any]:
     """Write a prepared result; what is given back is needed to read it."""
     kind = kind_of(result)
     about: dict[str, Any] = {"kind": kind, "bare": isinstance(result, da.Array)}
@@ -155,7 +157,7 @@ def write_result(result: Any, folder: Folder, layout: Layout, name: str) -> dict
     return about
 
 
-def read_result(folder: Folder, about: Mapping[str, Any], source: Source) -> Any:
+def read_result(folder: UPath, about: Mapping[str, Any], source: Source) -> Any:
     """Read a result as the step gave it, its arrays lazily."""
     kind = about["kind"]
     if kind == "value":
@@ -172,7 +174,7 @@ def read_result(folder: Folder, about: Mapping[str, Any], source: Source) -> Any
     return array.data if about["bare"] else array
 
 
-def read_pyramid(folder: Folder, about: Mapping[str, Any], result: Any) -> list[Any]:
+def read_pyramid(folder: UPath, about: Mapping[str, Any], result: Any) -> list[Any]:
     """The levels of a stored image."""
     return read_levels(folder, about["image"], named(result))
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_object_dtype
 
 from xlabelstats.extras import need
-from xlabelstats.pipeline.cache.folders import Folder
+from xlabelstats.pipeline.cache.folders import write_durably
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 FILE = "table.parquet"
 
@@ -36,7 +39,7 @@ def storable(table: pd.DataFrame, step: str) -> pd.DataFrame:
     return table.astype(native) if native else table
 
 
-def write_table(table: pd.DataFrame, folder: Folder) -> dict[str, Any]:
+def write_table(table: pd.DataFrame, folder: UPath) -> dict[str, Any]:
     """Write a table; what is given back, beside what Parquet holds, is needed to read it.
 
     Its attrs go with it as far as JSON can say them, for those who read the file elsewhere.
@@ -52,7 +55,7 @@ def write_table(table: pd.DataFrame, folder: Folder) -> dict[str, Any]:
         table.to_parquet(content, engine="pyarrow")
     except Exception as error:
         raise TypeError(f"the table cannot be stored as Parquet: {error}") from error
-    folder.write(FILE, content.getvalue())
+    write_durably(folder / FILE, content.getvalue())
     return {"dtypes": [_numpy_name(dtype) for dtype in table.dtypes], "index": _numpy_name(table.index.dtype)}
 
 
@@ -61,10 +64,10 @@ def _numpy_name(dtype: Any) -> str | None:
     return str(dtype) if isinstance(dtype, np.dtype | pd.DatetimeTZDtype) else None
 
 
-def read_table(folder: Folder, about: Mapping[str, Any], attrs: dict[Any, Any]) -> pd.DataFrame:
+def read_table(folder: UPath, about: Mapping[str, Any], attrs: dict[Any, Any]) -> pd.DataFrame:
     """Read a table with the dtypes that it had."""
     need("pyarrow", "pipeline", "reading stored tables")
-    table = pd.read_parquet(io.BytesIO(folder.read(FILE)), engine="pyarrow")
+    table = pd.read_parquet(io.BytesIO((folder / FILE).read_bytes()), engine="pyarrow")
     now = [_numpy_name(dtype) for dtype in table.dtypes]
     others = zip(table.columns, now, about["dtypes"], strict=True)
     table = table.astype({name: dtype for name, found, dtype in others if dtype not in (None, found)})

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from xlabelstats.pipeline.cache import levels
 from xlabelstats.pipeline.cache.arrays import Source
 from xlabelstats.pipeline.cache.entries import Entry, Marker, finished
-from xlabelstats.pipeline.cache.images import Layout
+from xlabelstats.pipeline.cache.images import Layout, pyramid_of
 from xlabelstats.pipeline.cache.results import bytes_of, in_memory, kind_of, named
 
 
@@ -47,14 +46,7 @@ class MemoryShelf:
 
     def pyramid(self, marker: Marker, source: Source, result: Any) -> list[Any]:
         """The levels of an image, made when they are looked at."""
-        image = named(result)
-        found = [image.data]
-        labels = marker["about"]["labels"]
-        labels = levels.looks_like_labels(image.dtype) if labels is None else labels
-        for _ in range(1, marker["about"]["multiscale"]):
-            axes = levels.halved_axes(found[-1].shape, [str(dim) for dim in image.dims])
-            found += [levels.halve(found[-1], axes, labels=labels)] if axes else []
-        return found
+        return pyramid_of(named(result), marker["about"]["multiscale"], marker["about"]["labels"])
 
     def check_room(self, source: Source) -> None:
         """There is room until there is none."""

@@ -28,7 +28,7 @@ from zarr.storage import LocalStore
 import xlabelstats
 from xlabelstats.compat.harpy import Featurizer
 from xlabelstats.pipeline import Cache
-from xlabelstats.pipeline.cache import folders
+from xlabelstats.pipeline.cache import entries
 
 pytest.importorskip("ome_zarr")
 pytest.importorskip("pyarrow")
@@ -233,13 +233,13 @@ def test_a_disk_that_is_really_full_is_told_and_nothing_is_left(tmp_path):
 
 
 def test_a_note_that_finds_no_room_is_told_and_the_result_is_kept(tmp_path, monkeypatch):
-    def full(path, content, write=folders.write_durably):
+    def full(path, content, write=entries.write_durably):
         if "last" in path.name:
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, content)
 
     with monkeypatch.context() as patched:
-        patched.setattr(folders, "write_durably", full)
+        patched.setattr(entries, "write_durably", full)
         with pytest.raises(OSError, match=r"no room for a note beside the result of 'step'.*; the result is kept"):
             Cache(tmp_path).run("step", table_of, 8)
     assert Cache(tmp_path).status()["state"].tolist() == ["whole"]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import errno
+import sys
 import warnings
 from fractions import Fraction
 from pathlib import Path
 
+import dask
 import dask.array as da
+import fsspec
 import numcodecs
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 import zarr
+from fsspec.implementations.dirfs import DirFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -455,18 +459,6 @@ class TestWhole:
         xr.testing.assert_identical(found.compute(), volume().compute())
         assert CALLS == ["same"]
 
-    def test_a_folder_without_links_keeps_results_too(self, tmp_path, monkeypatch):
-        import os
-
-        def no_links(source, target):
-            raise OSError(errno.EPERM, "Operation not permitted")
-
-        monkeypatch.setattr(os, "link", no_links)
-        for _ in range(2):
-            assert Cache(tmp_path).run("number", same, 3) == 3
-        assert CALLS == ["same"]
-        assert {path.name for path in tmp_path.rglob("*-*/*")} == {"begun"}
-
 
 class TestUrls:
     @pytest.mark.parametrize("url", ["memory://cache-{}", "file://{}/cache", "{}/cache"])
@@ -479,6 +471,58 @@ class TestUrls:
         assert CALLS == ["same"]
         cache.clear("brain")
         assert cache.status().empty
+
+    @pytest.mark.parametrize("kind", ["UPath", "file system of a folder", "one in it", "in memory", "memory://"])
+    def test_may_be_given_as_folders_of_other_libraries(self, tmp_path, kind):
+        upath = pytest.importorskip("upath")
+        local, memory = fsspec.filesystem("file"), fsspec.filesystem("memory")
+        url = {
+            "UPath": upath.UPath(tmp_path),
+            "file system of a folder": DirFileSystem(str(tmp_path), local),
+            "one in it": DirFileSystem("deep", DirFileSystem(str(tmp_path), local)),
+            "in memory": DirFileSystem(f"/{tmp_path.name}-dir", memory),
+            "memory://": upath.UPath(f"memory://{tmp_path.name}-upath"),
+        }[kind]
+        for _ in range(2):
+            found = Cache(url).run("brain", same, volume(), multiscale=2)
+            xr.testing.assert_identical(found.compute(), volume().compute())
+        assert CALLS == ["same"]
+        assert Cache(url).status()["state"].tolist() == ["whole"]
+        inside = {"memory" not in kind: tmp_path, kind == "one in it": tmp_path / "deep"}.get(True)
+        assert inside is None or (inside / "brain").is_dir()
+        Cache(url).clear("brain")
+        assert Cache(url).status().empty
+
+    def test_a_file_system_that_is_no_folder_is_told(self):
+        with pytest.raises(TypeError, match="with None in memory, not in MemoryFileSystem"):
+            Cache(fsspec.filesystem("memory"))
+
+    @pytest.mark.parametrize("url", ["{}", "file://{}"])
+    def test_options_that_a_local_folder_has_no_use_for_are_told(self, tmp_path, url):
+        with pytest.raises(ValueError, match="is a local folder, for which there are no storage_options"):
+            Cache(url.format(tmp_path), storage_options={"key": "a"})
+
+    @pytest.mark.parametrize(
+        ("url", "package"), [("gs://b", "gcsfs"), ("gcs://b", "gcsfs"), ("s3://b", "s3fs"), ("az://b", "adlfs")]
+    )
+    def test_that_need_a_package_name_it(self, monkeypatch, url, package):
+        monkeypatch.setitem(sys.modules, package, None)
+        monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, url.split(":")[0], raising=False)
+        with pytest.raises(ImportError, match=f"(?i)install {package}"):
+            Cache(url)
+
+    def test_memory_that_workers_cannot_reach_is_told_before_anything_is_computed(self, tmp_path):
+        distributed = pytest.importorskip("distributed")
+        url = f"memory://{tmp_path.name}-workers"
+        told = pytest.raises(ValueError, match=r"other processes cannot reach.*Client\(processes=False\)")
+        with distributed.Client(n_workers=1, processes=True, dashboard_address=":0"), told:
+            Cache(url).run("brain", same, volume())
+        with dask.config.set(scheduler="processes"), told:
+            Cache(url).run("brain", same, volume())
+        assert CALLS == []
+        with distributed.Client(n_workers=1, processes=False, dashboard_address=":0"):
+            found = Cache(url).run("brain", same, volume())
+            xr.testing.assert_identical(found.compute(), volume().compute())
 
     def test_object_storage_will_do(self):
         moto = pytest.importorskip("moto.server")

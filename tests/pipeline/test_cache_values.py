@@ -178,7 +178,7 @@ MASKED = np.ma.masked_array([[1, 2], [3, 4]], [[True, False], [False, False]])
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "masked": (lambda: MASKED, r"masked array of int64, .* mask would be lost; fill it with \.filled"),
     "lazy masked": (lambda: da.from_array(MASKED, chunks=1), r"masked array .* da\.ma\.filled"),
-    "masked within": (lambda: {"a": [MASKED]}, r"type MaskedArray, .* \.filled"),
+    "masked within": (lambda: {"a": [MASKED]}, r"type MaskedArray of int64, .* \.filled"),
     "objects": (lambda: OBJECTS["objects"], r"array of object, .*\.astype"),
     "long double": (lambda: np.zeros(2, np.longdouble), r"array of float128, .*\.astype"),
     "aligned": (lambda: np.zeros(2, np.dtype("i1,f8", align=True)), r"an array of .*\.astype"),

@@ -6,6 +6,7 @@ import itertools
 import math
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -66,26 +67,20 @@ def sources_of(array: Any) -> list[Source]:
 
 def check_storable(array: Any, what: str) -> None:
     """Complain about an array that Zarr cannot hold as it is."""
-    hint = "make it numbers or text with .astype()"
+    kind, hint = "an array", "make it numbers or text with .astype()"
     if isinstance(getattr(array, "_meta", array), np.ma.MaskedArray):
+        kind = "a masked array"
         hint = "its mask would be lost; fill it with .filled(value), of dask with da.ma.filled(array, value)"
-    elif isinstance(array.dtype, np.dtype) and array.dtype != object:
-        try:
-            native = array.dtype.newbyteorder("=")
-            if zarr.dtype.parse_dtype(native, zarr_format=3).to_native_dtype() == native:
-                return
-        except (TypeError, ValueError):
-            # It is told of below, in fewer words.
-            pass
     elif array.dtype == object:
         for each in () if is_dask(array) else np.asarray(array).ravel().tolist():
             as_text(each, what)
         return
-    raise TypeError(f"{what} is {_kind_of(array)} of {array.dtype}, which cannot be stored; {hint}")
-
-
-def _kind_of(array: Any) -> str:
-    return "a masked array" if isinstance(getattr(array, "_meta", array), np.ma.MaskedArray) else "an array"
+    elif isinstance(array.dtype, np.dtype):
+        with suppress(TypeError, ValueError):
+            native = array.dtype.newbyteorder("=")
+            if zarr.dtype.parse_dtype(native, zarr_format=3).to_native_dtype() == native:
+                return
+    raise TypeError(f"{what} is {kind} of {array.dtype}, which cannot be stored; {hint}")
 
 
 def as_dask(array: Any) -> Any:
@@ -145,41 +140,44 @@ def storage_chunks(array: Any, dims: Sequence[Hashable], chunks: Any) -> tuple[i
 
 def words_of(compressor: Any, zarr_format: int) -> Any:
     """A compressor as a version of Zarr writes it down; None, and "auto" for zarr's own choice, as they are."""
+    words = compressor
     if compressor in (None, "auto"):
         return compressor
     if isinstance(compressor, str):
         check_known([compressor], COMPRESSORS, "compressor")
-        words: Any = {"id": compressor} if zarr_format == 2 else {"name": compressor, "configuration": {}}
+        words = {"id": compressor}
     elif isinstance(compressor, BloscCodec):
-        # What was left open depends on the dtype.
-        left = getattr(compressor, "_tunable_attrs", ())
         settings = {name: getattr(compressor, name) for name in ("typesize", "cname", "clevel", "shuffle", "blocksize")}
-        settings = {name: None if name in left else getattr(each, "value", each) for name, each in settings.items()}
-        words = {"name": "blosc", "configuration": settings}
+        # What was left open depends on the dtype.
+        settings |= dict.fromkeys(getattr(compressor, "_tunable_attrs", ()))
+        words = {"name": "blosc", "configuration": {name: getattr(v, "value", v) for name, v in settings.items()}}
+    elif hasattr(compressor, "to_dict") or hasattr(compressor, "get_config"):
+        words = compressor.to_dict() if hasattr(compressor, "to_dict") else compressor.get_config()
+    if not isinstance(words, dict) or ("id" if zarr_format == 2 else "name") in words:
+        other = not isinstance(words, dict)
     else:
-        make = getattr(compressor, "to_dict", getattr(compressor, "get_config", None))
-        words = make() if make else compressor
-    here, kinds = (
-        ("id", "numcodecs.Blosc(), Zstd() or GZip()")
-        if zarr_format == 2
-        else ("name", "zarr.codecs.BloscCodec(), ZstdCodec() or GzipCodec()")
-    )
-    if isinstance(words, dict) and here in words:
-        return words
-    if not isinstance(words, dict) or words.get("id", words.get("name")) not in COMPRESSORS:
+        other = words.get("id", words.get("name")) not in COMPRESSORS
+        settings = dict(words.get("configuration", words))
+        name = settings.pop("id", words.get("name"))
+        shuffle = settings.get("shuffle")
+        if isinstance(shuffle, str) and not other:
+            settings["shuffle"] = SHUFFLES.index(shuffle)
+        elif shuffle is not None and not other:
+            settings["shuffle"] = SHUFFLES[shuffle] if shuffle >= 0 else None
+        words = {"name": name, "configuration": settings}
+        if zarr_format == 2:
+            words = {"id": name, **{key: each for key, each in settings.items() if each is not None}}
+    if other:
+        own = (
+            "numcodecs.Blosc(), Zstd(), GZip()"
+            if zarr_format == 2
+            else "zarr.codecs.BloscCodec(), ZstdCodec(), GzipCodec()"
+        )
         raise ValueError(
             f"the compressor {compressor!r} is none of Zarr {zarr_format}, nor is there one like it; give "
-            f"{', '.join(map(repr, COMPRESSORS))}, {kinds}, or None"
+            f"{', '.join(map(repr, COMPRESSORS))}, {own}, or None"
         )
-    if zarr_format == 2:
-        settings = {name: each for name, each in words["configuration"].items() if each is not None}
-        if "shuffle" in settings:
-            settings["shuffle"] = SHUFFLES.index(settings["shuffle"])
-        return {"id": words["name"], **settings}
-    settings = {name: each for name, each in words.items() if name != "id"}
-    if "shuffle" in settings:
-        settings["shuffle"] = SHUFFLES[settings["shuffle"]] if settings["shuffle"] >= 0 else None
-    return {"name": words["id"], "configuration": settings}
+    return words
 
 
 def create(

@@ -19,12 +19,11 @@ import pandas as pd
 from xlabelstats.names import check_known
 from xlabelstats.pipeline.cache.arrays import Source
 from xlabelstats.pipeline.cache.compare import Comparison, check_grid, compare
-from xlabelstats.pipeline.cache.entries import KEY, NAME, FolderShelf, Marker, Shelf
+from xlabelstats.pipeline.cache.entries import KEY, NAME, FolderShelf, Marker, MemoryShelf, Shelf
 from xlabelstats.pipeline.cache.folders import folder_at
 from xlabelstats.pipeline.cache.identity import Step, step_of
 from xlabelstats.pipeline.cache.images import Layout
 from xlabelstats.pipeline.cache.keys import Call, Tokens, call_of
-from xlabelstats.pipeline.cache.memory import MemoryShelf
 from xlabelstats.pipeline.cache.results import check_layout, kind_of, prepared
 from xlabelstats.pipeline.cache.status import status_of
 from xlabelstats.pipeline.cache.viewer import open_viewer, show
@@ -365,29 +364,47 @@ class Cache:
         self._shelf.tidy(source)
         marker = self._shelf.find(source)
         if marker is None:
-            self._shelf.check_room(source)
-            record = {**self._record(call), "started": time.perf_counter()}
-            try:
-                result = step(*args, **kwargs)
-            except Exception as error:
-                error.add_note(f"in the step {path!r}")
-                raise
-            result = prepared(result, call.step.name)
-            if isinstance(result, pd.DataFrame):
-                record["token"] = Tokens(Cache)(result, "the result")
-            check_layout(kind_of(result), layout, call.step.name)
-            marker = self._shelf.save(source, result, layout, record)
-            result = self._shelf.load(source, marker)
-            log.info("%s: computed in %.2f s", path, marker["seconds"])
+            with self._shelf.writing(source):
+                # Whoever held it before may have computed it.
+                marker = self._shelf.find(source)
+                if marker is None:
+                    marker = self._compute(source, step, args, kwargs, call, layout)
+                    log.info("%s: computed in %.2f s", path, marker["seconds"])
         else:
             log.info("%s: was there already", path)
-            result = self._shelf.load(source, marker)
-            check_layout(marker["about"]["kind"], layout, call.step.name)
-            if self._shelf.differs(marker, layout, result):
-                marker = self._shelf.save(source, result, layout, marker, former=marker)
+        result = self._shelf.load(source, marker)
+        check_layout(marker["about"]["kind"], layout, call.step.name)
+        if self._shelf.differs(marker, layout, result):
+            with self._shelf.writing(source):
+                marker = self._shelf.find(source) or marker
                 result = self._shelf.load(source, marker)
+                if self._shelf.differs(marker, layout, result):
+                    marker = self._shelf.save(source, result, layout, marker, former=marker)
+                    result = self._shelf.load(source, marker)
         self._remember(source, call, result)
         return result, marker, source
+
+    def _compute(
+        self,
+        source: Source,
+        step: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        call: Call,
+        layout: Layout,
+    ) -> Marker:
+        """Compute a step and keep its result."""
+        record = {**self._record(call), "started": time.perf_counter()}
+        try:
+            result = step(*args, **kwargs)
+        except Exception as error:
+            error.add_note(f"in the step {source.path!r}")
+            raise
+        result = prepared(result, call.step.name)
+        if isinstance(result, pd.DataFrame):
+            record["token"] = Tokens(Cache)(result, "the result")
+        check_layout(kind_of(result), layout, call.step.name)
+        return self._shelf.save(source, result, layout, record)
 
     def _record(self, call: Call) -> Marker:
         """What a marker says of how a result came about."""

@@ -1,21 +1,22 @@
-"""Folders of any file system that fsspec knows, and the few things that a cache does with them."""
+"""Folders on local disks and under URLs, and the few things that a cache does with them."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
 from xlabelstats.extras import need
-from xlabelstats.placement import beside, remove, tidy
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -36,14 +37,29 @@ class WholeStore(WrapperStore[Any]):
         return found
 
 
-def zarr_store(folder: UPath, *, read_only: bool) -> Any:
-    """The folder as a Zarr store, of which all chunks must be there when it is read."""
-    store: Any
-    if is_local(folder):
-        store = LocalStore(folder.path, read_only=read_only)
-    else:
-        store = FsspecStore.from_upath(folder, read_only=read_only)
-    return WholeStore(store) if read_only else store
+def folder_at(url: Any, options: Mapping[str, Any]) -> UPath:
+    """The folder that a path, a URL, or a file system of a folder means."""
+    make = need("upath", "pipeline", "a cache in a folder or under a URL").UPath
+    if isinstance(url, DirFileSystem):
+        fs, path = url.fs, url.path
+        while isinstance(fs, DirFileSystem):
+            fs, path = fs.fs, f"{fs.path}/{path}"
+        url = make(fs.unstrip_protocol(path), **fs.storage_options)
+    if not isinstance(url, str | os.PathLike | make):
+        raise TypeError(
+            f"a cache is kept in a folder, under a URL, or with None in memory, not in {type(url).__name__}"
+        )
+    if not isinstance(url, make):
+        url = os.fspath(url)
+        if not isinstance(url, str):
+            raise TypeError(f"the folder is a str or a Path, not bytes: {url!r}")
+        url = url if "://" in url else os.path.abspath(os.path.expanduser(url))
+    folder = make(url, **options)
+    if not isinstance(folder.fs, LocalFileSystem):
+        return folder
+    if options:
+        raise ValueError(f"{folder.path} is a local folder, for which there are no storage_options; leave them out")
+    return make(os.path.abspath(os.path.expanduser(folder.path)))
 
 
 def is_local(folder: UPath) -> bool:
@@ -51,13 +67,24 @@ def is_local(folder: UPath) -> bool:
     return isinstance(folder, Path)
 
 
+def zarr_store(folder: UPath, *, read_only: bool) -> Any:
+    """The folder as a Zarr store, of which all chunks must be there when it is read."""
+    if is_local(folder):
+        store: Any = LocalStore(folder.path, read_only=read_only)
+    else:
+        store = FsspecStore.from_url(str(folder), storage_options=dict(folder.storage_options), read_only=read_only)
+    return WholeStore(store) if read_only else store
+
+
 def folders_in(folder: UPath) -> list[UPath]:
     """The folders in this one, none if it does not exist."""
     folder.fs.invalidate_cache(folder.path)
     try:
-        return sorted((inner for inner in folder.iterdir() if inner.is_dir()), key=lambda inner: inner.name)
+        found = folder.fs.ls(folder.path, detail=True)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    paths = sorted(each["name"].rstrip("/") for each in found if each["type"] == "directory")
+    return [folder / path.rpartition("/")[2] for path in paths if path != folder.path.rstrip("/")]
 
 
 def exists(path: UPath) -> bool:
@@ -66,86 +93,28 @@ def exists(path: UPath) -> bool:
     return path.exists()
 
 
-def write_durably(path: UPath, content: bytes) -> None:
-    """Write a file, on a local disk through to the disk itself."""
-    if not is_local(path):
-        path.write_bytes(content)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def replace(path: UPath, content: bytes) -> None:
-    """Write a file that is there whole, old or new, at any moment."""
-    if not is_local(path):
-        write_durably(path, content)
-        return
-    target = Path(path.path)
-    tidy(target)
-    aside = beside(target, "partial")
-    try:
-        write_durably(path.with_name(aside.name), content)
-        os.replace(aside, target)
-    finally:
-        remove(aside)
-
-
-def publish(source: UPath, target: UPath, *, again: bool = False) -> bool:
-    """Move a file within a disk; say whether it is the one that counts now.
-
-    The first to do so wins unless told to do it again.  Where files cannot be linked, as on object storage, two that
-    do so at the same moment both think so, and the last one wins.
-    """
-    if not is_local(source):
-        if not again and exists(target):
-            return False
-        write_durably(target, source.read_bytes())
-        return True
-    if again:
-        os.replace(source.path, target.path)
-        return True
-    try:
-        os.link(source.path, target.path)
-        os.unlink(source.path)
-    except FileExistsError:
-        return False
-    except OSError:
-        # Some disks have no links.
-        if exists(target):
-            return False
-        os.replace(source.path, target.path)
-    return True
-
-
-def remove_all(path: UPath) -> None:
+def remove(path: UPath) -> None:
     """Remove a file or a folder with all that is in it, if it is there."""
     with suppress(FileNotFoundError):
         path.fs.rm(path.path, recursive=path.is_dir())
     path.fs.invalidate_cache(path.parent.path)
 
 
-def size_of(folder: UPath) -> int:
-    """The bytes of all files in it."""
-    return int(folder.fs.du(folder.path))
-
-
-def folder_at(url: str | os.PathLike[str], options: Mapping[str, Any]) -> UPath:
-    """The folder that a path or URL means."""
-    if not isinstance(url, str | os.PathLike):
-        raise TypeError(
-            f"a cache is kept in a folder, under a URL, or with None in memory, not in {type(url).__name__}"
-        )
-    path = os.fspath(url)
-    if not isinstance(path, str):
-        raise TypeError(f"the folder is a str or a Path, not bytes: {path!r}")
-    make = need("upath", "pipeline", "a cache in a folder or under a URL").UPath
-    folder = make(path, **options)
-    if isinstance(folder.fs, LocalFileSystem):
-        return make(os.path.abspath(os.path.expanduser(folder.path)))
-    return folder
+def write_durably(path: UPath, content: bytes) -> None:
+    """Write a file that is old or new, and whole, at any moment; on a local disk through to the disk itself."""
+    if not is_local(path):
+        path.write_bytes(content)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4()}")
+    try:
+        with open(aside.path, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside.path, path.path)
+    finally:
+        Path(aside.path).unlink(missing_ok=True)
 
 
 def read_json(path: UPath) -> Any:
@@ -154,8 +123,3 @@ def read_json(path: UPath) -> Any:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-
-
-def as_json(content: Mapping[str, Any] | Iterable[Any]) -> bytes:
-    """JSON to be written."""
-    return json.dumps(content, indent=2, ensure_ascii=False).encode()

@@ -189,8 +189,9 @@ def in_memory(result: Any, source: Source) -> Any:
     if isinstance(result, xr.DataArray | xr.Dataset):
         lazy = {name: each for name, each in variables_of(result).items() if is_dask(each.data)}
         kept = dask.persist(*(each.data for each in lazy.values()))
-        named_ = (renamed(data, source.array_name(name)) for name, data in zip(lazy, kept, strict=True))
-        return _with(result, {n: each.copy(data=data) for (n, each), data in zip(lazy.items(), named_, strict=True)})
+        for name, data in zip(lazy, kept, strict=True):
+            lazy[name] = lazy[name].copy(data=renamed(data, source.array_name(name)))
+        return _with(result, lazy)
     if isinstance(result, da.Array):
         return renamed(result.persist(), source.array_name())
     return result.copy() if isinstance(result, pd.DataFrame) else result

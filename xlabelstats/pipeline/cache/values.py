@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import datetime
 import io
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 # The key of a mapping that stands for what JSON has no word for, and the first letter of text that stands for no text.
 KIND, NO_TEXT = "__kind__", "\0"
 
-TIMES = {each.__name__: each for each in (datetime.date, datetime.time, datetime.datetime)}
+# Types that JSON has no word for, how they become text, and what makes them of it.
+IN_WORDS: dict[str, tuple[Any, Any, Any]] = {
+    "complex": (complex, str, complex),
+    "bytes": (bytes, bytes.hex, bytes.fromhex),
+    "decimal": (Decimal, str, Decimal),
+    **{each.__name__: (each, each.isoformat, each.fromisoformat) for each in (date, time, datetime)},
+}
 
 FILE = "table.parquet"
 
@@ -35,37 +41,27 @@ def encode(value: Any, what: str) -> Any:
     """A value as JSON can hold it; ``what`` names it in the complaint about one that is no such value."""
     if value is None or type(value) in (bool, int, float, str):
         return value
-    if type(value) is list:
-        return [encode(each, what) for each in value]
-    content: Any
+    if type(value) in (list, tuple):
+        parts = [encode(each, what) for each in value]
+        return parts if type(value) is list else {KIND: "tuple", "content": parts}
     if isinstance(value, Mapping):
         if all(type(key) is str for key in value) and KIND not in value:
             return {key: encode(each, what) for key, each in value.items()}
-        kind, content = "mapping", [[encode(key, what), encode(each, what)] for key, each in value.items()]
-    elif type(value) is tuple:
-        kind, content = "tuple", [encode(each, what) for each in value]
-    elif type(value) is complex:
-        kind, content = "complex", [value.real, value.imag]
-    elif type(value) is bytes:
-        kind, content = "bytes", base64.b64encode(value).decode()
-    elif type(value) in TIMES.values():
-        kind, content = type(value).__name__, value.isoformat()
-    elif type(value) is Decimal:
-        kind, content = "decimal", str(value)
-    elif isinstance(value, np.generic) or type(value) is np.ndarray:
-        if value.dtype.hasobject:
-            raise TypeError(f"{what} holds an array of {value.dtype}, which cannot be stored; make it a list")
+        return {KIND: "mapping", "content": [[encode(key, what), encode(value[key], what)] for key in value]}
+    if (isinstance(value, np.generic) or type(value) is np.ndarray) and not value.dtype.hasobject:
         file = io.BytesIO()
         np.save(file, value, allow_pickle=False)
         kind = "array" if isinstance(value, np.ndarray) else "scalar"
-        content = base64.b64encode(file.getvalue()).decode()
-    else:
-        hint = "fill it with .filled(value); " if isinstance(value, np.ma.MaskedArray) else ""
-        raise TypeError(
-            f"{what} holds a value of type {type(value).__name__}, which cannot be stored; {hint}numbers, text, dates, "
-            "arrays, and lists, tuples and dicts of them can"
-        )
-    return {KIND: kind, "content": content}
+        return {KIND: kind, "content": base64.b64encode(file.getvalue()).decode()}
+    for kind, (each, to_text, _) in IN_WORDS.items():
+        if type(value) is each:
+            return {KIND: kind, "content": to_text(value)}
+    hint = "fill it with .filled(value); " if isinstance(value, np.ma.MaskedArray) else ""
+    of = f" of {value.dtype}" if isinstance(value, np.ndarray) else ""
+    raise TypeError(
+        f"{what} holds a value of type {type(value).__name__}{of}, which cannot be stored; {hint}numbers, text, dates, "
+        "arrays, and lists, tuples and dicts of them can"
+    )
 
 
 def decode(value: Any) -> Any:
@@ -77,17 +73,12 @@ def decode(value: Any) -> Any:
     if KIND not in value:
         return {key: decode(each) for key, each in value.items()}
     kind, content = value[KIND], value["content"]
-    if kind in ("array", "scalar"):
-        array = np.load(io.BytesIO(base64.b64decode(content)))
-        return array if kind == "array" else array[()]
-    makers: dict[str, Any] = {
-        "mapping": lambda pairs: {decode(key): decode(each) for key, each in pairs},
-        "tuple": lambda parts: tuple(map(decode, parts)),
-        "complex": lambda parts: complex(*parts),
-        "bytes": base64.b64decode,
-        "decimal": Decimal,
-    }
-    return makers[kind](content) if kind in makers else TIMES[kind].fromisoformat(content)
+    if kind in IN_WORDS:
+        return IN_WORDS[kind][2](content)
+    if kind in ("tuple", "mapping"):
+        return tuple(decode(content)) if kind == "tuple" else dict(map(decode, content))
+    array = np.load(io.BytesIO(base64.b64decode(content)))
+    return array if kind == "array" else array[()]
 
 
 def as_text(value: Any, what: str) -> str:
@@ -143,10 +134,10 @@ def write_table(table: pd.DataFrame, folder: UPath) -> dict[str, Any]:
     Values of columns of objects that are no text are written as JSON.
     """
     need("pyarrow", "pipeline", "storing tables")
-    index, columns = table.index, range(table.shape[1])
+    index = table.index
     ranged = [index.start, index.stop, index.step] if isinstance(index, pd.RangeIndex) else None
     levels = [] if ranged else [index.get_level_values(level) for level in range(index.nlevels)]
-    parts: list[Any] = [*levels, *(table.iloc[:, place] for place in columns)]
+    parts: list[Any] = [*levels, *(table.iloc[:, place] for place in range(table.shape[1]))]
     keys = [str(part.name) for part in parts]
     keys = keys if len(set(keys)) == len(keys) else [f"{i} {key}" for i, key in enumerate(keys)]
     about = {
@@ -166,9 +157,8 @@ def write_table(table: pd.DataFrame, folder: UPath) -> dict[str, Any]:
         content = _parquet_of(plain)
         kept = _parts(_parquet_of(plain[:2]), about["dtypes"])
         same = [k.equals(pd.Series(part.array[:2], dtype=part.dtype)) for k, part in zip(kept, parts, strict=True)]
-        problems = [
-            f"the column {part.name!r}, of {part.dtype}" for part, each in zip(parts, same, strict=True) if not each
-        ]
+        lost = [part for part, each in zip(parts, same, strict=True) if not each]
+        problems = [f"the column {part.name!r}, of {part.dtype}" for part in lost]
     except Exception as error:
         # Of kinds of its own.
         problems = [f"the table, of {', '.join(sorted(set(map(str, plain.dtypes))))}: {error}"]
@@ -227,12 +217,8 @@ def read_table(folder: UPath, about: Mapping[str, Any]) -> pd.DataFrame:
         index = pd.RangeIndex(*about["range"]).rename(names[0])
     else:
         levels, parts = parts[: len(names)], parts[len(names) :]
-        single = len(names) == 1
-        index = (
-            pd.Index(levels[0].array, dtype=levels[0].dtype, name=names[0])
-            if single
-            else pd.MultiIndex.from_arrays(levels, names=names)
-        )
+        index = pd.Index(levels[0].array, dtype=levels[0].dtype, name=names[0])
+        index = pd.MultiIndex.from_arrays(levels, names=names) if len(names) > 1 else index
     table = pd.DataFrame({place: part.array for place, part in enumerate(parts)}, index=index)
     table.columns, table.attrs = _columns(about["columns"]), decode(about["attrs"])
     return table

@@ -18,7 +18,7 @@ import xarray as xr
 from xlabelstats.extras import need
 from xlabelstats.inputs import is_dask
 from xlabelstats.options import compute
-from xlabelstats.pipeline.cache.levels import looks_like_labels
+from xlabelstats.pipeline.cache.images import looks_like_labels
 from xlabelstats.pipeline.cache.results import named
 
 PICTURE = "picture"

@@ -18,10 +18,10 @@ from dask import multiprocessing
 from dask.base import get_scheduler
 
 from xlabelstats.extras import need
-from xlabelstats.pipeline.cache import levels, results
+from xlabelstats.pipeline.cache import results
 from xlabelstats.pipeline.cache.arrays import Source
 from xlabelstats.pipeline.cache.folders import exists, folders_in, is_local, read_json, remove, write_durably
-from xlabelstats.pipeline.cache.images import Layout
+from xlabelstats.pipeline.cache.images import Layout, pyramid_of
 from xlabelstats.pipeline.cache.keys import DIGITS
 from xlabelstats.placement import check_room
 
@@ -236,13 +236,8 @@ class MemoryShelf:
 
     def pyramid(self, marker: Marker, source: Source, result: Any) -> list[Any]:
         """The levels of an image, made when they are looked at."""
-        image, labels = results.named(result), marker["about"]["labels"]
-        labels = levels.looks_like_labels(image.dtype) if labels is None else labels
-        pyramid = [image.data]
-        for _ in range(1, marker["about"]["multiscale"]):
-            axes = levels.halved_axes(pyramid[-1].shape, [str(dim) for dim in image.dims])
-            pyramid += [levels.halve(pyramid[-1], axes, labels=labels)] if axes else []
-        return pyramid
+        about = marker["about"]
+        return pyramid_of(results.named(result), about["multiscale"], about["labels"])
 
     def entries(self, path: str = "") -> Iterator[Entry]:
         """All entries under a name, and those of its children."""

@@ -11,8 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from xlabelstats.extras import need
-from xlabelstats.pipeline.cache.images import grid_of, is_image
-from xlabelstats.pipeline.cache.levels import looks_like_labels
+from xlabelstats.pipeline.cache.images import grid_of, is_image, looks_like_labels
 from xlabelstats.pipeline.cache.results import named
 from xlabelstats.pipeline.points import find_axes
 

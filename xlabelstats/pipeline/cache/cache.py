@@ -18,7 +18,6 @@ import pandas as pd
 
 from xlabelstats.names import check_known
 from xlabelstats.pipeline.cache.arrays import Source
-from xlabelstats.pipeline.cache.compare import Comparison, check_grid, compare
 from xlabelstats.pipeline.cache.entries import KEY, NAME, FolderShelf, Marker, Shelf
 from xlabelstats.pipeline.cache.folders import folder_at
 from xlabelstats.pipeline.cache.identity import Step, step_of
@@ -27,7 +26,8 @@ from xlabelstats.pipeline.cache.keys import Call, Tokens, call_of
 from xlabelstats.pipeline.cache.memory import MemoryShelf
 from xlabelstats.pipeline.cache.results import check_layout, kind_of, prepared
 from xlabelstats.pipeline.cache.status import status_of
-from xlabelstats.pipeline.cache.viewer import open_viewer, show
+from xlabelstats.pipeline.compare import Comparison, check_grid, compare
+from xlabelstats.pipeline.viewer import open_viewer, show
 
 # Keywords of `Cache.run` itself, which no step may have.
 OWN = ("multiscale", "chunks", "compressor", "ome_version", "is_label", "layer")

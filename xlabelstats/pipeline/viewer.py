@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 import dask.array as da
@@ -24,10 +25,19 @@ MARK = "xlabelstats_step"
 
 def open_viewer(viewer: Any) -> Any:
     """The viewer that was given, or a new window for True."""
-    if viewer is True:
-        return need("napari", "viewer", "showing results").Viewer()
     if viewer is None or viewer is False:
         return None
+    if viewer is True:
+        napari = need("napari", "viewer", "showing results")
+        try:
+            # Without it napari makes a viewer that has no window, and says nothing.
+            import_module("napari.qt")
+        except ImportError as error:
+            raise ImportError(
+                "viewer=True opens a window of napari, which needs Qt, and Qt cannot be loaded here: "
+                "pip install 'napari[all]'"
+            ) from error
+        return napari.Viewer()
     lacking = [name for name in ("add_image", "add_labels", "add_points") if not hasattr(viewer, name)]
     if lacking:
         raise TypeError(
@@ -38,55 +48,44 @@ def open_viewer(viewer: Any) -> Any:
 
 def show(
     viewer: Any,
-    name: str,
+    step: str,
     result: Any,
     pyramid: Callable[[], list[Any]],
     is_label: bool | None,
     layer: Mapping[str, Any],
 ) -> None:
-    """Add a result to a viewer, in place of the layers it had there under this name; what is no picture is left out."""
+    """Add a result to a viewer, in place of the layers that the step had there; what is no picture is left out."""
+    options: dict[str, Any] = {"name": step}
     if isinstance(result, pd.DataFrame):
-        points = points_of(result)
-        if points is not None:
-            _remove(viewer, name)
-            viewer.add_points(points, **{"name": name, **_known_as(name, layer)})
+        axes = find_axes(result)
+        if axes and set(axes) <= set(result.columns):
+            _replace(viewer, step, viewer.add_points, result[axes].to_numpy(np.float64), {**options, **layer})
         return
-    if not (isinstance(result, xr.DataArray | da.Array)):
+    if not isinstance(result, xr.DataArray | da.Array) or not is_image(image := named(result)):
         return
-    image = named(result)
-    if not is_image(image):
-        return
-    _remove(viewer, name)
-    origin, step = grid_of(image)
     labels = looks_like_labels(image.dtype) if is_label is None else is_label
+    origin, spacing = grid_of(image)
     levels = pyramid()
-    options: dict[str, Any] = {"name": name, "multiscale": len(levels) > 1}
-    axes = list(range(image.ndim))
-    if CHANNEL in image.dims and not labels:
-        channel = image.dims.index(CHANNEL)
-        axes.remove(channel)
+    drawn = [dim for dim in image.dims if labels or dim != CHANNEL]
+    if len(drawn) < image.ndim:
         names = image[CHANNEL].values if CHANNEL in image.coords else range(image.sizes[CHANNEL])
-        options |= {"channel_axis": channel, "name": [f"{name} {each}" for each in names]}
-    options |= {"scale": step[axes], "translate": origin[axes]}
+        options = {"channel_axis": image.dims.index(CHANNEL), "name": [f"{step} {name}" for name in names]}
+    axes = [image.dims.index(dim) for dim in drawn]
+    options |= {"multiscale": len(levels) > 1, "scale": spacing[axes], "translate": origin[axes]}
     add = viewer.add_labels if labels else viewer.add_image
-    add(levels if len(levels) > 1 else levels[0], **{**options, **_known_as(name, layer)})
+    _replace(viewer, step, add, levels if len(levels) > 1 else levels[0], {**options, **layer})
 
 
-def points_of(table: pd.DataFrame) -> np.ndarray | None:
-    """The positions (point, axis) in coordinate units that a table of points has; None if it has none."""
-    axes = find_axes(table)
-    if not axes or not set(axes) <= set(table.columns):
-        return None
-    return table[axes].to_numpy(np.float64)
-
-
-def _known_as(name: str, layer: Mapping[str, Any]) -> dict[str, Any]:
-    return {**layer, "metadata": {MARK: name, **layer.get("metadata", {})}}
-
-
-def _remove(viewer: Any, name: str) -> None:
-    """Remove the layers that an earlier run under this name left, channels too."""
+def _replace(viewer: Any, step: str, add: Callable[..., Any], data: Any, options: Mapping[str, Any]) -> None:
+    """Add layers, and when that went well remove those that an earlier run of the step left."""
     layers: Any = getattr(viewer, "layers", [])
-    for layer in list(layers):
-        if layer.metadata.get(MARK) == name:
-            layers.remove(layer)
+    former = [layer for layer in layers if layer.metadata.get(MARK) == step]
+    add(data, **{**options, "metadata": {MARK: step, **options.get("metadata", {})}})
+    for layer in former:
+        layers.remove(layer)
+    if former:
+        # Beside the former layers napari gave the new ones other names.
+        added = [layer for layer in layers if layer.metadata.get(MARK) == step]
+        names = [options["name"]] * len(added) if isinstance(options["name"], str) else options["name"]
+        for layer, name in zip(added, names, strict=True):
+            layer.name = name

@@ -266,6 +266,20 @@ class TestCompare:
         assert coloured[tuple(centre.T)].all()
         assert table["count"][0] == mask.max()
 
+    def test_a_mask_on_another_grid_than_the_crop_is_drawn_by_itself(self, image):
+        table = Cache(None).compare(lambda image, above: labels(image, above)[::2, ::2], {"above": [60]}, on=image)
+        assert table["error"].tolist() == [""]
+        assert table["picture"][0].shape == (64, 48, 3)
+
+    def test_points_without_a_position_or_beside_the_crop_are_left_out(self, image):
+        at = pd.DataFrame({"y_pixel": [np.nan, 5.0, 500.0], "x_pixel": [3.0, 7.0, 2.0]})
+        table = Cache(None).compare(lambda image, k: at, {"k": [1]}, on=image)
+        assert table["error"].tolist() == [""]
+        coloured = np.ptp(table["picture"][0].astype(int), axis=2) > 0
+        cross = ndimage.generate_binary_structure(2, 1)
+        np.testing.assert_array_equal(coloured[4:7, 6:9], cross)
+        assert coloured.sum() == cross.sum()
+
     def test_large_volumes_give_small_pictures(self):
         volume = np.zeros((3, 700, 1000), "uint16")
         volume[1, 350:, :] = 9

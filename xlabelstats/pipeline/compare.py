@@ -10,29 +10,23 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy import ndimage
 
 from xlabelstats.extras import need
-from xlabelstats.inputs import is_dask
-from xlabelstats.options import compute
+from xlabelstats.options import compute_each
 from xlabelstats.pipeline.cache.levels import looks_like_labels
 from xlabelstats.pipeline.cache.results import named
+from xlabelstats.plot.channels import blend
+from xlabelstats.plot.overlay import boundaries
 
-PICTURE = "picture"
+# What a comparison says of every combination, beside its parameters.
+COLUMNS = ("count", "seconds", "error", "picture")
 
-# What a comparison says of every combination.
-FOUND = ("count", "seconds", "error", PICTURE)
-
-# Pixels of the longer side of a picture, and its colours.
-SIDE = 256
-OUTLINE = (255, 210, 0)
-POINT = (255, 60, 60)
-
-# Grey values are stretched between these percentiles.
-STRETCH = (1, 99.8)
+# Pixels of the longer side of a picture, its colours, and the percentiles that are black and white.
+SIDE, WHITE, BOUNDARY, POINT, CONTRAST = 256, np.ones((1, 3)), (255, 210, 0), (255, 60, 60), (1, 99.8)
 
 
 class Comparison(pd.DataFrame):
@@ -46,8 +40,7 @@ class Comparison(pd.DataFrame):
         return repr(pd.DataFrame(self).drop(columns="picture", errors="ignore"))
 
     def _repr_html_(self) -> str:
-        shown = pd.DataFrame({name: [_cell(value) for value in self[name]] for name in self.columns})
-        return shown.to_html(escape=False)
+        return pd.DataFrame({name: [_html(value) for value in self[name]] for name in self}).to_html(escape=False)
 
     def figure(self, columns: int = 4) -> Any:
         """Draw the pictures side by side, each under its parameters.
@@ -61,20 +54,19 @@ class Comparison(pd.DataFrame):
         -------
         matplotlib.figure.Figure
         """
-        matplotlib = need("matplotlib.figure", "plot", "figures of comparisons")
         columns = max(1, min(columns, len(self)))
         rows = max(1, math.ceil(len(self) / columns))
+        matplotlib = need("matplotlib.figure", "plot", "figures of comparisons")
         figure = matplotlib.Figure(figsize=(3 * columns, 3.4 * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        tried = [name for name in self.columns if name not in FOUND]
-        for axis, row in itertools.zip_longest(axes, self.to_dict("records")):
+        for axis in axes:
             axis.set_axis_off()
-            if row is None:
-                continue
+        for axis, row in zip(axes, self.to_dict("records"), strict=False):
+            tried = ", ".join(f"{name}={value}" for name, value in row.items() if name not in COLUMNS)
             what = "failed" if row["error"] else "" if pd.isna(row["count"]) else f"{row['count']:g} objects"
-            axis.set_title("\n".join([", ".join(f"{name}={row[name]}" for name in tried), what]), fontsize="small")
-            if row[PICTURE] is not None:
-                axis.imshow(row[PICTURE])
+            axis.set_title(f"{tried}\n{what}", fontsize="small")
+            if row["picture"] is not None:
+                axis.imshow(row["picture"])
         return figure
 
 
@@ -83,18 +75,16 @@ def compare(
 ) -> Comparison:
     """Run every combination of a grid; ``run`` gives the result and its seconds."""
     inputs = on if isinstance(on, tuple) else (on,)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for values in itertools.product(*grid.values()):
-        row: dict[str, Any] = dict(zip(grid, values, strict=True))
-        found: dict[str, Any] = {"count": math.nan, "seconds": math.nan, "error": "", PICTURE: None}
+        tried = dict(zip(grid, values, strict=True))
+        rows.append({**tried, "count": math.nan, "seconds": math.nan, "error": "", "picture": None})
         try:
-            result, found["seconds"] = run(*inputs, **row, **fixed)
-            result = _loaded(result)
-            found["count"], found[PICTURE] = count_of(result), picture_of(_loaded(inputs[0]), result)
+            result, rows[-1]["seconds"] = run(*inputs, **tried, **fixed)
+            rows[-1] |= _seen(*compute_each([inputs[0], result]))
         except Exception as error:
-            found["error"] = f"{type(error).__name__}: {error}"
-        rows.append(row | found)
-    return Comparison(rows, columns=[*grid, *FOUND])
+            rows[-1]["error"] = f"{type(error).__name__}: {error}"
+    return Comparison(rows, columns=[*grid, *COLUMNS])
 
 
 def check_grid(grid: Any) -> dict[str, list[Any]]:
@@ -104,108 +94,65 @@ def check_grid(grid: Any) -> dict[str, list[Any]]:
     for name, values in grid.items():
         if isinstance(values, str) or not hasattr(values, "__iter__"):
             raise TypeError(f"the grid has values to try of every parameter, so {name!r}: [{values!r}]")
-    clash = [name for name in FOUND if name in grid]
-    if clash:
-        raise ValueError(
-            f"{clash[0]!r} is a column of the comparison; try a function whose parameter has another name: "
-            f"lambda image, value: step(image, {clash[0]}=value)"
-        )
+        if name in COLUMNS:
+            raise ValueError(
+                f"{name!r} is a column of the comparison; try a function whose parameter has another name: "
+                f"lambda image, value: step(image, {name}=value)"
+            )
     return {name: list(values) for name, values in grid.items()}
 
 
-def count_of(result: Any) -> float:
-    """The objects of a result: rows, cells, labels, or connected parts of a binary image; NaN for other images."""
-    from scipy import ndimage
-
+def _seen(crop: Any, result: Any) -> dict[str, Any]:
+    """The objects of a result, NaN if it has none to count, and its picture, None if there is no plane to draw."""
+    mask = _instances(result)
     if isinstance(result, pd.DataFrame):
-        return float(result["cells"].sum()) if "cells" in result else float(len(result))
-    if not isinstance(result, np.ndarray | xr.DataArray):
-        return math.nan
-    values = np.asarray(result)
-    if is_binary(values):
-        return float(ndimage.label(values)[1])
-    if looks_like_labels(values.dtype):
-        return float(np.unique(values[values != 0]).size)
-    return math.nan
-
-
-def is_binary(values: np.ndarray) -> bool:
-    """Whether an image has no other values than 0 and 1, in a dtype that labels have not."""
-    if values.dtype.kind == "b":
-        return True
-    return (
-        values.dtype.kind in "iu"
-        and not looks_like_labels(values.dtype)
-        and bool((values <= 1).all() & (values >= 0).all())
+        count = float(result["cells"].sum() if "cells" in result else len(result))
+    else:
+        count = math.nan if mask is None else float(np.unique(mask.values[mask.values != 0]).size)
+    ground, outlined = _plane(crop), _plane(mask)
+    # A mask on another grid is drawn by itself, as images are.
+    over = isinstance(result, pd.DataFrame) or (
+        ground is not None and outlined is not None and ground.shape == outlined.shape
     )
+    ground = ground if over else _plane(result)
+    if ground is None:
+        return {"count": count}
+    step = math.ceil(max(ground.shape) / SIDE)
+    picture = blend(ground[None, ::step, ::step], WHITE, CONTRAST)
+    if over and outlined is not None:
+        picture[boundaries(outlined[::step, ::step])] = BOUNDARY
+    elif over and {"y_pixel", "x_pixel"} <= set(result):
+        marks = np.zeros(picture.shape[:2], bool)
+        places = result[["y_pixel", "x_pixel"]].to_numpy(np.float64).round() // step
+        inside = ((places >= 0) & (places < marks.shape)).all(axis=1)
+        marks[tuple(places[inside].astype(int).T)] = True
+        picture[ndimage.binary_dilation(marks)] = POINT
+    return {"count": count, "picture": picture}
 
 
-def picture_of(crop: Any, result: Any) -> np.ndarray | None:
-    """A thumbnail (y, x, RGB) of a result over the crop, or of an image by itself; None if there is no plane."""
-    marks = isinstance(result, pd.DataFrame) or (_is_plane(result) and _is_mask(np.asarray(result)))
-    ground = crop if marks else result
-    if not _is_plane(ground):
+def _instances(result: Any) -> xr.DataArray | None:
+    """A label mask as it is, the connected parts of a binary image, None for other results."""
+    if not isinstance(result, np.ndarray | xr.DataArray):
         return None
-    grey = _flat(named(ground))
-    step = max(1, math.ceil(max(grey.shape) / SIDE))
-    picture = np.repeat(_stretched(grey[::step, ::step])[..., None], 3, axis=2)
-    if isinstance(result, pd.DataFrame):
-        _draw_points(picture, result, step)
-    elif marks:
-        picture[_outlines(_flat(named(result))[::step, ::step])] = OUTLINE
-    return picture
+    image = named(result)
+    wide = looks_like_labels(image.dtype) and image.dtype.kind != "b"
+    if not wide and image.dtype.kind in "biu" and image.isin([0, 1]).all():
+        return image.copy(data=ndimage.label(image.values)[0])
+    return image if wide else None
 
 
-def _is_plane(value: Any) -> bool:
-    if (
-        not isinstance(value, np.ndarray | xr.DataArray)
-        or value.ndim < 2
-        or not value.size
-        or value.dtype.kind not in "biuf"
-    ):
-        return False
-    return {"y", "x"} <= set(map(str, named(value).dims))
-
-
-def _is_mask(values: np.ndarray) -> bool:
-    return looks_like_labels(values.dtype) or is_binary(values)
-
-
-def _flat(image: xr.DataArray) -> np.ndarray:
+def _plane(image: Any) -> np.ndarray | None:
     """The plane (y, x) of an image: its first channel and time, and the largest value along z."""
-    plane = image.isel({dim: 0 for dim in image.dims if dim not in ("z", "y", "x")}, drop=True)
-    plane = plane.max("z") if "z" in plane.dims else plane
-    return plane.transpose("y", "x").to_numpy()
+    if not isinstance(image, np.ndarray | xr.DataArray) or not image.size or image.dtype.kind not in "biuf":
+        return None
+    image = named(image)
+    if not {"y", "x"} <= set(image.dims):
+        return None
+    plane = image.isel({dim: 0 for dim in image.dims if dim not in ("z", "y", "x")})
+    return (plane.max("z") if "z" in plane.dims else plane).transpose("y", "x").to_numpy()
 
 
-def _stretched(grey: np.ndarray) -> np.ndarray:
-    values = np.nan_to_num(grey.astype(np.float64), posinf=0, neginf=0)
-    low, high = np.percentile(values, STRETCH)
-    high = high if high > low else values.max()
-    return (np.clip((values - low) / ((high - low) or 1), 0, 1) * 255).astype(np.uint8)
-
-
-def _outlines(mask: np.ndarray) -> np.ndarray:
-    segmentation = need("skimage.segmentation", "pipeline", "pictures of label masks")
-    return segmentation.find_boundaries(mask, mode="inner")
-
-
-def _draw_points(picture: np.ndarray, table: pd.DataFrame, step: int) -> None:
-    if not {"y_pixel", "x_pixel"} <= set(table.columns):
-        return
-    y, x = (np.rint(table[name].to_numpy(np.float64) / step).astype(int) for name in ("y_pixel", "x_pixel"))
-    for dy, dx in ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0)):
-        inside = (y + dy >= 0) & (y + dy < picture.shape[0]) & (x + dx >= 0) & (x + dx < picture.shape[1])
-        picture[y[inside] + dy, x[inside] + dx] = POINT
-
-
-def _loaded(value: Any) -> Any:
-    if isinstance(value, xr.DataArray):
-        return value.copy(data=compute(value.data)) if is_dask(value.data) else value
-    return compute(value) if isinstance(value, da.Array) else value
-
-
-def _cell(value: Any) -> str:
+def _html(value: Any) -> str:
     if not isinstance(value, np.ndarray):
         return "" if value is None else html.escape(str(value))
     content = io.BytesIO()

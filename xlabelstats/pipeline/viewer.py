@@ -57,9 +57,9 @@ def show(
     """Add a result to a viewer, in place of the layers that the step had there; what is no picture is left out."""
     options: dict[str, Any] = {"name": step}
     if isinstance(result, pd.DataFrame):
-        axes = find_axes(result)
-        if axes and set(axes) <= set(result.columns):
-            _replace(viewer, step, viewer.add_points, result[axes].to_numpy(np.float64), {**options, **layer})
+        dims = find_axes(result)
+        if dims and set(dims) <= set(result.columns):
+            _replace(viewer, step, viewer.add_points, result[dims].to_numpy(np.float64), {**options, **layer})
         return
     if not isinstance(result, xr.DataArray | da.Array) or not is_image(image := named(result)):
         return

@@ -821,7 +821,7 @@ class TestMistakesOfUsers:
         [
             ("preferred_chunksize", r"it is called chunks: run\(name, step, ..., chunks=...\)"),
             ("cache_url", r"Cache\(url\)"),
-            ("storage_options", r"Cache\(url, storage_options=...\) says how the URL is reached; run\(.*chunks="),
+            ("storage_options", r"Cache\(url, storage_options=...\) reaches the URL; run\(.*chunks="),
             ("storage_option", r"run\(.*chunks=, multiscale=, compressor="),
             ("context_args", r"Cache\(url, viewer=...\).*chunks=, multiscale=, compressor="),
             ("viewer", r"Cache\(url, viewer=...\)"),

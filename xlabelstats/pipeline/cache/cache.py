@@ -47,10 +47,8 @@ class Cache:
 
     Raises
     ------
-    TypeError
-        The URL is no path, the viewer cannot show layers, or an option is not one of a cache.
-    ImportError
-        A window is asked for, and napari or Qt is not installed.
+    TypeError, ImportError
+        The URL is no path, the viewer cannot show layers, an option does not exist, or napari or Qt is not installed.
 
     Notes
     -----
@@ -219,7 +217,8 @@ class Cache:
             A table with a row per combination: the parameters; ``count``: rows, the sum of a column ``cells``, labels
             of a mask, or connected parts of a binary image; ``seconds``; ``error``, "" if there was none; ``picture``
             (y, x, RGB): these objects over the first channel and brightest pixels along z of the crop, or the image
-            that the step gave.  A notebook shows the pictures, and ``.figure()`` draws them side by side.
+            that the step gave.  A notebook shows the pictures, and ``.figure()`` draws them side by side.  Results are
+            stored under ``compare``.
 
         Raises
         ------
@@ -235,8 +234,7 @@ class Cache:
         [2.0, 1.0]
         """
         values = check_grid(grid)
-        called = getattr(step, "__name__", "step")
-        name = "".join(letter if NAME.fullmatch(f"_{letter}") else "-" for letter in called).strip("-")
+        name = "".join(c if NAME.fullmatch(f"_{c}") else "-" for c in getattr(step, "__name__", "step")).strip("-")
         path = self.child("compare")._at(name or "step")
         takes = step_of(step, Tokens(Cache)).parameters
         if takes is not None:
@@ -320,16 +318,6 @@ class Cache:
 
     def _record(self, call: Call) -> Marker:
         """What a marker says of how a result came about."""
-        inputs = [
-            {
-                "argument": each.argument,
-                "token": each.token,
-                # Arrays may come from another cache, of which this one knows nothing.
-                "sources": [[s.path, s.key, s.made] for s in each.sources if self._holds(s)],
-                "files": dict(each.files),
-            }
-            for each in call.inputs
-        ]
         return {
             "step": call.step.name,
             "plain": isinstance(call.step.call, FunctionType),
@@ -338,15 +326,19 @@ class Cache:
             "parameters": dict(call.parameters),
             "settings": call.settings,
             "made": uuid.uuid4().hex[:8],
-            "inputs": inputs,
+            "inputs": [
+                {"argument": i.argument, "token": i.token, "sources": self._known(i.sources), "files": dict(i.files)}
+                for i in call.inputs
+            ],
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "package": version("xlabelstats"),
         }
 
-    def _holds(self, source: Source) -> bool:
-        """Whether an entry is of this cache; a table is, whichever computation of it there was."""
-        marker = self._shelf.find(source)
-        return marker is not None and source.made in ("", marker["made"])
+    def _known(self, sources: Sequence[Source]) -> list[list[str]]:
+        """The entries of this cache among those that an input is made from; others may be of another cache."""
+        markers = [(each, self._shelf.find(each)) for each in sources]
+        # A table is of its entry, whichever computation of it there was.
+        return [[s.path, s.key, s.made] for s, marker in markers if marker and s.made in ("", marker["made"])]
 
     def _remember(self, source: Source, call: Call, result: Any) -> None:
         """Take note of what was asked for last under the name, and of a table that may become an input."""

@@ -20,9 +20,10 @@ ANSWERS = {
     **{name: f"it is an option of run: run(name, step, ..., {name}=...)" for name in OWN},
     "preferred_chunksize": "it is called chunks: run(name, step, ..., chunks=...)",
     "cache_url": "the URL is the first argument of Cache: Cache(url)",
-    "storage_options": f"Cache(url, storage_options=...) says how the URL is reached; {STORED}",
-    "storage_option": f"Cache(url, storage_options=...) says how the URL is reached; {STORED}",
-    "context_args": f"its entries are options: Cache(url, viewer=...) says where results are kept and shown; {STORED}",
+    **dict.fromkeys(
+        ("storage_options", "storage_option"), f"Cache(url, storage_options=...) reaches the URL; {STORED}"
+    ),
+    "context_args": f"its entries are options: Cache(url, viewer=...) keeps results and shows them; {STORED}",
     "viewer": "a cache has the viewer: Cache(url, viewer=...)",
     "viewer_args": "a cache has the viewer: Cache(url, viewer=...); run(..., is_label=) says what is a mask",
     "layer_args": "it is called layer: run(name, step, ..., layer=...)",

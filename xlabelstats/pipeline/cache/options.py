@@ -20,9 +20,8 @@ ANSWERS = {
     **{name: f"it is an option of run: run(name, step, ..., {name}=...)" for name in OWN},
     "preferred_chunksize": "it is called chunks: run(name, step, ..., chunks=...)",
     "cache_url": "the URL is the first argument of Cache: Cache(url)",
-    **dict.fromkeys(
-        ("storage_options", "storage_option"), f"Cache(url, storage_options=...) reaches the URL; {STORED}"
-    ),
+    "storage_options": f"Cache(url, storage_options=...) reaches the URL; {STORED}",
+    "storage_option": f"Cache(url, storage_options=...) reaches the URL; {STORED}",
     "context_args": f"its entries are options: Cache(url, viewer=...) keeps results and shows them; {STORED}",
     "viewer": "a cache has the viewer: Cache(url, viewer=...)",
     "viewer_args": "a cache has the viewer: Cache(url, viewer=...); run(..., is_label=) says what is a mask",

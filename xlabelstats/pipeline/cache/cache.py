@@ -53,9 +53,9 @@ class Cache:
     Notes
     -----
     A result is found again by its key.  It covers the step: its name, and the ``version`` that it declares or else its
-    source and the values that it holds; its inputs: content, names, coordinates and attrs, of dask arrays the dask
-    name; and its parameters.  When one of these changes, the step is computed again, and so are the steps that use its
-    result.  Functions that a step calls are not looked at: after a change there, raise the version or `clear` the step.
+    code and what the code refers to, of packages their version; its inputs: content, names, coordinates and attrs, of
+    dask arrays the dask name; and its parameters.  When one of these changes, the step is computed again, and so are
+    the steps that use its result.
 
     Results are OME-Zarr, Zarr or Parquet in ``<url>/<name>/<key>/<attempt>``.  ``step.json`` is written last, so a
     result is complete or absent.  Workers of a `dask.distributed` client write, so they must reach the URL.  The logger

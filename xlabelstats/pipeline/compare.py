@@ -81,7 +81,7 @@ def compare(
         rows.append({**tried, "count": math.nan, "seconds": math.nan, "error": "", "picture": None})
         try:
             result, rows[-1]["seconds"] = run(*inputs, **tried, **fixed)
-            rows[-1] |= _seen(*compute_each([inputs[0], result]))
+            rows[-1] |= _outcome(*compute_each([inputs[0], result]))
         except Exception as error:
             rows[-1]["error"] = f"{type(error).__name__}: {error}"
     return Comparison(rows, columns=[*grid, *COLUMNS])
@@ -102,7 +102,7 @@ def check_grid(grid: Any) -> dict[str, list[Any]]:
     return {name: list(values) for name, values in grid.items()}
 
 
-def _seen(crop: Any, result: Any) -> dict[str, Any]:
+def _outcome(crop: Any, result: Any) -> dict[str, Any]:
     """The objects of a result, NaN if it has none to count, and its picture, None if there is no plane to draw."""
     mask = _instances(result)
     if isinstance(result, pd.DataFrame):

@@ -101,12 +101,11 @@ class Cache:
         Parameters
         ----------
         name : str
-            Mostly the name of the step.
+            It stores under this name, and is cleared with it.
 
         Returns
         -------
         Cache
-            It stores under the name, shows in the same viewer, and is cleared with the name.
 
         Examples
         --------
@@ -189,10 +188,9 @@ class Cache:
         result, marker, source = self._run(self._at(name), step, args, kwargs, layout)
         if self.viewer is not None and layer is not False:
             about = marker["about"]
-            options = {} if layer is None or layer is True else dict(layer)
             label = about.get("image", about).get("labels") if is_label is None else is_label
             pyramid = partial(self._shelf.pyramid, marker, source, result)
-            show(self.viewer, source.path, result, pyramid, label, options)
+            show(self.viewer, source.path, result, pyramid, label, {} if layer is None or layer is True else layer)
         return result
 
     def compare(

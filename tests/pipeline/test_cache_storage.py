@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
+from conftest import Calls
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ from xlabelstats.pipeline.cache.levels import halve, mean_of_pairs
 
 pytest.importorskip("ome_zarr")
 
-CALLS: list[str] = []
+CALLS = Calls()
 
 
 @pytest.fixture(autouse=True)

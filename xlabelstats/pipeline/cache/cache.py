@@ -18,10 +18,10 @@ import pandas as pd
 
 from xlabelstats.names import check_known
 from xlabelstats.pipeline.cache.arrays import Source
+from xlabelstats.pipeline.cache.code import Step, step_of
 from xlabelstats.pipeline.cache.compare import Comparison, check_grid, compare
 from xlabelstats.pipeline.cache.entries import KEY, NAME, FolderShelf, Marker, Shelf
 from xlabelstats.pipeline.cache.folders import folder_at
-from xlabelstats.pipeline.cache.identity import Step, step_of
 from xlabelstats.pipeline.cache.images import Layout
 from xlabelstats.pipeline.cache.keys import Call, Tokens, call_of
 from xlabelstats.pipeline.cache.memory import MemoryShelf

@@ -23,9 +23,10 @@ TokenOf = Callable[[Any, str], str]
 # What a class body stores of where it is written, and what Python adds to a class.
 LAYOUT = ("__doc__", "__firstlineno__", "__static_attributes__")
 ADDED = (*LAYOUT, "__module__", "__qualname__", "__dict__", "__weakref__", "__abstractmethods__", "_abc_impl")
-# Of classes that are written in Python.
-HEAP = 1 << 9
 ANNOTATIONS = ("__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__")
+
+# The flag of classes that are written in Python.
+HEAP = 1 << 9
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,10 @@ def content_of_code(value: Any) -> dict[str, Any] | None:
     if package and (found or (inspect.isclass(value) and not value.__flags__ & HEAP)):
         return {"package": f"{name} {package}"}
     if inspect.isclass(value):
-        return {"name": name, **_content_of_class(value)}
+        slots = (MemberDescriptorType, GetSetDescriptorType)
+        own = {k: v for k, v in vars(value).items() if k not in (*ADDED, *ANNOTATIONS) and not isinstance(v, slots)}
+        own = {f"the attribute {k!r} of the class {name}": v for k, v in own.items()}
+        return {"name": name, "bases": value.__bases__, "metaclass": type(value), **own}
     if isinstance(value, FunctionType):
         return {"name": name, **_content_of_function(value, name)}
     if inner:
@@ -165,15 +169,6 @@ def content_of_code(value: Any) -> dict[str, Any] | None:
         f"{name} is compiled, and of no installed package, so that its code cannot be told from that of another "
         "version; call it in a function that declares one: @xlabelstats.pipeline.step(version=1)"
     )
-
-
-def _content_of_class(kind: type) -> dict[str, Any]:
-    own = {
-        f"the attribute {name!r} of the class {name_of(kind)}": value
-        for name, value in vars(kind).items()
-        if name not in (*ADDED, *ANNOTATIONS) and not isinstance(value, MemberDescriptorType | GetSetDescriptorType)
-    }
-    return {"bases": kind.__bases__, "metaclass": type(kind), **own}
 
 
 def _content_of_function(function: FunctionType, name: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ import zarr
 from dask.base import is_dask_collection, normalize_token, tokenize
 from dask.highlevelgraph import MaterializedLayer
 from fsspec.implementations.local import LocalFileSystem
+from numpy.random import SeedSequence
 from zarr.storage import LocalStore
 
 from xlabelstats.engine.dask_internals import stored_arrays
@@ -95,8 +96,7 @@ def bind(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[s
     if signature is None:
         return {**{str(i): value for i, value in enumerate(args)}, **dict(sorted(kwargs.items()))}
     try:
-        if step.parameters is not None:
-            check_known(kwargs, step.parameters, "argument")
+        check_known(kwargs, kwargs if step.parameters is None else step.parameters, "argument")
         bound = signature.bind(*args, **kwargs)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{step.name} cannot be called so: {error}") from None
@@ -124,11 +124,10 @@ def is_input(value: Any) -> bool:
 def has_made_up_name(array: Any) -> bool:
     """Whether an array is named otherwise in each process: by a UUID, or by a seed of the operating system's."""
     layers = array.__dask_graph__().layers
-    if any(MADE_UP.fullmatch(str(name)) for name in layers):
-        return True
     first = (next(iter(layer.values()), None) for layer in layers.values() if isinstance(layer, MaterializedLayer))
-    seeds = [seed for task in first for seed in getattr(task, "args", ()) if isinstance(seed, np.random.SeedSequence)]
-    return any(isinstance(seed.entropy, int) and seed.entropy.bit_length() > 64 for seed in seeds)
+    seeds = [seed.entropy for task in first for seed in getattr(task, "args", ()) if isinstance(seed, SeedSequence)]
+    # Nobody types a seed of more than 64 bits.
+    return any(map(MADE_UP.fullmatch, map(str, layers))) or any(isinstance(s, int) and s >> 64 for s in seeds)
 
 
 @cache
@@ -143,11 +142,7 @@ def warn_of_made_up_name(step: str, argument: str) -> None:
 
 
 class Tokens:
-    """Tokens of values that are the same in every process.
-
-    Those of dask are, but for code, for mappings and sets, whose order it takes from hashes of text, and what holds
-    them.
-    """
+    """Tokens that are the same in every process: those of dask, but of code, and of what holds code or has no order."""
 
     def __init__(self, ignored: type) -> None:
         self._ignored = ignored
@@ -199,7 +194,13 @@ class Tokens:
             return [_of_dask(value, what), files_of(value) if is_dask_collection(value) else {}]
         if isinstance(value, Mapping | Set | list | tuple):
             own = package_of(type(value).__module__) is None
-            return [*([type(value), getattr(value, "__dict__", None)] if own else []), *self._items(value, what)]
+            parts = [type(value), getattr(value, "__dict__", None)] if own else []
+            if isinstance(value, Set):
+                return [*parts, *sorted(self._alone(each, what) for each in value)]
+            if isinstance(value, Mapping):
+                pairs = sorted(((self._alone(key, what), each) for key, each in value.items()), key=itemgetter(0))
+                return [*parts, *(f"{key}:{self(each, what)}" for key, each in pairs)]
+            return [*parts, *(self(each, what) for each in value)]
         if isinstance(value, np.ma.MaskedArray):
             return [value.data, np.ma.getmaskarray(value), repr(value.fill_value)]
         if isinstance(value, np.ndarray) and value.dtype.hasobject:
@@ -217,14 +218,6 @@ class Tokens:
         if content is None:
             return self._object_parts(value, what)
         return [part for name in sorted(content) for part in (name, self(content[name], name))]
-
-    def _items(self, value: Any, what: str) -> list[Any]:
-        if isinstance(value, Set):
-            return sorted(self._alone(each, what) for each in value)
-        if isinstance(value, Mapping):
-            pairs = sorted(((self._alone(key, what), each) for key, each in value.items()), key=itemgetter(0))
-            return [f"{key}:{self(each, what)}" for key, each in pairs]
-        return [self(each, what) for each in value]
 
     def _table_parts(self, table: Any, what: str) -> list[Any]:
         attrs = self(getattr(table, "attrs", {}), f"the attrs of {what}")
@@ -291,12 +284,8 @@ def files_of(value: Any) -> dict[str, int]:
         folders = [folder for folder in map(_local_folder, _nodes(value)) if folder]
         paths = [f"{folder}/{name}" for folder in folders for name in ("zarr.json", ".zarray", ".zgroup")]
         return {path: written(path) for path in paths if os.path.exists(path)}
-    found: dict[str, int] = {}
-    for array in arrays_of(value):
-        for name, stored in stored_arrays(array, zarr.Array):
-            if not STORED.fullmatch(name):
-                found |= files_of(stored)
-    return found
+    arrays = [each for array in arrays_of(value) for each in stored_arrays(array, zarr.Array)]
+    return {path: when for name, each in arrays if not STORED.fullmatch(name) for path, when in files_of(each).items()}
 
 
 def _nodes(stored: zarr.Array | zarr.Group) -> list[Any]:
@@ -309,13 +298,9 @@ def _local_folder(stored: zarr.Array | zarr.Group) -> str | None:
     """The folder of a Zarr array or group if it is on a local disk."""
     store: Any = stored.store_path.store
     fs = getattr(store, "fs", None)
-    if isinstance(store, LocalStore):
-        root = os.path.abspath(store.root)
-    elif isinstance(getattr(fs, "sync_fs", fs), LocalFileSystem):
-        root = store.path
-    else:
-        return None
-    return os.path.join(root, stored.store_path.path).rstrip("/")
+    local = isinstance(getattr(fs, "sync_fs", fs), LocalFileSystem)
+    root = os.path.abspath(store.root) if isinstance(store, LocalStore) else store.path if local else None
+    return None if root is None else os.path.join(root, stored.store_path.path).rstrip("/")
 
 
 def written(path: str) -> int:

@@ -67,6 +67,10 @@ class TestArrays:
         (tmp_path / "raw").write_bytes(bytes(16))
         assert all_differ([np.memmap(tmp_path / "raw", "u1", "r", shape=shape) for shape in shapes])
 
+    def test_of_a_class_of_their_own_count_with_their_order(self):
+        tagged = np.arange(4).reshape(2, 2).view(type("Tagged", (np.ndarray,), {}))
+        assert all_differ([tagged, tagged.T, tagged.view(np.ndarray)])
+
     def test_of_objects_count_with_the_types_of_the_values(self):
         assert all_differ([np.array(each, object) for each in ([1, 2], ["1", "2"], [1.0, 2.0], [[1, 2]])])
 
@@ -343,6 +347,9 @@ class TestLoadedCode:
             "def helper(x):\n    return x {}\n",
             "def helper(x):\n    return x {}\ndef step(x):\n    return [helper(each) for each in [x]][0]\n",
             "helper = dict(by=lambda x: x {})\ndef step(x):\n    return helper['by'](x)\n",
+            "import enum\nclass Mode(enum.IntEnum):\n    A = 0 {}\ndef step(x):\n    return x + Mode.A\n",
+            "import enum\nclass Mode(enum.IntEnum):\n    A = 5\n    def of(self):\n        return self {}\nA = Mode.A\n"
+            "def step(x):\n    return int(A.of())\n",
             "class A:\n    @property\n    def of(self):\n        return 5 {}\ndef step(x):\n    return A().of\n",
             "class B:\n    version = 1\nclass A(B):\n    @classmethod\n    def of(cls, x):\n        return x {}\n"
             "def step(x):\n    return A.of(x)\n",

@@ -87,7 +87,9 @@ def name_of(function: Any) -> str:
     """The module and name of a function, of a class, or of the class of an object."""
     named = function if hasattr(function, "__qualname__") else getattr(function, "__wrapped__", None) or type(function)
     if isinstance(function, np.ufunc):
-        named, homes = function, (m for m, each in sys.modules.items() if vars(each).get(function.__name__) is function)
+        homes = [
+            m for m, each in sys.modules.items() if getattr(each, "__dict__", {}).get(function.__name__) is function
+        ]
         return f"{min(filter(package_of, homes), default='?')}:{function.__name__}"
     module = getattr(named, "__module__", None) or getattr(named, "__objclass__", type(function)).__module__
     return f"{module}:{named.__qualname__}"

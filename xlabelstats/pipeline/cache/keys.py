@@ -212,7 +212,7 @@ class Tokens:
             return [value.__name__, package_of(value.__name__) or ""]
         content = content_of_code(value)
         known = normalize_token.dispatch(type(value)) is not normalize_token.dispatch(object)
-        if content is None and known and not callable(value):
+        if known and package_of(type(value).__module__) and not (callable(value) or isinstance(value, np.ndarray)):
             return [_of_dask(value, what)]
         self._met[id(value)] = len(self._met), value
         if content is None:

@@ -16,14 +16,14 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
-from conftest import module_of
+from conftest import Calls, module_of
 
 from xlabelstats.pipeline.cache import Cache
 
 ome = pytest.mark.skipif(importlib.util.find_spec("ome_zarr") is None, reason="ome-zarr is not installed")
 parquet = pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed")
 
-CALLS: list[str] = []
+CALLS = Calls()
 
 
 @pytest.fixture(autouse=True)

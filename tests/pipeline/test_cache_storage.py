@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
+from conftest import Calls
 from fsspec.implementations.dirfs import DirFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -43,7 +44,7 @@ COMPRESSED: dict[str, tuple[str, dict[str, object]]] = {
     **dict.fromkeys(["GZip", "GzipCodec"], ("gzip", {"level": 3})),
 }
 
-CALLS: list[str] = []
+CALLS = Calls()
 
 
 @pytest.fixture(autouse=True)

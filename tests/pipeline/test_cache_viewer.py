@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from conftest import Calls
 from scipy import ndimage
 
 from xlabelstats.pipeline.cache import Cache, Comparison
@@ -18,7 +19,7 @@ from xlabelstats.pipeline.cache import Cache, Comparison
 pytest.importorskip("ome_zarr")
 pytest.importorskip("pyarrow")
 
-CALLS: list[str] = []
+CALLS = Calls()
 
 
 @pytest.fixture(autouse=True)

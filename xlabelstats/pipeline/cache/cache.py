@@ -18,9 +18,9 @@ import pandas as pd
 
 from xlabelstats.names import check_known
 from xlabelstats.pipeline.cache.arrays import Source
+from xlabelstats.pipeline.cache.code import step_of
 from xlabelstats.pipeline.cache.entries import NAME, FolderShelf, Marker, MemoryShelf, Shelf
 from xlabelstats.pipeline.cache.folders import folder_at
-from xlabelstats.pipeline.cache.identity import step_of
 from xlabelstats.pipeline.cache.images import Layout
 from xlabelstats.pipeline.cache.keys import Call, Tokens, call_of
 from xlabelstats.pipeline.cache.options import answering, check_name, check_step

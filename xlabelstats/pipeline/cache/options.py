@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, TypeVar
 
+from xlabelstats.pipeline.cache.code import Step
 from xlabelstats.pipeline.cache.entries import KEY, NAME
-from xlabelstats.pipeline.cache.identity import Step
 
 F = TypeVar("F", bound=Callable)
 

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from xlabelstats.pipeline.cache.arrays import Source
+from xlabelstats.pipeline.cache.code import current
 from xlabelstats.pipeline.cache.entries import Entry, Marker, Shelf
-from xlabelstats.pipeline.cache.identity import current
 from xlabelstats.pipeline.cache.keys import Tokens, written
 
 COLUMNS = ("name", "key", "kind", "state", "parameters", "size", "created", "seconds", "stale", "url")

@@ -316,3 +316,26 @@ def test_where_nothing_can_be_locked_the_first_result_stays(tmp_path):
     np.testing.assert_array_equal(found, np.ones((4, 4)))
     root = Cache(url)._shelf.root
     assert len([path for entry in (root / "ones").iterdir() if entry.is_dir() for path in entry.iterdir()]) == 2
+
+
+def test_a_step_that_is_cleared_while_another_run_waits_for_it_is_computed_by_that_run(tmp_path):
+    computed, found = [], []
+
+    def slow_number(n):
+        computed.append(n)
+        time.sleep(0.5)
+        return n
+
+    slow_number.version = "1"
+    threads = [threading.Thread(target=lambda: found.append(Cache(tmp_path).run("n", slow_number, 3))) for _ in "ab"]
+    for thread in threads:
+        thread.start()
+    while Cache(tmp_path).status()["state"].tolist() != ["unfinished"] or not computed:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    Cache(tmp_path).clear("n")
+    for thread in threads:
+        thread.join()
+    assert found == [3, 3]
+    assert computed == [3, 3]
+    assert Cache(tmp_path).status()["state"].tolist() == ["whole"]

@@ -77,25 +77,30 @@ class FolderShelf:
         Object storage has no locks: there the first marker counts.
         """
         _check_processes(self.root)
-        lock = self._lock(source) if is_local(self.root) else None
+        entry, local = self.folder(source), is_local(self.root)
+        holding = None if local else nullcontext()
         try:
             (self.root / source.path).mkdir(parents=True, exist_ok=True)
-            if lock and self.is_held(source):
+            if local and self.is_held(source):
                 log.info("%s: waits for another run of it", source.path)
-            holding = lock.acquire() if lock else nullcontext()
+            while holding is None:
+                entry.mkdir(parents=True, exist_ok=True)
+                # It may be cleared while this waits.
+                with suppress(FileNotFoundError):
+                    holding = self._lock(source).acquire()
         except OSError as error:
             what = f"no results can be written to the cache in this folder ({error.strerror})"
             raise OSError(error.errno, what, str(self.root)) from error
         with holding:
             marker = self.find(source) or {"attempt": "", "former": []}
-            for attempt in folders_in(self.folder(source)) if lock else ():
+            for attempt in folders_in(entry) if local else ():
                 if attempt.name not in (marker["attempt"], *marker["former"]):
                     _remove(attempt)
             try:
                 yield
             finally:
-                if lock:
-                    _remove(self.folder(source) / LOCK)
+                if local:
+                    _remove(entry / LOCK)
 
     def tidy(self, source: Source) -> None:
         """Remove what a killed writer, the only one that leaves its lock, left of an entry."""
@@ -145,14 +150,14 @@ class FolderShelf:
             _remove(attempt)
             if cleared:
                 raise OSError(f"{source.path!r} was cleared while its result was written; run it again") from error
-            bytes_, what = results.bytes_of(result), f"the result of {source.path!r}"
-            check_room(error, what, str(self.root), bytes_, "nothing of it is kept")
+            what, size = f"the result of {source.path!r}", results.bytes_of(result)
+            check_room(error, what, str(self.root), size, "nothing of it is kept")
             raise
 
     def load(self, source: Source, marker: Marker) -> Any:
         """The result of an entry."""
-        made = replace(source, made=marker["made"])
-        return results.read_result(self.folder(source) / marker["attempt"], marker["about"], made)
+        folder, made = self.folder(source) / marker["attempt"], replace(source, made=marker["made"])
+        return results.read_result(folder, marker["about"], made)
 
     def differs(self, marker: Marker, layout: Layout, result: Any) -> bool:
         """Whether an entry is kept in another layout than asked for."""
@@ -206,21 +211,18 @@ class MemoryShelf:
         """The marker of an entry."""
         return self.held.get(source, (None, None))[0]
 
-    def writing(self, source: Source) -> nullcontext[None]:
+    def tidy(self, source: Source) -> nullcontext[None]:
         """Nothing: what is in memory is whole."""
         return nullcontext()
 
-    def tidy(self, source: Source) -> None:
-        """Nothing, likewise."""
+    writing = tidy
 
     def save(self, source: Source, result: Any, layout: Layout, record: Marker, former: Marker | None = None) -> Marker:
         """Compute a result and keep it; only its levels are a matter of layout."""
-        made = replace(source, made=record["made"])
-        kept = self.held[source][1] if former else results.in_memory(result, made)
-        before = former["about"] if former else {"multiscale": 1, "labels": None}
-        labels = before["labels"] if layout.is_label is None else layout.is_label
-        multiscale = layout.multiscale or before["multiscale"]
-        about = {"kind": results.kind_of(kept), "multiscale": multiscale, "labels": labels}
+        kept = result if former else results.in_memory(result, replace(source, made=record["made"]))
+        about = former["about"] if former else {"kind": results.kind_of(kept), "multiscale": 1, "labels": None}
+        asked = {"multiscale": layout.multiscale, "labels": layout.is_label}
+        about = about | {name: value for name, value in asked.items() if value is not None}
         marker = {**_timed(record), "about": about, "size": results.bytes_of(kept)}
         self.held[source] = marker, kept
         return marker
@@ -231,8 +233,8 @@ class MemoryShelf:
 
     def differs(self, marker: Marker, layout: Layout, result: Any) -> bool:
         """Whether an image has other levels than asked for."""
-        asked = {"multiscale": layout.multiscale, "labels": layout.is_label}
-        return any(value not in (None, marker["about"][name]) for name, value in asked.items())
+        now = marker["about"]
+        return layout.multiscale not in (None, now["multiscale"]) or layout.is_label not in (None, now["labels"])
 
     def pyramid(self, marker: Marker, source: Source, result: Any) -> list[Any]:
         """The levels of an image, made when they are looked at."""
@@ -270,14 +272,12 @@ def _timed(record: Marker) -> Marker:
 
 def _check_processes(root: UPath) -> None:
     """Complain about workers in other processes, which would write to memory of their own."""
-    scheduler = get_scheduler()
-    client = getattr(getattr(scheduler, "__self__", None), "scheduler", None)
-    elsewhere = scheduler is multiprocessing.get or not getattr(client, "address", "inproc:").startswith("inproc:")
+    get = get_scheduler()
+    client = getattr(getattr(get, "__self__", None), "scheduler", None)
+    elsewhere = get is multiprocessing.get or not getattr(client, "address", "inproc:").startswith("inproc:")
     if root.protocol == "memory" and elsewhere:
-        raise ValueError(
-            f"{root} is in the memory of this process, which dask's workers in other processes cannot reach; keep the "
-            "cache in a folder or on object storage, or compute in this process: Client(processes=False)"
-        )
+        where = f"{root} is in the memory of this process, which dask's workers in other processes cannot reach"
+        raise ValueError(f"{where}; keep the cache in a folder, or compute in this process: Client(processes=False)")
 
 
 def _remove(path: UPath) -> None:

@@ -54,7 +54,9 @@ def folder_at(url: Any, options: Mapping[str, Any]) -> UPath:
         if not isinstance(url, str):
             raise TypeError(f"the folder is a str or a Path, not bytes: {url!r}")
         url = url if "://" in url else os.path.abspath(os.path.expanduser(url))
-    folder = make(url, **options)
+    folder = make(url)
+    if options and not is_local(folder):
+        folder = make(folder, **options)
     if not isinstance(folder.fs, LocalFileSystem):
         return folder
     if options:

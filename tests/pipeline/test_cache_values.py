@@ -296,7 +296,6 @@ def wrong(tmp_path_factory) -> dict[str, str]:
     return json.loads(found.stdout.splitlines()[-1]) | told
 
 
-@pytest.mark.xdist_group("values")
 @pytest.mark.parametrize("name", KEPT)
 def test_another_process_reads_what_was_stored(wrong, name):
     assert wrong[name] == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -115,9 +115,8 @@ def _same(block: Any) -> Any:
 def storage_chunks(array: Any, dims: Sequence[Hashable], chunks: Any) -> tuple[int, ...]:
     """The chunks an array is stored in: those asked for, else its own made uniform, and halved while too large."""
     listed = isinstance(chunks, tuple | list)
-    for size in (
-        chunks.values() if isinstance(chunks, Mapping) else chunks if listed else [1 if chunks is None else chunks]
-    ):
+    sizes = chunks.values() if isinstance(chunks, Mapping) else chunks if listed else [chunks]
+    for size in () if chunks is None else sizes:
         if isinstance(size, bool) or not isinstance(size, int | np.integer):
             raise TypeError(
                 f"chunks is a number of pixels, one per dim, or a mapping from dims to them, not {chunks!r}"
@@ -153,31 +152,27 @@ def words_of(compressor: Any, zarr_format: int) -> Any:
         words = {"name": "blosc", "configuration": {name: getattr(v, "value", v) for name, v in settings.items()}}
     elif hasattr(compressor, "to_dict") or hasattr(compressor, "get_config"):
         words = compressor.to_dict() if hasattr(compressor, "to_dict") else compressor.get_config()
-    if not isinstance(words, dict) or ("id" if zarr_format == 2 else "name") in words:
-        other = not isinstance(words, dict)
-    else:
-        other = words.get("id", words.get("name")) not in COMPRESSORS
-        settings = dict(words.get("configuration", words))
-        name = settings.pop("id", words.get("name"))
-        shuffle = settings.get("shuffle")
-        if isinstance(shuffle, str) and not other:
-            settings["shuffle"] = SHUFFLES.index(shuffle)
-        elif shuffle is not None and not other:
-            settings["shuffle"] = SHUFFLES[shuffle] if shuffle >= 0 else None
-        words = {"name": name, "configuration": settings}
-        if zarr_format == 2:
-            words = {"id": name, **{key: each for key, each in settings.items() if each is not None}}
-    if other:
-        own = (
-            "numcodecs.Blosc(), Zstd(), GZip()"
-            if zarr_format == 2
-            else "zarr.codecs.BloscCodec(), ZstdCodec(), GzipCodec()"
-        )
+    own, codecs = ("id", "numcodecs.Blosc(), Zstd(), GZip()")
+    if zarr_format == 3:
+        own, codecs = ("name", "zarr.codecs.BloscCodec(), ZstdCodec(), GzipCodec()")
+    if isinstance(words, dict) and own in words:
+        return words
+    if not isinstance(words, dict) or words.get("id", words.get("name")) not in COMPRESSORS:
         raise ValueError(
             f"the compressor {compressor!r} is none of Zarr {zarr_format}, nor is there one like it; give "
-            f"{', '.join(map(repr, COMPRESSORS))}, {own}, or None"
+            f"{', '.join(map(repr, COMPRESSORS))}, {codecs}, or None"
         )
-    return words
+    if zarr_format == 2:
+        settings = {name: each for name, each in words["configuration"].items() if each is not None}
+        return {"id": words["name"], **settings, **_shuffle(settings, SHUFFLES.index)}
+    settings = {name: each for name, each in words.items() if name != "id"}
+    # In Zarr 2 a negative number leaves it to the dtype.
+    shuffle = _shuffle(settings, lambda number: SHUFFLES[number] if number >= 0 else None)
+    return {"name": words["id"], "configuration": settings | shuffle}
+
+
+def _shuffle(settings: Mapping[str, Any], other: Callable[[Any], Any]) -> dict[str, Any]:
+    return {"shuffle": other(settings["shuffle"])} if "shuffle" in settings else {}
 
 
 def create(
@@ -260,9 +255,7 @@ def write_variables(
     taken: list[Hashable] = []
     for name, variable in variables.items():
         what = "the result" if name is None else repr(name)
-        own = chunks
-        lazy = is_dask(variable.data)
-        array = as_dask(variable.data)
+        lazy, array, own = is_dask(variable.data), as_dask(variable.data), chunks
         if isinstance(chunks, Mapping):
             own = {dim: size for dim, size in chunks.items() if dim in variable.dims}
         sizes = storage_chunks(array, variable.dims, own if lazy else None)

@@ -111,7 +111,8 @@ def halved(image: xr.DataArray, *, labels: bool) -> xr.DataArray:
     pairs = {dim: 2 for dim in image.dims if AXES[str(dim)] == "space" and image.sizes[dim] > 1}
     if labels or not pairs:
         return image.isel({dim: slice(None, None, 2) for dim in pairs})
-    means = image.astype(np.float64).coarsen(pairs, boundary="pad").mean()
+    wide = np.result_type(image.dtype, np.float32)
+    means = (image.astype(wide) if image.dtype.kind in "bf" else image).coarsen(pairs, boundary="pad").mean()
     if image.dtype.kind in "iu":
         # The largest of 64 bits is none of the numbers of float64, but beyond it.
         means = means.clip(max=np.nextafter(np.iinfo(image.dtype).max, 0.0))

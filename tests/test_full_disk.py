@@ -165,7 +165,8 @@ SMALL_DISK = """
     from xlabelstats.pipeline import Cache
 
     folder = Path(sys.argv[1])
-    random = np.random.default_rng(0).random
+    def random(shape):
+        return np.random.default_rng(0).random(shape)
     def image(n):
         return xr.DataArray(da.from_array(random((n, n)), chunks=n // 4), dims=("y", "x"))
     def dataset(n):

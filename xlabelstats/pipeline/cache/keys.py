@@ -235,7 +235,7 @@ class Tokens:
         column = pd.Series(table, dtype="object" if str(table.dtype) == "object" else None, copy=False)
         # Hashes of pandas take 1 for "1", and None for NaN.
         if column.dtype == object and pd.api.types.infer_dtype(column, skipna=False) != "string":
-            return list(column)
+            return [list(column)]
         return [str(column.dtype), pd.util.hash_pandas_object(column, index=False).to_numpy()]
 
     def _object_parts(self, value: Any, what: str) -> list[Any]:

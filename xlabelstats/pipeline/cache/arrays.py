@@ -16,6 +16,7 @@ import xarray as xr
 import zarr
 from xarray.indexes import PandasMultiIndex
 from zarr.codecs import BloscCodec
+from zarr.dtype import parse_dtype
 
 from xlabelstats.engine.merge_tree import uniform
 from xlabelstats.inputs import is_dask
@@ -78,7 +79,7 @@ def check_storable(array: Any, what: str) -> None:
     elif isinstance(array.dtype, np.dtype):
         with suppress(TypeError, ValueError):
             native = array.dtype.newbyteorder("=")
-            if zarr.dtype.parse_dtype(native, zarr_format=3).to_native_dtype() == native:
+            if parse_dtype(native, zarr_format=3).to_native_dtype() == native:
                 return
     raise TypeError(f"{what} is {kind} of {array.dtype}, which cannot be stored; {hint}")
 

@@ -155,7 +155,7 @@ def write_table(table: pd.DataFrame, folder: UPath) -> dict[str, Any]:
         plain.index.names = [None if level.name is None else key for level, key in zip(levels, keys, strict=False)]
     try:
         content = _parquet_of(plain)
-        kept = _parts(_parquet_of(plain[:2]), about["dtypes"])
+        kept = _parts(_parquet_of(plain.iloc[:2]), about["dtypes"])
         same = [k.equals(pd.Series(part.array[:2], dtype=part.dtype)) for k, part in zip(kept, parts, strict=True)]
         lost = [part for part, each in zip(parts, same, strict=True) if not each]
         problems = [f"the column {part.name!r}, of {part.dtype}" for part in lost]

@@ -28,7 +28,7 @@ from zarr.storage import LocalStore
 import xlabelstats
 from xlabelstats.compat.harpy import Featurizer
 from xlabelstats.pipeline import Cache
-from xlabelstats.pipeline.cache.folders import Folder
+from xlabelstats.pipeline.cache import entries
 
 pytest.importorskip("ome_zarr")
 pytest.importorskip("pyarrow")
@@ -165,7 +165,8 @@ SMALL_DISK = """
     from xlabelstats.pipeline import Cache
 
     folder = Path(sys.argv[1])
-    random = np.random.default_rng(0).random
+    def random(shape):
+        return np.random.default_rng(0).random(shape)
     def image(n):
         return xr.DataArray(da.from_array(random((n, n)), chunks=n // 4), dims=("y", "x"))
     def dataset(n):
@@ -233,13 +234,13 @@ def test_a_disk_that_is_really_full_is_told_and_nothing_is_left(tmp_path):
 
 
 def test_a_note_that_finds_no_room_is_told_and_the_result_is_kept(tmp_path, monkeypatch):
-    def full(self, name, content, write=Folder.write):
-        if "last" in name:
+    def full(path, content, write=entries.write_durably):
+        if "last" in path.name:
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(self, name, content)
+        write(path, content)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Folder, "write", full)
+        patched.setattr(entries, "write_durably", full)
         with pytest.raises(OSError, match=r"no room for a note beside the result of 'step'.*; the result is kept"):
             Cache(tmp_path).run("step", table_of, 8)
     assert Cache(tmp_path).status()["state"].tolist() == ["whole"]

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from conftest import blobs
+from conftest import Calls, blobs
 
 import xlabelstats
 from xlabelstats.compat.harpy import Featurizer
@@ -267,7 +267,7 @@ def is_whole(change: str) -> bool:
     return ".zarr/" not in change and ".partial/" not in change
 
 
-COMPUTED: list[str] = []
+COMPUTED = Calls()
 
 
 def an_image(n: int) -> xr.DataArray:

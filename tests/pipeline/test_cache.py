@@ -16,14 +16,14 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
-from conftest import module_of
+from conftest import Calls, module_of
 
 from xlabelstats.pipeline.cache import Cache
 
 ome = pytest.mark.skipif(importlib.util.find_spec("ome_zarr") is None, reason="ome-zarr is not installed")
 parquet = pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed")
 
-CALLS: list[str] = []
+CALLS = Calls()
 
 
 @pytest.fixture(autouse=True)
@@ -815,6 +815,48 @@ class TestMistakesOfUsers:
 
         with pytest.raises(TypeError, match="unknown argument 'sgima', did you mean 'sigma'"):
             Cache(tmp_path).run("s", smooth, np.ones(3), sgima=3)
+
+    @pytest.mark.parametrize(
+        ("name", "answer"),
+        [
+            ("preferred_chunksize", r"it is called chunks: run\(name, step, ..., chunks=...\)"),
+            ("cache_url", r"Cache\(url\)"),
+            ("storage_options", r"Cache\(url, storage_options=...\) reaches the URL; run\(.*chunks="),
+            ("storage_option", r"run\(.*chunks=, multiscale=, compressor="),
+            ("context_args", r"Cache\(url, viewer=...\).*chunks=, multiscale=, compressor="),
+            ("viewer", r"Cache\(url, viewer=...\)"),
+            ("viewer_args", r"run\(..., is_label=\)"),
+            ("layer_args", "it is called layer"),
+            ("skip_cache", "call the step itself"),
+        ],
+    )
+    def test_options_of_cvpl_tools_are_answered_with_what_they_are_called_here(self, cache, name, answer) -> None:
+        with pytest.raises(TypeError, match=rf"run\(\) has no option '{name}'; .*{answer}"):
+            cache.run("s", doubled, np.ones(3), **{name: {}})
+
+        def step(image, **options):
+            return sorted(options)
+
+        assert cache.run("s", step, np.ones(3), **{name: 1}) == [name]
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"cache_url": "folder"},
+            {"preferred_chunksize": (2, 2)},
+            {"context_args": {}},
+            {"is_label": True},
+            {"multiscale": 3},
+            {"storage_options": {"preferred_chunksize": (2, 2)}},
+            {"storage_options": {"multiscale": 3}},
+        ],
+    )
+    def test_a_cache_answers_them_too(self, options) -> None:
+        (name,) = next(iter(options.values())) if "storage_options" in options else options
+        with pytest.raises(TypeError, match=f"has no option '{name}'; .*(run|Cache)"):
+            Cache("memory://answers", **options) if name != "cache_url" else Cache(**options)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'veiwer'"):
+            Cache(None, veiwer=True)
 
     def test_a_folder_that_cannot_be_written_is_told_before_the_step_runs(self, tmp_path) -> None:
         (tmp_path / "file").write_text("no folder")

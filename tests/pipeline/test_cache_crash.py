@@ -5,8 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xlabelstats.pipeline.cache import Cache, entries
+from xlabelstats.pipeline.cache import Cache
 
 pytest.importorskip("ome_zarr")
 pytest.importorskip("pyarrow")
@@ -25,6 +23,8 @@ pytest.importorskip("pyarrow")
 LOG = ""
 
 STEPS = ("smooth", "binary", "rows", "total")
+
+KILLS = 10
 
 # Processes that have imported everything, so that they are killed while they compute.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -108,7 +108,7 @@ def test_a_run_killed_at_any_moment_goes_on_where_it_was(tmp_path):
     run.join()
     folder, log, output = (tmp_path / name for name in ("killed", "log", "output"))
     kills = 0
-    for moment in np.random.default_rng(0).uniform(0, 0.6, 10):
+    for moment in np.random.default_rng(0).uniform(0, 0.6, KILLS):
         before, done = lines(log), whole_steps(folder)
         run = start(folder, log, output)
         time.sleep(moment)
@@ -120,7 +120,7 @@ def test_a_run_killed_at_any_moment_goes_on_where_it_was(tmp_path):
             # Of the table "rows", computed anew, the content is the same, so that "total" stays.
             for name in ("binary", "rows"):
                 Cache(folder).clear(name)
-    assert kills >= 5
+    assert kills >= KILLS // 2
     for _ in range(2):
         before = lines(log)
         done = whole_steps(folder)
@@ -133,7 +133,7 @@ def test_a_run_killed_at_any_moment_goes_on_where_it_was(tmp_path):
     assert all(len(attempts(marker.parent)) == 1 for marker in folder.glob("*/*/step.json"))
 
 
-def test_processes_at_once_give_the_same_and_keep_one_result(tmp_path):
+def test_processes_at_once_compute_every_step_once_and_keep_one_result(tmp_path):
     folder, log = tmp_path / "both", tmp_path / "log"
     runs = [start(folder, log, tmp_path / f"output{i}") for i in range(3)]
     for run in runs:
@@ -143,6 +143,7 @@ def test_processes_at_once_give_the_same_and_keep_one_result(tmp_path):
     start(folder, log, tmp_path / "again").join()
     assert (tmp_path / "again").read_text() == (tmp_path / "output0").read_text()
     assert lines(log) == before
+    assert sorted(before) == sorted(STEPS), "a process did not take the result of another"
     assert all(len(attempts(marker.parent)) == 1 for marker in folder.glob("*/*/step.json"))
 
 
@@ -150,24 +151,65 @@ def ones(n):
     return da.ones((n, n), chunks=2)
 
 
-def test_what_a_dead_process_left_is_removed_by_the_next_run(tmp_path):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    alive = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    Cache(tmp_path).run("ones", ones, 4)
-    (marker,) = tmp_path.glob("ones/*/step.json")
-    entry = marker.parent
-    marker.unlink()
-    here = entries.here()
-    names = [f"{here}-{dead.pid}-00000000", f"{here}-{alive.pid}-00000000", f"elsewhere-1-{dead.pid}-00000000"]
-    for name in names:
-        (entry / name / "image.ome.zarr").mkdir(parents=True)
-    assert Cache(tmp_path).status()["state"].tolist() == ["unfinished"]
-    Cache(tmp_path).run("ones", ones, 4)
+def hang_under_the_key_of_ones(folder):
+    """Stop in the middle of writing what other processes know as the result of `ones`."""
+
+    def stop(block):
+        Path(folder, "writing").touch()
+        time.sleep(60)
+        return block
+
+    make = da.ones
+    da.ones = lambda *args, **kwargs: make(*args, **kwargs).map_blocks(stop, dtype=float, meta=np.empty((0, 0)))
+    Cache(folder).run("ones", ones, 4)
+
+
+def killed(target, folder, *args):
+    """Kill a process in the middle of writing; say what the cache says of it before and after."""
+    folder.mkdir(exist_ok=True)
+    run = PROCESSES.Process(target=target, args=(str(folder), *args))
+    run.start()
+    while not (folder / "writing").exists():
+        time.sleep(0.01)
+    before = Cache(folder).status()["state"].tolist()
+    run.kill()
+    run.join()
+    return before, Cache(folder).status()["state"].tolist()
+
+
+def hang_in_another_layout(folder):
+    """Stop in the middle of storing the result of `ones` anew."""
+    before = da.Array.rechunk
+
+    def stop(block):
+        Path(folder, "writing").touch()
+        time.sleep(60)
+        return block
+
+    da.Array.rechunk = lambda array, *args: before(array, *args).map_blocks(stop, dtype=float, meta=np.empty((0, 0)))
+    Cache(folder).run("ones", ones, 4, chunks=3)
+
+
+def test_what_a_killed_process_left_is_told_and_removed_by_the_next_run(tmp_path):
+    assert killed(hang_under_the_key_of_ones, tmp_path) == (["unfinished"], ["broken off"])
+    (entry,) = tmp_path.glob("ones/*/")
     left = attempts(entry)
-    assert len(left) == 3
-    assert {names[1], names[2]} < set(left)
-    alive.communicate(b"\n")
+    assert len(left) == 1
+    np.testing.assert_array_equal(Cache(tmp_path).run("ones", ones, 4), np.ones((4, 4)))
+    assert len(attempts(entry)) == 1
+    assert attempts(entry) != left
+
+
+def test_what_a_process_left_that_was_killed_while_it_stored_a_result_anew_is_removed_too(tmp_path):
+    opened = Cache(tmp_path).run("ones", ones, 4)
+    (entry,) = tmp_path.glob("ones/*/")
+    first = attempts(entry)
+    assert killed(hang_in_another_layout, tmp_path) == (["whole"], ["whole"])
+    assert len(attempts(entry)) == 2
+    Cache(tmp_path).run("ones", ones, 4)
+    assert attempts(entry) == first
+    assert [path.name for path in entry.iterdir() if path.is_file()] == ["step.json"]
+    np.testing.assert_array_equal(opened, np.ones((4, 4)))
 
 
 def store_anew(folder):
@@ -188,22 +230,26 @@ def test_a_result_that_is_read_outlives_being_stored_anew_by_a_process_that_died
     assert len(attempts(marker.parent)) == 2
 
 
-def test_threads_of_one_process_keep_one_result(tmp_path):
-    cache, found = Cache(tmp_path), []
+def test_threads_of_one_process_compute_a_step_once_and_keep_one_result(tmp_path):
+    cache, found, computed = Cache(tmp_path), [], []
 
     def work():
         found.append(cache.run("table", slow_table, 3))
 
     def slow_table(n):
+        computed.append(n)
         time.sleep(0.2)
         return pd.DataFrame({"a": range(n)})
 
+    slow_table.version = "1"
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    assert len(found) == 4
     assert all(each.equals(found[0]) for each in found)
+    assert computed == [3]
     (marker,) = tmp_path.glob("table/*/step.json")
     assert len(attempts(marker.parent)) == 1
     assert cache.status()["state"].tolist() == ["whole"]
@@ -253,3 +299,43 @@ def test_an_interrupted_run_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         Cache(tmp_path).run("ones", interrupted, 4)
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_where_nothing_can_be_locked_the_first_result_stays(tmp_path):
+    url, inner = f"memory://{tmp_path.name}", []
+
+    def overtaken(n):
+        if not inner:
+            inner.append(None)
+            inner[:] = [Cache(url).run("ones", overtaken, n)]
+        return ones(n)
+
+    overtaken.version = "1"
+    found = Cache(url).run("ones", overtaken, 4)
+    assert found.name == inner[0].name
+    np.testing.assert_array_equal(found, np.ones((4, 4)))
+    root = Cache(url)._shelf.root
+    assert len([path for entry in (root / "ones").iterdir() if entry.is_dir() for path in entry.iterdir()]) == 2
+
+
+def test_a_step_that_is_cleared_while_another_run_waits_for_it_is_computed_by_that_run(tmp_path):
+    computed, found = [], []
+
+    def slow_number(n):
+        computed.append(n)
+        time.sleep(0.5)
+        return n
+
+    slow_number.version = "1"
+    threads = [threading.Thread(target=lambda: found.append(Cache(tmp_path).run("n", slow_number, 3))) for _ in "ab"]
+    for thread in threads:
+        thread.start()
+    while Cache(tmp_path).status()["state"].tolist() != ["unfinished"] or not computed:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    Cache(tmp_path).clear("n")
+    for thread in threads:
+        thread.join()
+    assert found == [3, 3]
+    assert computed == [3, 3]
+    assert Cache(tmp_path).status()["state"].tolist() == ["whole"]

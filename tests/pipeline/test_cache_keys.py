@@ -67,6 +67,10 @@ class TestArrays:
         (tmp_path / "raw").write_bytes(bytes(16))
         assert all_differ([np.memmap(tmp_path / "raw", "u1", "r", shape=shape) for shape in shapes])
 
+    def test_of_a_class_of_their_own_count_with_their_order(self):
+        tagged = np.arange(4).reshape(2, 2).view(type("Tagged", (np.ndarray,), {}))
+        assert all_differ([tagged, tagged.T, tagged.view(np.ndarray)])
+
     def test_of_objects_count_with_the_types_of_the_values(self):
         assert all_differ([np.array(each, object) for each in ([1, 2], ["1", "2"], [1.0, 2.0], [[1, 2]])])
 
@@ -324,3 +328,146 @@ def test_status_runs_no_module(tmp_path, capsys):
         sys.path.remove(str(tmp_path))
     assert "unguarded" not in sys.modules
     assert capsys.readouterr().out == ""
+
+
+class TestLoadedCode:
+    STEP = "def step(x):\n    return x {} 1\n"
+
+    def test_a_class_edited_after_import_stores_nothing_under_the_new_source(self, tmp_path):
+        source = "class Model:\n    def __call__(self, x):\n        return x {} 1\n"
+        cache, path = Cache(tmp_path / "cache"), tmp_path / "edited_models.py"
+        loaded = module_of(path, source.format("+"))
+        path.write_text(source.format("-"))
+        assert cache.run("step", loaded.Model(), 5) == 6
+        assert cache.run("step", module_of(path, source.format("-")).Model(), 5) == 4
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "def helper(x):\n    return x {}\n",
+            "def helper(x):\n    return x {}\ndef step(x):\n    return [helper(each) for each in [x]][0]\n",
+            "helper = dict(by=lambda x: x {})\ndef step(x):\n    return helper['by'](x)\n",
+            "import enum\nclass Mode(enum.IntEnum):\n    A = 0 {}\ndef step(x):\n    return x + Mode.A\n",
+            "import enum\nclass Mode(enum.IntEnum):\n    A = 5\n    def of(self):\n        return self {}\nA = Mode.A\n"
+            "def step(x):\n    return int(A.of())\n",
+            "class A:\n    @property\n    def of(self):\n        return 5 {}\ndef step(x):\n    return A().of\n",
+            "class B:\n    version = 1\nclass A(B):\n    @classmethod\n    def of(cls, x):\n        return x {}\n"
+            "def step(x):\n    return A.of(x)\n",
+            "class Helper:\n    shift = 0 {}\ndef step(x):\n    return x + Helper.shift\n",
+            "shift = 0 {}\ndef step(x):\n    return x + shift\n",
+            "def step(x, by=lambda x: x {}):\n    return by(x)\n",
+            "import functools\n@functools.lru_cache\ndef helper(x):\n    return x {}\n",
+            "import numba\n@numba.njit\ndef helper(x):\n    return x {}\n",
+            "import numba\n@numba.vectorize\ndef by(x):\n    return x {}\ndef step(x):\n    return int(by(x))\n",
+        ],
+    )
+    def test_what_the_code_refers_to_counts(self, tmp_path, source):
+        cache, path = Cache(None), tmp_path / "helped_steps.py"
+        source += "" if "def step" in source else "def step(x):\n    return helper(x)\n"
+        results = [cache.run("step", module_of(path, source.format(edit)).step, 5) for edit in ("+ 0", "+ 1", "+ 0")]
+        assert results in ([5, 6, 5], [0, 1, 0])
+        assert len(cache.status()) == 2
+
+    @pytest.mark.parametrize(
+        "step",
+        [
+            "import helping\ndef step(x):\n    return helping.helper(x)\n",
+            "def step(x):\n    import helping\n    return helping.helper(x)\n",
+            "def step(x):\n    from helping import helper\n    return helper(x)\n",
+        ],
+    )
+    def test_functions_of_modules_of_the_user_count(self, tmp_path, step):
+        cache, results = Cache(None), []
+        for edit in ("+ 0", "+ 1"):
+            module_of(tmp_path / "helping.py", f"def helper(x):\n    return x {edit}\n")
+            results.append(cache.run("step", module_of(tmp_path / "importing.py", step).step, 5))
+        assert results == [5, 6]
+
+    def test_functions_that_call_each_other_are_known(self, tmp_path):
+        source = "def even(n):\n    return n == 0 or odd(n - 1)\ndef odd(n):\n    return n != 0 {} and even(n - 1)\n"
+        edits = ("", "and n > 0", "")
+        steps = [module_of(tmp_path / "recursive.py", source.format(edit)) for edit in edits]
+        first, second, third = ([token(step.even), token(step.odd)] for step in steps)
+        assert first == third
+        assert len({*first, *second}) == 4
+
+    def test_where_and_how_it_is_written_does_not(self, tmp_path):
+        plain = "def step(x):\n    class Local:\n        k = 1\n    return [x + Local.k, lambda y: (y, 'a')]\n"
+        laid_out = (
+            "# moved\n\n\ndef step(x):\n    'Say what it does.'\n    class Local:\n        '''Of one.'''\n"
+            "        k = 1  # one\n\n    return [\n        x + Local.k,\n        lambda y: (y, 'a')]\n"
+        )
+        tokens = [token(module_of(tmp_path / "laid_out.py", source).step) for source in (plain, laid_out)]
+        assert tokens[0] == tokens[1]
+
+    def test_functions_of_packages_count_with_the_version_of_the_package(self, monkeypatch):
+        import scipy.ndimage
+
+        from xlabelstats.pipeline.cache import code
+
+        values = [np.sqrt, scipy.ndimage.gaussian_filter, scipy.ndimage, pd.DataFrame, np.vectorize(total)]
+        before = [token(value) for value in values]
+        monkeypatch.setattr(code, "package_of", lambda module: "99" if not module.startswith(__name__) else None)
+        monkeypatch.setattr("xlabelstats.pipeline.cache.keys.package_of", lambda module: "99")
+        assert not {token(value) for value in values} & set(before)
+
+    def test_compiled_functions_of_no_package_are_asked_for_a_version(self):
+        with pytest.raises(TypeError, match=r"compiled, and of no installed package.*step\(version=1\)"):
+            token(np.frompyfunc(total, 1, 1))
+
+    def test_a_global_that_cannot_be_known_again_is_named_unless_a_version_is_declared(self, tmp_path):
+        source = "import threading\nlock = threading.Lock()\ndef step(x):\n    with lock:\n        return x\n"
+        step = module_of(tmp_path / "locking.py", source).step
+        with pytest.raises(TypeError, match=r"the global 'lock' of locking:step is a lock.*step\(version=1\)"):
+            Cache(None).run("step", step, 1)
+        step.version = 1
+        assert Cache(None).run("step", step, 1) == 1
+
+    def test_tokens_are_the_same_in_a_process_with_other_hashes(self, tmp_path):
+        (tmp_path / "hashed.py").write_text(
+            "import enum, dataclasses\nNAMES = {'a', 'b', 'c'}\nclass Mode(enum.Enum):\n    A = {'u', 'v', 'w'}\n"
+            "@dataclasses.dataclass\nclass Settings:\n    mode: Mode = Mode.A\n    size: int = 1\n"
+            "def helper(x):\n    return {f for f in (helper, step) if x in {'x', 'y', 'z'}} or NAMES\n"
+            "HELPERS = {helper, Settings}\n"
+            "def step(x):\n    return helper(x), HELPERS, Settings()\n"
+        )
+        program = (
+            "import hashed\nfrom xlabelstats.pipeline.cache import Cache\n"
+            "from xlabelstats.pipeline.cache.keys import Tokens\nprint(Tokens(Cache)(hashed.step, 'it'))"
+        )
+        path = os.pathsep.join([str(tmp_path), *sys.path])
+        environments = [{**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path} for seed in "123"]
+        tokens = [subprocess.check_output([sys.executable, "-c", program], env=env) for env in environments]
+        assert len(set(tokens)) == 1
+
+
+class TestNames:
+    def impure(self):
+        return da.from_delayed(dask.delayed(np.ones)(3), (3,), float)
+
+    @pytest.mark.parametrize(
+        "made",
+        [impure, lambda self: self.impure() + 1, lambda self: da.random.default_rng().random(3)],
+        ids=["delayed", "made of delayed", "random"],
+    )
+    def test_an_array_whose_name_is_new_in_each_process_is_warned_of_once(self, made):
+        cache = Cache(None)
+
+        def step(image):
+            return float(image.sum())
+
+        step.__qualname__ = f"step_{made}"
+        with pytest.warns(UserWarning, match=r"'image' that .* new name in each process.*seed its random") as seen:
+            cache.run("step", step, made(self))
+        cache.run("step", step, made(self))
+        assert [each.filename for each in seen] == [__file__]
+
+    @pytest.mark.filterwarnings("error")
+    def test_arrays_of_a_name_of_their_own_are_not(self, tmp_path):
+        cache, values = Cache(tmp_path / "cache"), np.arange(6.0)
+        stored = cache.run("same", same, da.from_array(values, chunks=2))
+        zarr.create_array(tmp_path / "raw.zarr", data=values, chunks=(2,))
+        pure = da.from_delayed(dask.delayed(np.ones, pure=True)(3), (3,), float)
+        seeded = da.random.default_rng(3).random(6, chunks=2)
+        for image in (stored, stored.map_blocks(np.sqrt), da.from_zarr(tmp_path / "raw.zarr"), pure, seeded):
+            cache.run("total", total, image)

@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 import errno
+import sys
 import warnings
 from fractions import Fraction
 from pathlib import Path
 
+import dask
 import dask.array as da
+import fsspec
+import numcodecs
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 import zarr
+from conftest import Calls
+from fsspec.implementations.dirfs import DirFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xlabelstats.pipeline.cache import Cache
-from xlabelstats.pipeline.cache.levels import halve, mean_of_pairs
+from xlabelstats.pipeline.cache.images import halved
 
 pytest.importorskip("ome_zarr")
 
-CALLS: list[str] = []
+# Compressors of both packages, and what each of them is in a store.
+COMPRESSORS = [
+    numcodecs.Blosc(cname="lz4", clevel=3, shuffle=numcodecs.Blosc.SHUFFLE),
+    numcodecs.Blosc(cname="lz4", clevel=3, shuffle=numcodecs.Blosc.AUTOSHUFFLE),
+    numcodecs.Zstd(level=3),
+    numcodecs.GZip(level=3),
+    zarr.codecs.BloscCodec(cname="lz4", clevel=3),
+    zarr.codecs.ZstdCodec(level=3),
+    zarr.codecs.GzipCodec(level=3),
+]
+BLOSC = ("blosc", {"cname": "lz4", "clevel": 3})
+COMPRESSED: dict[str, tuple[str, dict[str, object]]] = {
+    **dict.fromkeys(["Blosc", "BloscCodec"], BLOSC),
+    **dict.fromkeys(["Zstd", "ZstdCodec"], ("zstd", {"level": 3})),
+    **dict.fromkeys(["GZip", "GzipCodec"], ("gzip", {"level": 3})),
+}
+
+CALLS = Calls()
 
 
 @pytest.fixture(autouse=True)
@@ -254,6 +277,51 @@ class TestLayout:
             Cache(tmp_path).run("brain", same, volume(), chunks=chunks)
         assert (Cache(tmp_path).status()["state"] != "whole").all()
 
+    @pytest.mark.parametrize("kind", ["0.5", "0.4", "array", "dataset"])
+    @pytest.mark.parametrize("compressor", COMPRESSORS, ids=lambda compressor: type(compressor).__name__)
+    def test_codecs_of_numcodecs_and_of_zarr_are_those_of_the_format(self, tmp_path, compressor, kind):
+        name, settings = COMPRESSED[type(compressor).__name__]
+        image = volume()
+        given = {"array": image.rename(y="q"), "dataset": image.to_dataset()}.get(kind, image)
+        ome_version = kind if kind[0] == "0" else None
+        for _ in range(2):
+            found = Cache(tmp_path).run("s", same, given, compressor=compressor, ome_version=ome_version)
+            xr.testing.assert_identical(found.compute(), given.compute())
+            assert len(Cache(tmp_path).status()) == 1
+        path = {"array": "array.zarr/result", "dataset": "dataset.zarr/brain"}.get(kind, "image.ome.zarr/0")
+        (stored,) = zarr.open_array(f"{Cache(tmp_path).status()['url'][0]}/{path}", mode="r").compressors
+        if kind == "0.4":
+            assert stored.codec_id == name
+            shuffles = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+            expected = {key: shuffles.get(each, each) for key, each in settings.items()}
+            assert expected.items() <= stored.get_config().items()
+        else:
+            assert stored.to_dict()["name"] == name
+            assert settings.items() <= stored.to_dict()["configuration"].items()
+            assert stored.to_dict()["configuration"].get("typesize", 2) == 2
+        assert len([each for each in tmp_path.glob("s/*/*") if each.is_dir()]) == 1
+        assert CALLS == ["same"]
+
+    @pytest.mark.parametrize(
+        ("compressor", "version", "message"),
+        [
+            (numcodecs.LZMA(), None, r"none of Zarr 3.* give 'blosc', 'gzip', 'zstd', zarr\.codecs\.BloscCodec\(\)"),
+            (zarr.codecs.Crc32cCodec(), "0.4", r"none of Zarr 2.* give .*, numcodecs\.Blosc\(\), .*or None"),
+            (3, None, "the compressor 3 is none of Zarr 3"),
+        ],
+    )
+    def test_codecs_that_the_format_has_not_are_told_before_the_step_runs(self, tmp_path, compressor, version, message):
+        with pytest.raises(ValueError, match=message):
+            Cache(tmp_path).run("brain", same, volume(), compressor=compressor, ome_version=version)
+        assert CALLS == []
+
+    def test_codecs_of_zarr_2_alone_are_kept_there(self, tmp_path):
+        image = volume()
+        for version in ("0.4", "0.4", "0.4"):
+            found = Cache(tmp_path).run("brain", same, image, compressor=numcodecs.LZMA(), ome_version=version)
+            xr.testing.assert_identical(found.compute(), image.compute())
+        assert zarr.open_array(f"{store_of(Cache(tmp_path))}/0", mode="r").compressors[0].codec_id == "lzma"
+
     def test_an_unknown_compressor_is_told(self, tmp_path):
         with pytest.raises(ValueError, match="unknown compressor 'zip'"):
             Cache(tmp_path).run("brain", same, volume(), compressor="zip")
@@ -285,28 +353,42 @@ class TestLevels:
     @given(st.integers(1, 13), st.integers(1, 13), st.integers(1, 7), st.booleans())
     def test_are_the_same_in_any_chunks(self, height, width, chunk, labels):
         values = np.random.default_rng(0).random((height, width))
-        axes = tuple(axis for axis, size in enumerate(values.shape) if size > 1)
-        found = halve(da.from_array(values, chunks=chunk), axes, labels=labels)
+        found = halved(xr.DataArray(da.from_array(values, chunks=chunk), dims=("y", "x")), labels=labels)
         even = np.pad(values, [(0, size % 2 if size > 1 else 0) for size in values.shape], mode="edge")
         blocks = even.reshape(*(part for size in even.shape for part in ((size // 2, 2) if size > 1 else (1, 1))))
         expected = values[:: 2 if height > 1 else 1, :: 2 if width > 1 else 1] if labels else blocks.mean(axis=(1, 3))
         assert found.shape == expected.shape
         np.testing.assert_allclose(found, expected)
 
-    def test_of_integers_are_rounded_and_do_not_overflow(self):
-        assert mean_of_pairs(np.array([255, 254, 1], "u1"), axes=(0,)).tolist() == [254, 1]
-        assert mean_of_pairs(np.array([1, 4], "i2"), axes=(0,)).dtype == np.int16
-
-    @given(st.data(), st.sampled_from(["i1", "u1", "i4", "u4", "i8", "u8"]), st.sampled_from([(0,), (0, 1), (0, 1, 2)]))
-    def test_of_integers_are_exact_up_to_the_largest(self, data, dtype, axes):
+    @given(st.data(), st.sampled_from(["i1", "u1", "i2", "u2", "i4", "u4"]), st.sampled_from(["x", "yx", "zyx"]))
+    def test_of_integers_are_rounded_and_exact_up_to_the_largest(self, data, dtype, dims):
         info = np.iinfo(dtype)
         edges = st.sampled_from([info.min, info.max, info.max - 1, info.max // 2])
         pixels = data.draw(st.lists(edges | st.integers(info.min, info.max), min_size=8, max_size=8))
-        found = mean_of_pairs(np.array(pixels, dtype).reshape(2, 2, 2), axes=axes)
-        groups = np.array(pixels, object).reshape(2 ** len(axes), -1).T
-        expected = [round(Fraction(sum(group), len(group))) for group in groups]
+        others = {dim: 8 // 2 ** len(dims) for dim in "t"}
+        image = np.array(pixels, dtype).reshape(2 ** len(dims), -1).T.reshape(others["t"], *[2] * len(dims))
+        found = halved(xr.DataArray(image, dims=("t", *dims)), labels=False)
+        expected = [round(Fraction(sum(group), len(group))) for group in image.reshape(others["t"], -1).tolist()]
         assert found.dtype == dtype
-        assert found.ravel().tolist() == expected
+        assert found.values.ravel().tolist() == expected
+
+    @pytest.mark.parametrize("dtype", ["i8", "u8"])
+    def test_of_the_largest_integers_do_not_overflow(self, dtype):
+        largest = np.iinfo(dtype).max
+        found = halved(xr.DataArray(np.full((2, 3), largest, dtype), dims=("y", "x")), labels=False)
+        assert found.dtype == dtype
+        assert (abs(found.astype(float) / largest - 1) < 1e-12).all()
+
+    def test_leave_out_pixels_that_are_nan(self):
+        image = xr.DataArray(da.from_array(np.array([[1.0, np.nan, 2, 4], [3, 5, np.nan, np.nan]]), 3), dims=("y", "x"))
+        np.testing.assert_array_equal(halved(image, labels=False), [[3, 3]])
+
+    @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+    def test_are_made_in_bounded_memory(self, dtype):
+        image = xr.DataArray(da.zeros((4096, 4097), chunks=(512, 511), dtype=dtype), dims=("y", "x"))
+        means = halved(image, labels=False).data
+        assert max(max(sizes) for sizes in means.chunks) <= 512
+        assert len(means.__dask_graph__()) < 4000
 
 
 class TestWhole:
@@ -378,18 +460,6 @@ class TestWhole:
         xr.testing.assert_identical(found.compute(), volume().compute())
         assert CALLS == ["same"]
 
-    def test_a_folder_without_links_keeps_results_too(self, tmp_path, monkeypatch):
-        import os
-
-        def no_links(source, target):
-            raise OSError(errno.EPERM, "Operation not permitted")
-
-        monkeypatch.setattr(os, "link", no_links)
-        for _ in range(2):
-            assert Cache(tmp_path).run("number", same, 3) == 3
-        assert CALLS == ["same"]
-        assert {path.name for path in tmp_path.rglob("*-*/*")} == {"begun"}
-
 
 class TestUrls:
     @pytest.mark.parametrize("url", ["memory://cache-{}", "file://{}/cache", "{}/cache"])
@@ -402,6 +472,58 @@ class TestUrls:
         assert CALLS == ["same"]
         cache.clear("brain")
         assert cache.status().empty
+
+    @pytest.mark.parametrize("kind", ["UPath", "file system of a folder", "one in it", "in memory", "memory://"])
+    def test_may_be_given_as_folders_of_other_libraries(self, tmp_path, kind):
+        upath = pytest.importorskip("upath")
+        local, memory = fsspec.filesystem("file"), fsspec.filesystem("memory")
+        url = {
+            "UPath": upath.UPath(tmp_path),
+            "file system of a folder": DirFileSystem(str(tmp_path), local),
+            "one in it": DirFileSystem("deep", DirFileSystem(str(tmp_path), local)),
+            "in memory": DirFileSystem(f"/{tmp_path.name}-dir", memory),
+            "memory://": upath.UPath(f"memory://{tmp_path.name}-upath"),
+        }[kind]
+        for _ in range(2):
+            found = Cache(url).run("brain", same, volume(), multiscale=2)
+            xr.testing.assert_identical(found.compute(), volume().compute())
+        assert CALLS == ["same"]
+        assert Cache(url).status()["state"].tolist() == ["whole"]
+        inside = {"memory" not in kind: tmp_path, kind == "one in it": tmp_path / "deep"}.get(True)
+        assert inside is None or (inside / "brain").is_dir()
+        Cache(url).clear("brain")
+        assert Cache(url).status().empty
+
+    def test_a_file_system_that_is_no_folder_is_told(self):
+        with pytest.raises(TypeError, match="with None in memory, not in MemoryFileSystem"):
+            Cache(fsspec.filesystem("memory"))
+
+    @pytest.mark.parametrize("url", ["{}", "file://{}"])
+    def test_options_that_a_local_folder_has_no_use_for_are_told(self, tmp_path, url):
+        with pytest.raises(ValueError, match="is a local folder, for which there are no storage_options"):
+            Cache(url.format(tmp_path), storage_options={"key": "a"})
+
+    @pytest.mark.parametrize(
+        ("url", "package"), [("gs://b", "gcsfs"), ("gcs://b", "gcsfs"), ("s3://b", "s3fs"), ("az://b", "adlfs")]
+    )
+    def test_that_need_a_package_name_it(self, monkeypatch, url, package):
+        monkeypatch.setitem(sys.modules, package, None)
+        monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, url.split(":")[0], raising=False)
+        with pytest.raises(ImportError, match=f"(?i)install {package}"):
+            Cache(url)
+
+    def test_memory_that_workers_cannot_reach_is_told_before_anything_is_computed(self, tmp_path):
+        distributed = pytest.importorskip("distributed")
+        url = f"memory://{tmp_path.name}-workers"
+        told = pytest.raises(ValueError, match=r"other processes cannot reach.*Client\(processes=False\)")
+        with distributed.Client(n_workers=1, processes=True, dashboard_address=":0"), told:
+            Cache(url).run("brain", same, volume())
+        with dask.config.set(scheduler="processes"), told:
+            Cache(url).run("brain", same, volume())
+        assert CALLS == []
+        with distributed.Client(n_workers=1, processes=False, dashboard_address=":0"):
+            found = Cache(url).run("brain", same, volume())
+            xr.testing.assert_identical(found.compute(), volume().compute())
 
     def test_object_storage_will_do(self):
         moto = pytest.importorskip("moto.server")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 import warnings
 
 import dask.array as da
@@ -9,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from conftest import Calls
 from scipy import ndimage
 
 from xlabelstats.pipeline.cache import Cache, Comparison
@@ -16,7 +19,7 @@ from xlabelstats.pipeline.cache import Cache, Comparison
 pytest.importorskip("ome_zarr")
 pytest.importorskip("pyarrow")
 
-CALLS: list[str] = []
+CALLS = Calls()
 
 
 @pytest.fixture(autouse=True)
@@ -125,9 +128,25 @@ class TestLayers:
         cache.child("cells").run("binary", binary, image, above=60)
         assert [layer.name for layer in viewer.layers] == ["cells/binary"]
 
-    def test_napari_itself_would_be_asked_for(self, monkeypatch):
-        import sys
+    @pytest.mark.parametrize("both", [False, True])
+    def test_a_layer_that_replaces_another_has_its_name_and_is_on_top(self, viewer, image, tmp_path, both):
+        cache = Cache(tmp_path, viewer=viewer)
+        shown = xr.concat([image, image], dim="c").assign_coords(c=["DAPI", "CD3"]) if both else image
+        names = ["nuclei DAPI", "nuclei CD3"] if both else ["nuclei"]
+        cache.run("nuclei", same, shown)
+        viewer.add_image(np.eye(3), name="mine")
+        cache.run("nuclei", same, shown)
+        assert [layer.name for layer in viewer.layers] == ["mine", *names]
 
+    def test_an_option_that_napari_refuses_leaves_the_former_layer(self, viewer, image, tmp_path):
+        cache = Cache(tmp_path, viewer=viewer)
+        cache.run("nuclei", same, image)
+        (layer,) = viewer.layers
+        with pytest.raises((TypeError, ValueError, KeyError)):
+            cache.run("nuclei", same, image, layer={"colormap": "no such colours"})
+        assert list(viewer.layers) == [layer]
+
+    def test_napari_itself_would_be_asked_for(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "napari", None)
         with pytest.raises(ModuleNotFoundError, match=r"pip install 'xlabelstats\[viewer\]'"):
             Cache(None, viewer=True)
@@ -136,6 +155,62 @@ class TestLayers:
         Cache(tmp_path).run("nuclei", same, image, multiscale=2)
         monkeypatch.setattr(da.Array, "compute", lambda *args, **kwargs: pytest.fail("computed"))
         Cache(tmp_path).run("nuclei", same, image, multiscale=2, is_label=False, layer={"opacity": 0.5})
+
+
+class StandIn:
+    """A viewer with the few things of napari's that are used."""
+
+    def __init__(self):
+        self.layers = []
+
+    def add_image(self, data, *, name, metadata, scale, translate, multiscale=False, opacity=1.0):
+        names = [layer.name for layer in self.layers]
+        self.layers.append(types.SimpleNamespace(name=name if name not in names else f"{name} [1]", metadata=metadata))
+
+    def add_points(self, data, *, name, metadata, size=10):
+        self.layers.append(types.SimpleNamespace(name=name, metadata=metadata))
+
+    add_labels = add_image
+
+
+class TestReplaced:
+    @pytest.mark.parametrize("kind", ["image", "table"])
+    def test_a_refused_option_leaves_the_former_layer(self, image, kind):
+        viewer = StandIn()
+        cache = Cache(None, viewer=viewer)
+        step = same if kind == "image" else points
+        given = image if kind == "image" else labels(image, 60)
+        cache.run("nuclei", step, given)
+        former = list(viewer.layers)
+        with pytest.raises(TypeError, match="opactiy"):
+            cache.run("nuclei", step, given, layer={"opactiy": 0.5})
+        assert viewer.layers == former
+        assert len(former) == 1
+
+    def test_the_new_layer_has_the_name_of_the_former(self, image):
+        viewer = StandIn()
+        for opacity in (0.5, 0.6):
+            Cache(None, viewer=viewer).run("nuclei", same, image, layer={"opacity": opacity})
+        assert [layer.name for layer in viewer.layers] == ["nuclei"]
+
+
+class TestNewWindow:
+    @pytest.fixture
+    def napari(self, monkeypatch):
+        package = types.ModuleType("napari")
+        package.Viewer = StandIn
+        package.__path__ = []
+        monkeypatch.setitem(sys.modules, "napari", package)
+        monkeypatch.delitem(sys.modules, "napari.qt", raising=False)
+        return package
+
+    def test_without_qt_it_is_said_what_to_install(self, napari):
+        with pytest.raises(ImportError, match=r"needs Qt.*pip install 'napari\[all\]'"):
+            Cache(None, viewer=True)
+
+    def test_with_qt_it_is_opened(self, napari, monkeypatch):
+        monkeypatch.setitem(sys.modules, "napari.qt", types.ModuleType("napari.qt"))
+        assert isinstance(Cache(None, viewer=True).viewer, StandIn)
 
 
 def test_what_cannot_show_layers_is_no_viewer():
@@ -191,6 +266,20 @@ class TestCompare:
         centre = np.rint(points(mask)[["y_pixel", "x_pixel"]].to_numpy()).astype(int)
         assert coloured[tuple(centre.T)].all()
         assert table["count"][0] == mask.max()
+
+    def test_a_mask_on_another_grid_than_the_crop_is_drawn_by_itself(self, image):
+        table = Cache(None).compare(lambda image, above: labels(image, above)[::2, ::2], {"above": [60]}, on=image)
+        assert table["error"].tolist() == [""]
+        assert table["picture"][0].shape == (64, 48, 3)
+
+    def test_points_without_a_position_or_beside_the_crop_are_left_out(self, image):
+        at = pd.DataFrame({"y_pixel": [np.nan, 5.0, 500.0], "x_pixel": [3.0, 7.0, 2.0]})
+        table = Cache(None).compare(lambda image, k: at, {"k": [1]}, on=image)
+        assert table["error"].tolist() == [""]
+        coloured = np.ptp(table["picture"][0].astype(int), axis=2) > 0
+        cross = ndimage.generate_binary_structure(2, 1)
+        np.testing.assert_array_equal(coloured[4:7, 6:9], cross)
+        assert coloured.sum() == cross.sum()
 
     def test_large_volumes_give_small_pictures(self):
         volume = np.zeros((3, 700, 1000), "uint16")

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from xlabelstats.pipeline.cache.cache import Cache
-from xlabelstats.pipeline.cache.compare import Comparison
+from xlabelstats.pipeline.compare import Comparison
 
 __all__ = ["Cache", "Comparison"]

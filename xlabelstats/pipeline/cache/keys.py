@@ -1,16 +1,22 @@
-"""What a key covers: the step, its parameters, and its inputs."""
+"""What a key covers: the step, its parameters, and its inputs.
+
+Keys are the same in every process on one version of Python; another version may write other bytecode, and then
+computes a step without a ``version`` anew.
+"""
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
 import os
+import re
 import reprlib
+import warnings
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from enum import Enum
-from functools import partial
+from functools import cache
 from operator import itemgetter
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import dask
@@ -19,32 +25,27 @@ import pandas as pd
 import xarray as xr
 import zarr
 from dask.base import is_dask_collection, normalize_token, tokenize
+from dask.highlevelgraph import MaterializedLayer
 from fsspec.implementations.local import LocalFileSystem
+from numpy.random import SeedSequence
 from zarr.storage import LocalStore
 
 from xlabelstats.engine.dask_internals import stored_arrays
 from xlabelstats.names import check_known
 from xlabelstats.pipeline.cache.arrays import STORED, Source, sources_of
-from xlabelstats.pipeline.cache.identity import Step, code_of, declared, identity_of, is_code, name_of
+from xlabelstats.pipeline.cache.code import Step, content_of_code, declared, name_of, package_of
 
 DIGITS = 16
 SHOWN = 80
 SCALARS = (type(None), bool, int, float, complex, str, bytes)
 
+# Names that dask makes up, in which a UUID has its hyphens.
+MADE_UP = re.compile(r".*[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
 
 @dataclass(frozen=True)
 class Input:
-    """An array or table that a step was given.
-
-    Attributes
-    ----------
-    argument : str
-    token : str
-    sources : list of Source
-        The entries of the cache that it was made from.
-    files : mapping of str to int
-        The metadata files of local Zarr arrays that it is read from, and when they were written.
-    """
+    """An array or table that a step was given: its entries of the cache, and the files it is read from, with times."""
 
     argument: str
     token: str
@@ -54,19 +55,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Call:
-    """A step with its arguments.
-
-    Attributes
-    ----------
-    step : Step
-    parameters : mapping of str to str
-        Those arguments that are no inputs, in readable form.
-    inputs : list of Input
-    settings : str
-        A token of the step and its parameters.
-    key : str
-        A token of it all.
-    """
+    """A step with its arguments: parameters in readable form; a token of step and parameters; a token of it all."""
 
     step: Step
     parameters: Mapping[str, str]
@@ -88,9 +77,12 @@ def call_of(
     for name, value in arguments.items():
         tokens[name] = token_of(value, f"the argument {name!r}")
         if is_input(value):
-            own = tables.get(tokens[name])
-            found = Input(name, tokens[name], [own] if own else all_sources(value), files_of(value))
-            inputs.append(found)
+            known = tables.get(tokens[name])
+            arrays = arrays_of(value)
+            sources = [known] if known else list(dict.fromkeys(each for array in arrays for each in sources_of(array)))
+            inputs.append(Input(name, tokens[name], sources, files_of(value)))
+            if any(map(has_made_up_name, arrays)):
+                warn_of_made_up_name(step.name, name)
         elif not isinstance(value, ignored):
             parameters[name] = shown(value)
     settings = digest(step.identity, *(f"{name}={tokens[name]}" for name in parameters))
@@ -104,8 +96,7 @@ def bind(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[s
     if signature is None:
         return {**{str(i): value for i, value in enumerate(args)}, **dict(sorted(kwargs.items()))}
     try:
-        if step.parameters is not None:
-            check_known(kwargs, step.parameters, "argument")
+        check_known(kwargs, kwargs if step.parameters is None else step.parameters, "argument")
         bound = signature.bind(*args, **kwargs)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{step.name} cannot be called so: {error}") from None
@@ -130,135 +121,154 @@ def is_input(value: Any) -> bool:
     return is_dask_collection(value) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
-class Tokens:
-    """Tokens of values that are the same in every process.
+def has_made_up_name(array: Any) -> bool:
+    """Whether an array is named otherwise in each process: by a UUID, or by a seed of the operating system's."""
+    layers = array.__dask_graph__().layers
+    first = (next(iter(layer.values()), None) for layer in layers.values() if isinstance(layer, MaterializedLayer))
+    seeds = [seed.entropy for task in first for seed in getattr(task, "args", ()) if isinstance(seed, SeedSequence)]
+    # Nobody types a seed of more than 64 bits.
+    # What is read from a cache is named after the attempt that wrote it, but known by the entry.
+    names = [name for name in map(str, layers) if not STORED.fullmatch(name)]
+    return any(map(MADE_UP.fullmatch, names)) or any(isinstance(s, int) and s >> 64 for s in seeds)
 
-    Those of dask are, but for mappings and sets, whose order it takes from hashes of text, and what holds them.
-    """
+
+@cache
+def warn_of_made_up_name(step: str, argument: str) -> None:
+    """Say once what is stored in vain."""
+    warnings.warn(
+        f"the array {argument!r} that {step} gets has a new name in each process, so that each computes the step anew "
+        "and stores one more result; seed its random numbers, make it by delayed(..., pure=True) or "
+        "from_array(..., name=...), or store it first",
+        stacklevel=5,
+    )
+
+
+class Tokens:
+    """Tokens that are the same in every process: those of dask, but of code, and of what holds code or has no order."""
 
     def __init__(self, ignored: type) -> None:
         self._ignored = ignored
         self._open: list[int] = []
-        self._codes: dict[tuple[type, int | str | None], str] = {}
+        # Code and objects that were met before, which are kept so that no other gets their id.
+        self._met: dict[int, tuple[int, Any]] = {}
 
     def __call__(self, value: Any, what: str) -> str:
         """The token of a value; ``what`` names it in complaints."""
         if isinstance(value, self._ignored):
             value = None
+        if type(value) in SCALARS:
+            return digest(type(value).__name__, repr(value))
+        if id(value) in self._met:
+            return f"met before, {self._met[id(value)][0]}"
         if id(value) in self._open:
             return f"within itself, {self._open.index(id(value))}"
         self._open.append(id(value))
         try:
-            return digest(type(value).__name__, *self._parts(value, what))
+            parts = self._parts(value, what)
+            return digest(type(value).__name__, *(p if isinstance(p, str) else self(p, what) for p in parts))
         finally:
             self._open.pop()
+            if not self._open:
+                self._met.clear()
 
-    def _parts(self, value: Any, what: str) -> list[str]:
-        if type(value) in SCALARS:
-            return [repr(value)]
+    def _alone(self, value: Any, what: str) -> str:
+        """The token of one of several without order, whichever of them was met before."""
+        met, self._met = self._met, dict(self._met)
+        try:
+            return self(value, what)
+        finally:
+            self._met = met
+
+    def _parts(self, value: Any, what: str) -> list[Any]:
+        """Tokens, and values of which tokens are to be made."""
         if isinstance(value, xr.DataArray):
-            return [repr(value.name), self({"": value.variable, **_by_name(value.coords)}, what)]
+            return [repr(value.name), value.variable, _by_name(value.coords)]
         if isinstance(value, xr.Dataset):
-            return [self(_by_name(value.variables), what), self(value.attrs, what), *sorted(map(repr, value.coords))]
-        if isinstance(value, xr.Variable):
-            return [repr(value.dims), self(value.attrs, f"the attrs of {what}"), self(_data(value), what)]
-        if isinstance(value, pd.DataFrame | pd.Series | pd.Index):
-            return [*self._table_parts(value, what), self(getattr(value, "attrs", {}), f"the attrs of {what}")]
-        if isinstance(value, Mapping):
-            return sorted(f"{self(key, what)}:{self(each, what)}" for key, each in value.items())
-        if isinstance(value, Set):
-            return sorted(self(each, what) for each in value)
-        if isinstance(value, list | tuple):
-            return [self(each, what) for each in value]
+            return [_by_name(value.variables), value.attrs, set(value.coords)]
+        if isinstance(value, pd.DataFrame | pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
+            return self._table_parts(value, what)
         if isinstance(value, zarr.Array | zarr.Group):
-            return [*(f"{node.store_path} {node.metadata!r}" for node in _nodes(value)), repr(files_of(value))]
+            return [*(f"{node.store_path} {node.metadata!r}" for node in _nodes(value)), files_of(value)]
+        if isinstance(value, xr.Variable):
+            data = value.data if is_dask_collection(value) else np.asarray(value.data)
+            return [repr(value.dims), self(value.attrs, f"the attrs of {what}"), data]
+        if hasattr(type(value), "__dask_tokenize__"):
+            return [_of_dask(value, what), files_of(value) if is_dask_collection(value) else {}]
+        if isinstance(value, Mapping | Set | list | tuple):
+            own = package_of(type(value).__module__) is None
+            parts = [type(value), getattr(value, "__dict__", None)] if own else []
+            if isinstance(value, Set):
+                return [*parts, *sorted(self._alone(each, what) for each in value)]
+            if isinstance(value, Mapping):
+                pairs = sorted(((self._alone(key, what), each) for key, each in value.items()), key=itemgetter(0))
+                return [*parts, *(f"{key}:{self(each, what)}" for key, each in pairs)]
+            return [*parts, *(self(each, what) for each in value)]
         if isinstance(value, np.ma.MaskedArray):
-            return [self(value.data, what), self(np.ma.getmaskarray(value), what), repr(value.fill_value)]
+            return [value.data, np.ma.getmaskarray(value), repr(value.fill_value)]
         if isinstance(value, np.ndarray) and value.dtype.hasobject:
-            return [repr(value.dtype), repr(value.shape), *(self(each, what) for each in value.ravel().tolist())]
+            return [repr(value.dtype), value.shape, value.ravel().tolist()]
         if type(value) in (np.ndarray, np.memmap):
-            return [repr(value.dtype), repr(value.shape), _hash(value)]
-        if hasattr(value, "__dask_tokenize__"):
-            files = [repr(sorted(files_of(value).items()))] if is_dask_collection(value) else []
-            return [_of_dask(value, what), *files]
-        if isinstance(value, Enum):
-            return [name_of(type(value)), repr(value.name), self(value.value, what)]
-        if isinstance(value, FunctionType | MethodType | partial) or (is_code(value) and hasattr(value, "__wrapped__")):
-            return [identity_of(value, self)]
-        if normalize_token.dispatch(type(value)) is normalize_token.dispatch(object) and not is_code(value):
+            # The token of dask is that of the values as they lie in memory.
+            return [repr(value.dtype), repr(value.shape), _of_dask(np.asarray(value, order="C"), what)]
+        if isinstance(value, ModuleType):
+            return [value.__name__, package_of(value.__name__) or ""]
+        content = content_of_code(value)
+        known = normalize_token.dispatch(type(value)) is not normalize_token.dispatch(object)
+        if known and package_of(type(value).__module__) and not (callable(value) or isinstance(value, np.ndarray)):
+            return [_of_dask(value, what)]
+        self._met[id(value)] = len(self._met), value
+        if content is None:
             return self._object_parts(value, what)
-        return [_of_dask(value, what)]
+        return [part for name in sorted(content) for part in (name, self(content[name], name))]
 
-    def _table_parts(self, table: Any, what: str) -> list[str]:
+    def _table_parts(self, table: Any, what: str) -> list[Any]:
+        attrs = self(getattr(table, "attrs", {}), f"the attrs of {what}")
         if isinstance(table, pd.DataFrame):
-            columns = [self._column(column, f"the column {name!r} of {what}") for name, column in table.items()]
-            return [*map(repr, table.columns), repr(list(table.columns.names)), *columns, self(table.index, what)]
+            columns = [self(column.array, f"the column {name!r} of {what}") for name, column in table.items()]
+            return [[*table.columns], [*table.columns.names], *columns, table.index, attrs]
         if isinstance(table, pd.MultiIndex):
-            levels = [table.get_level_values(i) for i in range(table.nlevels)]
-            return [repr(list(table.names)), *(self._column(level, what) for level in levels)]
-        own = [repr(table.name), self._column(table, what)]
-        return own if isinstance(table, pd.Index) else [*own, self(table.index, what)]
-
-    def _column(self, column: Any, what: str) -> str:
-        """The token of the values; pandas' own hashes take 1 for "1", and None for NaN."""
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            kinds = pd.Categorical(column)
-            return digest(repr(kinds.ordered), self(kinds.categories, what), _hash(kinds.codes))
+            return [[*table.names], *(table.get_level_values(i).array for i in range(table.nlevels))]
+        if isinstance(table, pd.Series | pd.Index):
+            return [repr(table.name), table.array, getattr(table, "index", None), attrs]
+        if isinstance(table, pd.Categorical):
+            return [table.ordered, table.categories, table.codes]
+        column = pd.Series(table, dtype="object" if str(table.dtype) == "object" else None, copy=False)
+        # Hashes of pandas take 1 for "1", and None for NaN.
         if column.dtype == object and pd.api.types.infer_dtype(column, skipna=False) != "string":
-            return self(list(column), what)
-        return digest(str(column.dtype), _hash(pd.util.hash_pandas_object(column, index=False).to_numpy()))
+            return [list(column)]
+        return [str(column.dtype), pd.util.hash_pandas_object(column, index=False).to_numpy()]
 
-    def _object_parts(self, value: Any, what: str) -> list[str]:
-        state = _state(value)
-        code = [self._code(value)] if callable(value) or state is not None else []
-        if state is None:
-            return [*code, _of_dask(value, what)]
-        return [*code, self(state, f"something in {what.removeprefix('something in ')}")]
-
-    def _code(self, value: Any) -> str:
-        known = (type(value), declared(value))
-        if known not in self._codes:
-            self._codes[known] = digest(name_of(type(value)), code_of(value))
-        return self._codes[known]
-
-
-def _state(value: Any) -> list[Any] | None:
-    """What pickle keeps of a plain object; None of one that is made anew by other means."""
-    kind = type(value)
-    if kind is object or kind.__reduce__ is not object.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__:
-        return None
-    try:
-        _, arguments, state, items, pairs = value.__reduce_ex__(4)
-    except Exception:
-        # Whatever a class raises that is not to be pickled: dask says so too.
-        return None
-    return [*arguments[1:], state, list(items or ()), list(pairs or ())]
-
-
-def _hash(array: np.ndarray[Any, Any]) -> str:
-    """Of the values in their order, however they lie in memory."""
-    return hashlib.sha256(np.ascontiguousarray(array).reshape(-1).view("u1").data).hexdigest()
+    def _object_parts(self, value: Any, what: str) -> list[Any]:
+        """Of an object, what pickle makes it of; of one that pickle does not take, its version."""
+        try:
+            reducer = copyreg.dispatch_table.get(type(value))
+            made = reducer(value) if reducer else value.__reduce_ex__(4)
+        except Exception:
+            # Whatever a class raises that is not to be pickled: dask says so too.
+            number = declared(value)
+            return [_of_dask(value, what) if number is None else f"{name_of(type(value))} {number!r}"]
+        if isinstance(made, str):
+            return [name_of(type(value)), made]
+        parts = [*made[:3], *(list(each or ()) for each in made[3:5])]
+        return [self(each, f"something in {what.removeprefix('something in ')}") for each in parts]
 
 
 def _of_dask(value: Any, what: str) -> str:
     try:
         with dask.config.set({"tokenize.ensure-deterministic": True}):
-            return tokenize(value)
+            return tokenize(value.__dask_tokenize__() if hasattr(type(value), "__dask_tokenize__") else value)
     except RuntimeError as error:
         kind = type(value).__name__
         article = "an" if kind[0] in "AEIOUaeiou" else "a"
         raise TypeError(
             f"{what} is {article} {kind}, of which cannot be told whether it is the same the next time; pass a "
-            "number, a path or an array from which the step makes it, or give its class a method __dask_tokenize__"
+            "number, a path or an array from which the step makes it, give its class a method __dask_tokenize__, or "
+            "declare a version for the function that uses it: @xlabelstats.pipeline.step(version=1)"
         ) from error
 
 
 def _by_name(variables: Mapping[Any, Any]) -> dict[str, Any]:
     return {repr(name): getattr(each, "variable", each) for name, each in variables.items()}
-
-
-def _data(variable: xr.Variable) -> Any:
-    return variable.data if is_dask_collection(variable) else np.asarray(variable.data)
 
 
 def arrays_of(value: Any) -> list[Any]:
@@ -270,23 +280,14 @@ def arrays_of(value: Any) -> list[Any]:
     return [value] if is_dask_collection(value) else []
 
 
-def all_sources(value: Any) -> list[Source]:
-    """The entries of a cache that an input is read from."""
-    return list(dict.fromkeys(source for array in arrays_of(value) for source in sources_of(array)))
-
-
 def files_of(value: Any) -> dict[str, int]:
     """The metadata files of the local Zarr arrays and groups that a value is read from, and when they were written."""
     if isinstance(value, zarr.Array | zarr.Group):
         folders = [folder for folder in map(_local_folder, _nodes(value)) if folder]
         paths = [f"{folder}/{name}" for folder in folders for name in ("zarr.json", ".zarray", ".zgroup")]
         return {path: written(path) for path in paths if os.path.exists(path)}
-    found: dict[str, int] = {}
-    for array in arrays_of(value):
-        for name, stored in stored_arrays(array, zarr.Array):
-            if not STORED.fullmatch(name):
-                found |= files_of(stored)
-    return found
+    arrays = [each for array in arrays_of(value) for each in stored_arrays(array, zarr.Array)]
+    return {path: when for name, each in arrays if not STORED.fullmatch(name) for path, when in files_of(each).items()}
 
 
 def _nodes(stored: zarr.Array | zarr.Group) -> list[Any]:
@@ -299,13 +300,9 @@ def _local_folder(stored: zarr.Array | zarr.Group) -> str | None:
     """The folder of a Zarr array or group if it is on a local disk."""
     store: Any = stored.store_path.store
     fs = getattr(store, "fs", None)
-    if isinstance(store, LocalStore):
-        root = os.path.abspath(store.root)
-    elif isinstance(getattr(fs, "sync_fs", fs), LocalFileSystem):
-        root = store.path
-    else:
-        return None
-    return os.path.join(root, stored.store_path.path).rstrip("/")
+    local = isinstance(getattr(fs, "sync_fs", fs), LocalFileSystem)
+    root = os.path.abspath(store.root) if isinstance(store, LocalStore) else store.path if local else None
+    return None if root is None else os.path.join(root, stored.store_path.path).rstrip("/")
 
 
 def written(path: str) -> int:

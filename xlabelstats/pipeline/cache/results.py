@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import dask
 import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xlabelstats.encoding import without_encoding
+from xlabelstats.encoding import variables_of, without_encoding
 from xlabelstats.inputs import is_dask
-from xlabelstats.pipeline.cache.arrays import Source, as_dask, renamed, words_of
-from xlabelstats.pipeline.cache.datasets import read_dataset, write_dataset
-from xlabelstats.pipeline.cache.folders import Folder
+from xlabelstats.pipeline.cache.arrays import (
+    Source,
+    as_dask,
+    check_storable,
+    read_variables,
+    renamed,
+    words_of,
+    write_variables,
+)
 from xlabelstats.pipeline.cache.images import Layout, is_image, read_image, read_levels, write_image
-from xlabelstats.pipeline.cache.tables import read_table, storable, write_table
-from xlabelstats.pipeline.cache.values import decode, encode
+from xlabelstats.pipeline.cache.values import decode, encode, read_table, storable, write_table
 from xlabelstats.pipeline.steps import NAMELESS
 
-STORES = {"array": "array.zarr", "dataset": "dataset.zarr"}
+if TYPE_CHECKING:
+    from upath import UPath
 
-# The one variable of the dataset that holds an array.
-VARIABLE = "result"
+# Where the variables are; of an image, its coordinates.
+STORES = {"array": "array.zarr", "dataset": "dataset.zarr", "image": "coords.zarr"}
 
 # Of the arrays in a value: they are kept as text.
 LARGEST_VALUE = 2**20
@@ -33,21 +40,20 @@ def prepared(result: Any, step: str) -> Any:
     """A result with lazy arrays throughout, or a complaint that it cannot be kept."""
     if isinstance(result, xr.Dataset | xr.DataArray):
         result = without_encoding(result)
-    if isinstance(result, xr.Dataset):
-        lazy = {
-            name: each.variable.copy(data=as_dask(each.data))
-            for name, each in result.data_vars.items()
-            if _numeric(each)
-        }
-        return result.assign(lazy)
-    if isinstance(result, xr.DataArray):
-        return result.copy(data=as_dask(result.data)) if _numeric(result) else result
+        lazy = {}
+        for name, variable in variables_of(result).items():
+            what = f"the result of the step {step}" if name is None else f"{name!r} in the result of the step {step}"
+            check_storable(variable.data, what)
+            if name not in result.coords or is_dask(variable.data):
+                lazy[name] = variable.copy(data=as_dask(variable.data))
+        return _with(result, lazy)
     if isinstance(result, np.ndarray | da.Array):
-        if result.dtype.hasobject:
+        if result.dtype == object:
             raise TypeError(
-                f"the result of the step {step} is an array of {result.dtype}, which cannot be stored; make it numbers "
-                "or text with .astype(), or return a pandas table"
+                f"the result of the step {step} is an array of object, which cannot be stored; make it numbers or text "
+                "with .astype(), or return a pandas table"
             )
+        check_storable(result, f"the result of the step {step}")
         return as_dask(result)
     if isinstance(result, pd.DataFrame):
         return storable(result, step)
@@ -67,6 +73,13 @@ def prepared(result: Any, step: str) -> Any:
         ) from None
 
 
+def _with(result: Any, variables: dict[Any, xr.Variable]) -> Any:
+    """An xarray object with these of its variables in their place; that of an array itself has the name None."""
+    if isinstance(result, xr.Dataset):
+        return result.assign(variables)
+    return result.copy(data=variables.pop(None).data).assign_coords(variables)
+
+
 def _bytes_of_arrays(value: Any) -> int:
     """The bytes of the arrays in lists, tuples and mappings."""
     if isinstance(value, np.ndarray):
@@ -75,19 +88,11 @@ def _bytes_of_arrays(value: Any) -> int:
     return sum(map(_bytes_of_arrays, held))
 
 
-def _numeric(array: Any) -> bool:
-    return array.dtype.kind in "biufc" or is_dask(array.data)
-
-
 def kind_of(result: Any) -> str:
     """What kind of result it is: image, array, dataset, table or value."""
-    if isinstance(result, pd.DataFrame):
-        return "table"
-    if isinstance(result, xr.Dataset):
-        return "dataset"
     if isinstance(result, xr.DataArray | da.Array):
         return "image" if is_image(named(result)) else "array"
-    return "value"
+    return "table" if isinstance(result, pd.DataFrame) else "dataset" if isinstance(result, xr.Dataset) else "value"
 
 
 def named(array: Any) -> xr.DataArray:
@@ -110,19 +115,19 @@ def check_layout(kind: str, layout: Layout, step: str) -> None:
     """Complain about settings that a result of this kind has no use for."""
     settings = list(layout.asked) if kind != "image" else []
     if kind in ("table", "value"):
-        settings += [
-            name for name, usual in (("chunks", None), ("compressor", "auto")) if getattr(layout, name) != usual
-        ]
+        usual = {"chunks": None, "compressor": "auto"}
+        settings += [name for name, each in usual.items() if getattr(layout, name) != each]
     if settings:
-        what = {"array": "an array that is no image of t, c, z, y and x", "value": "a plain value"}.get(
-            kind, f"a {kind}"
+        what = {"array": "an array that is no image of t, c, z, y and x", "value": "a plain value"}
+        raise ValueError(
+            f"the result of the step {step} is {what.get(kind, f'a {kind}')}, for which there is no {settings[0]}; "
+            "leave it out"
         )
-        raise ValueError(f"the result of the step {step} is {what}, for which there is no {settings[0]}; leave it out")
 
 
 def asked_of(layout: Layout) -> dict[str, str]:
     """The settings for arrays that are no images, in words."""
-    return {"chunks": repr(layout.chunks), "compressor": repr(words_of(layout.compressor))}
+    return {"chunks": repr(layout.chunks), "compressor": repr(words_of(layout.compressor, 3))}
 
 
 def differs(about: Mapping[str, Any], layout: Layout, result: Any) -> bool:
@@ -133,67 +138,60 @@ def differs(about: Mapping[str, Any], layout: Layout, result: Any) -> bool:
     return any(about["asked"][name] != each for name, each in asked_of(layout).items() if each != usual[name])
 
 
-def write_result(result: Any, folder: Folder, layout: Layout, name: str) -> dict[str, Any]:
+def write_result(result: Any, folder: UPath, layout: Layout, name: str) -> dict[str, Any]:
     """Write a prepared result; what is given back is needed to read it."""
     kind = kind_of(result)
     about: dict[str, Any] = {"kind": kind, "bare": isinstance(result, da.Array)}
     if kind == "table":
-        about["attrs"] = encode(result.attrs, "the attrs of the result")
-        about["table"] = write_table(result, folder)
-    elif kind == "image":
-        about["image"] = write_image(named(result), folder, layout, name)
-    elif kind == "value":
-        about["value"] = encode(result, "the result")
+        return {**about, "table": write_table(result, folder)}
+    if kind == "value":
+        return {**about, "value": encode(result, "the result")}
+    found = result if kind == "dataset" else named(result)
+    about["name"] = encode(getattr(found, "name", None), "the name of the result")
+    about["attrs"] = encode(found.attrs, "the attrs of the result")
+    about["coords"] = [encode(each, "the name of a coordinate") for each in found.coords]
+    variables, chunks, compressor = variables_of(found), layout.chunks, layout.compressor
+    if kind == "image":
+        del variables[None]
+        chunks, compressor = None, "auto"
+    about["variables"] = write_variables(variables, found, folder / STORES[kind], chunks, compressor)
+    if kind == "image":
+        about["image"] = write_image(found, folder, layout, name)
     else:
-        dataset = result if kind == "dataset" else _as_dataset(named(result))
-        about["name"] = encode(
-            getattr(result, "name", None) if kind == "array" and not about["bare"] else None, "the name"
-        )
-        place = folder / STORES[kind]
-        about["dataset"] = write_dataset(dataset, place, chunks=layout.chunks, compressor=layout.compressor)
         about["asked"] = asked_of(layout)
     return about
 
 
-def read_result(folder: Folder, about: Mapping[str, Any], source: Source) -> Any:
+def read_result(folder: UPath, about: Mapping[str, Any], source: Source) -> Any:
     """Read a result as the step gave it, its arrays lazily."""
     kind = about["kind"]
     if kind == "value":
         return decode(about["value"])
     if kind == "table":
-        return read_table(folder, about["table"], decode(about["attrs"]))
-    if kind == "image":
-        image = read_image(folder, about["image"], source)
-        return image.data if about["bare"] else image
-    dataset = read_dataset(folder / STORES[kind], about["dataset"], source)
+        return read_table(folder, about["table"])
+    variables = read_variables(folder / STORES[kind], about["variables"], source)
+    attrs = decode(about["attrs"])
     if kind == "dataset":
-        return dataset
-    array = dataset[VARIABLE].rename(decode(about["name"]))
-    return array.data if about["bare"] else array
+        coords = {name: variables.pop(name) for name in decode(about["coords"])}
+        return xr.Dataset(variables, coords=coords, attrs=attrs)
+    own = read_image(folder, about["image"], source) if kind == "image" else variables.pop(None)
+    array = xr.DataArray(own.data, dims=own.dims, coords=variables, attrs=attrs)
+    return array.data if about["bare"] else array.rename(decode(about["name"]))
 
 
-def read_pyramid(folder: Folder, about: Mapping[str, Any], result: Any) -> list[Any]:
+def read_pyramid(folder: UPath, about: Mapping[str, Any], result: Any) -> list[Any]:
     """The levels of a stored image."""
     return read_levels(folder, about["image"], named(result))
 
 
 def in_memory(result: Any, source: Source) -> Any:
     """A prepared result computed, its arrays kept by dask under the names that stored ones have."""
-    if isinstance(result, xr.DataArray):
-        return result.copy(data=_kept(result.data, source.array_name())) if is_dask(result.data) else result
-    if isinstance(result, xr.Dataset):
-        lazy = {name: each for name, each in result.variables.items() if is_dask(each.data)}
-        return result.assign({n: v.copy(data=_kept(v.data, source.array_name(str(n)))) for n, v in lazy.items()})
+    if isinstance(result, xr.DataArray | xr.Dataset):
+        lazy = {name: each for name, each in variables_of(result).items() if is_dask(each.data)}
+        kept = dask.persist(*(each.data for each in lazy.values()))
+        for name, data in zip(lazy, kept, strict=True):
+            lazy[name] = lazy[name].copy(data=renamed(data, source.array_name(name)))
+        return _with(result, lazy)
     if isinstance(result, da.Array):
-        return _kept(result, source.array_name())
+        return renamed(result.persist(), source.array_name())
     return result.copy() if isinstance(result, pd.DataFrame) else result
-
-
-def _kept(array: Any, name: str) -> Any:
-    return renamed(array.persist(), name)
-
-
-def _as_dataset(array: xr.DataArray) -> xr.Dataset:
-    if VARIABLE in array.coords:
-        raise ValueError(f"the result has a coordinate {VARIABLE!r}; rename it")
-    return array.rename(VARIABLE).to_dataset()

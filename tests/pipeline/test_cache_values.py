@@ -1,0 +1,310 @@
+"""Every kind of value that a step may give: read by another process it is the same, or it was refused."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from xlabelstats.pipeline import Cache
+
+pytest.importorskip("ome_zarr")
+pytest.importorskip("pyarrow")
+
+STRUCTURED = np.dtype([("a", "i4"), ("b", "f8"), ("c", "U3")])
+
+# An array of two rows of each dtype.
+ARRAYS: dict[str, np.ndarray] = {
+    **{name: np.array([[0, 1], [1, 0]], name) for name in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")},
+    **{name: np.array([[0.5, np.nan], [np.inf, -1]], name) for name in ("f2", "f4", "f8", "c8", "c16")},
+    "largest": np.array([[2**64 - 1, 2**53 + 1], [0, 1]], "u8"),
+    "datetime": np.array([["2020-01-01", "NaT"], ["1066-10-14", "2020"]], "M8[s]"),
+    "days": np.array([["2020-01-01", "NaT"], ["2021-01-01", "2020"]], "M8[D]"),
+    "nanoseconds": np.array([["2020-01-01", "NaT"], ["2021-01-01", "2020"]], "M8[ns]"),
+    "timedelta": np.array([[1, "NaT"], [3, 4]], "m8[ms]"),
+    "text": np.array([["a", "µm"], ["", "long text"]]),
+    "bytes": np.array([[b"a", b"bb"], [b"", b"\xff"]]),
+    "structured": np.array([[(1, 2.5, "a"), (2, -1.0, "µ")]] * 2, STRUCTURED),
+    "raw": np.array([[b"ab", b"c"]] * 2).astype("V2"),
+}
+
+OBJECTS = {
+    "objects": np.array([["a", "b"], ["c", ""]], object),
+    "objects with None": np.array([["a", None], ["", "None"]], object),
+    "objects of kinds": np.array([["a", 1], [2.5, None]], object),
+    "objects with nul": np.array([["\0a", "b\0"], [(1, "x"), float("inf")]], object),
+}
+
+INDEX = {
+    "range": pd.RangeIndex(5, 11, 3),
+    "ints": pd.Index([3, 1], name="label"),
+    "small ints": pd.Index(np.array([3, 1], "u2")),
+    "floats": pd.Index([0.5, 1.5]),
+    "bools": pd.Index([True, False]),
+    "text": pd.Index(["a", "b"], name="gene"),
+    "objects": pd.Index(["a", None], dtype=object),
+    "mixed": pd.Index(["a", 1], dtype=object, name=3),
+    "times": pd.DatetimeIndex(["2020", "2021"], name="t"),
+    "zoned": pd.DatetimeIndex(["2020", "2021"], tz="Europe/Berlin"),
+    "durations": pd.to_timedelta([1, 2], unit="s"),
+    "periods": pd.period_range("2020-01", periods=2, freq="M"),
+    "intervals": pd.interval_range(0, 2),
+    "categories": pd.CategoricalIndex(["b", "a"], categories=["b", "a", "c"], ordered=True),
+    "multi": pd.MultiIndex.from_tuples([(1, "a"), (2, "b")], names=["i", None]),
+    "multi of times": pd.MultiIndex.from_arrays([pd.to_datetime(["2020", "2021"]), ["x", None]]),
+    "named as a column": pd.Index([3, 1], name="a"),
+    "not unique": pd.Index([3, 3]),
+}
+
+COLUMNS: dict[str, Any] = {
+    **{name: array[0] for name, array in ARRAYS.items() if array.dtype.kind in "biufmM" and name not in ("days",)},
+    **{name: pd.array([1, None], name) for name in ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt64", "Float64")},
+    "boolean": pd.array([True, None], "boolean"),
+    "string": pd.array(["a", None], "string"),
+    "str": pd.array(["a", None], "str"),
+    "objects": pd.array(["a", None], object),
+    "objects and NaN": pd.array(["a", np.nan], object),
+    "mixed": pd.array([1, "a"], object),
+    "numbers and None": pd.array([1, None], object),
+    "bytes": pd.array([b"a", None], object),
+    "dates": pd.array([datetime.date(2020, 1, 1), None], object),
+    "decimals": pd.array([Decimal("1.50"), None], object),
+    "nothing": pd.array([None, None], object),
+    "category": pd.Categorical(["a", None], categories=["c", "a"]),
+    "ordered": pd.Categorical(["a", "b"], categories=["b", "a"], ordered=True),
+    "category of numbers": pd.Categorical([3, 1]),
+    "zoned": pd.DatetimeIndex(["2020", None], tz="Europe/Berlin").array,
+    "zoned seconds": pd.DatetimeIndex(["2020", None], tz="UTC").as_unit("s").array,
+    "period": pd.PeriodIndex(["2020-01", None], freq="M").array,
+    "interval": pd.interval_range(0.5, 2.5, closed="left").array,
+    "sparse": pd.arrays.SparseArray([0.0, 1.0]),
+    "sparse ints": pd.arrays.SparseArray([0, 1]),
+}
+
+NAMES = {
+    "mixed": ["a", 1],
+    "numbers": [5, 7],
+    "range": pd.RangeIndex(2),
+    "floats": [0.5, 1.5],
+    "not unique": ["a", "a"],
+    "None": pd.Index(["a", None], dtype=object),
+    "tuples": pd.Index([("a", 1), ("b", 2)], tupleize_cols=False),
+    "multi": pd.MultiIndex.from_product([["mean"], [1, 2]], names=["statistic", None]),
+    "with a name": pd.Index(["a", "b"], name="channel"),
+    "bools": [True, False],
+    "1 and '1'": pd.Index([1, "1"], dtype=object),
+}
+
+VALUES: dict[str, Any] = {
+    "int": 2**70,
+    "floats": [0.1, float("inf"), float("nan"), -0.0],
+    "text": "µm\0\n",
+    "complex": 1 + 2j,
+    "bytes": b"\xff",
+    "bool": True,
+    "nested": [{"a": (1, [None, "x"], {"b": {}})}, (), [None]],
+    "keys": {1: "x", "1": "y", (1, 2): None, None: 3},
+    "tags": {"__kind__": "tuple", "content": 1},
+    "date": [datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3), datetime.time(4)],
+    "decimal": Decimal("1.50"),
+    "small array": {"image": np.arange(6, dtype="u1").reshape(2, 3)},
+    "structured array": [np.zeros(2, STRUCTURED)],
+    **{f"scalar {name}": array.ravel()[0] for name, array in ARRAYS.items() if name != "raw"},
+}
+
+
+def lazy_objects() -> xr.DataArray:
+    return xr.DataArray(da.from_array(OBJECTS["objects with None"], chunks=1), dims=("cell", "gene"))
+
+
+def dataset(array: np.ndarray) -> xr.Dataset:
+    """An array as a variable and as coordinates, in dims that make an image of it if OME-Zarr can hold it."""
+    return (
+        xr.Dataset(
+            {"of numbers": (("y", "x"), array, {"units": "um", "bounds": (1, None)}), "lone": array[0, 0]},
+            coords={"along": ("x", array[0], {"a": [1]}), "flat": (("y", "x"), array), 5: ("y", [1, 2])},
+            attrs={"title": None},
+        )
+        if array.dtype != object
+        else xr.Dataset(
+            {"of numbers": (("y", "x"), array, {"units": "um"})}, coords={"along": ("x", array[0]), 5: ("y", [1, 2])}
+        )
+    )
+
+
+def array_of(array: np.ndarray, *dims: str) -> xr.DataArray:
+    coords = {"along": (dims[1], array[0], {"units": ""}), "result": (dims[0], array[:, 0])}
+    return xr.DataArray(array, dims=dims, coords=coords, attrs={"gain": np.float32(2)}, name="signal")
+
+
+def with_attrs(table: pd.DataFrame) -> pd.DataFrame:
+    table.attrs = {"shape": (1, 2), "units": None, 3: "three"}
+    return table
+
+
+KEPT: dict[str, Callable[[], Any]] = {
+    **{f"array {n}": lambda a=a: a for n, a in ARRAYS.items()},
+    **{f"line {n}": lambda a=a: da.from_array(a[0], chunks=1) for n, a in ARRAYS.items()},
+    **{f"empty {n}": lambda a=a: a[:0] for n, a in ARRAYS.items()},
+    **{f"DataArray {n}": lambda a=a: array_of(a, "gene", "cell") for n, a in (ARRAYS | OBJECTS).items()},
+    **{f"image {n}": lambda a=a: array_of(a, "y", "x") for n, a in (ARRAYS | OBJECTS).items()},
+    **{f"Dataset {n}": lambda a=a: dataset(a) for n, a in (ARRAYS | OBJECTS).items()},
+    **{f"chunked {n}": lambda a=a: dataset(a).chunk(x=1) for n, a in ARRAYS.items()},
+    "lazy objects": lazy_objects,
+    **{f"column {n}": lambda c=c: pd.DataFrame({"a": c, "b": [1, 2]}) for n, c in COLUMNS.items()},
+    **{f"no row of {n}": lambda c=c: pd.DataFrame({"a": c})[:0] for n, c in COLUMNS.items()},
+    **{f"index {n}": lambda i=i: pd.DataFrame({"a": [1, 2]}, index=i) for n, i in INDEX.items()},
+    **{f"names {n}": lambda n=n: pd.DataFrame([[1, "a"], [2, "b"]], columns=NAMES[n]) for n in NAMES},
+    "attrs": lambda: with_attrs(pd.DataFrame({"a": [1, 2]})),
+    "no columns": lambda: pd.DataFrame(index=[3, 1]),
+    "nothing": lambda: pd.DataFrame(),
+    **{f"value {n}": lambda v=v: v for n, v in VALUES.items()},
+}
+
+MASKED = np.ma.masked_array([[1, 2], [3, 4]], [[True, False], [False, False]])
+
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "masked": (lambda: MASKED, r"masked array of int64, .* mask would be lost; fill it with \.filled"),
+    "lazy masked": (lambda: da.from_array(MASKED, chunks=1), r"masked array .* da\.ma\.filled"),
+    "masked within": (lambda: {"a": [MASKED]}, r"type MaskedArray of int64, .* \.filled"),
+    "objects": (lambda: OBJECTS["objects"], r"array of object, .*\.astype"),
+    "long double": (lambda: np.zeros(2, np.longdouble), r"array of float128, .*\.astype"),
+    "aligned": (lambda: np.zeros(2, np.dtype("i1,f8", align=True)), r"an array of .*\.astype"),
+    "objects of unknown kind": (
+        lambda: xr.DataArray(np.array([object()]), dims="x"),
+        "the result of the step .* holds a value of type object",
+    ),
+    "coordinates of unknown kind": (
+        lambda: xr.DataArray([1], dims="x", coords={"c": ("x", np.array([object()]))}),
+        "'c' in the result of the step .* holds a value of type object",
+    ),
+    "categories": (lambda: xr.Dataset({"c": ("x", pd.Categorical(["a"]))}), r"'c' .* of category, .*\.astype"),
+    "names that are times": (
+        lambda: pd.DataFrame([[1]], columns=pd.to_datetime(["2020"])),
+        r"names of the columns .*datetime64.*\.rename\(columns=str\)",
+    ),
+    "categories of intervals": (
+        lambda: pd.DataFrame({"a": pd.cut(np.array([1.0, 3.0]), [0, 2, 4])}),
+        r"Parquet cannot keep .* category: .*interval.*\.astype",
+    ),
+    "complex columns": (lambda: pd.DataFrame({"z": [1j]}), "Parquet.*complex"),
+    "timestamps among others": (
+        lambda: pd.DataFrame({"t": pd.Series([pd.Timestamp("2020"), "a"], dtype=object)}),
+        "column 't' of the result holds a value of type Timestamp",
+    ),
+    "sets": (lambda: [{1, 2}], "holds a value of type set"),
+}
+
+
+class Giving:
+    """A step that is known by the name of its result alone."""
+
+    def __init__(self, name: str, give: Callable[[], Any]) -> None:
+        self.name, self.give = name, give
+
+    def __dask_tokenize__(self) -> str:
+        return self.name
+
+    def __call__(self) -> Any:
+        return self.give()
+
+
+def stored(folder: str | Path, name: str, give: Callable[[], Any]) -> Any:
+    return Cache(folder).run(f"step{list(KEPT).index(name)}", Giving(name, give))
+
+
+def check_same(found: Any, given: Any) -> None:
+    """Complain about any difference."""
+    if isinstance(given, xr.DataArray | xr.Dataset):
+        assert type(found) is type(given)
+        xr.testing.assert_identical(found.compute(), given.compute())
+        both = [
+            {None: each.variable, **each.coords} if isinstance(each, xr.DataArray) else each.variables
+            for each in (found, given)
+        ]
+        for name, variable in both[1].items():
+            check_same(np.asarray(both[0][name].values), np.asarray(variable.values))
+            for key, each in variable.attrs.items():
+                check_same(both[0][name].attrs[key], each)
+    elif isinstance(given, pd.DataFrame):
+        pd.testing.assert_frame_equal(found, given, check_exact=True)
+        for place in range(given.shape[1]):
+            check_same(list(found.iloc[:, place]), list(given.iloc[:, place]))
+        check_same(list(found.columns), list(given.columns))
+        check_same(list(found.index), list(given.index))
+        check_same(found.attrs, given.attrs)
+    elif isinstance(given, np.ndarray | da.Array):
+        assert found.dtype == given.dtype
+        assert found.shape == given.shape
+        check_same(np.asarray(found).tolist(), np.asarray(given).tolist())
+    elif isinstance(given, dict):
+        check_same(list(found), list(given))
+        check_same(list(found.values()), list(given.values()))
+    else:
+        assert type(found) is type(given), (type(found), type(given))
+        if isinstance(given, list | tuple):
+            assert len(found) == len(given)
+            for pair in zip(found, given, strict=True):
+                check_same(*pair)
+        else:
+            assert repr(found) == repr(given)
+
+
+def read_all(folder: str) -> dict[str, str]:
+    """What is wrong with each of the results that another process stored."""
+
+    def fail() -> None:
+        raise AssertionError("computed again")
+
+    wrong = {}
+    for name, give in KEPT.items():
+        try:
+            check_same(stored(folder, name, fail), give())
+            wrong[name] = ""
+        except Exception as error:
+            wrong[name] = f"{type(error).__name__}: {error}"
+    return wrong
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("cache")
+    told = {}
+    for name, give in KEPT.items():
+        try:
+            stored(folder, name, give)
+        except Exception as error:
+            told[name] = f"not stored: {type(error).__name__}: {error}"
+    program = "import sys, json, test_cache_values as t; print(json.dumps(t.read_all(sys.argv[1])))"
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    asked = [sys.executable, "-c", program, str(folder)]
+    found = subprocess.run(asked, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    return json.loads(found.stdout.splitlines()[-1]) | told
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_another_process_reads_what_was_stored(wrong, name):
+    assert wrong[name] == ""
+
+
+@pytest.mark.filterwarnings("ignore:The structured dtype is converted")
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_kept_is_refused_before_anything_is_written(tmp_path, name):
+    give, message = REFUSED[name]
+    with pytest.raises(TypeError, match=message):
+        Cache(tmp_path).run("step", Giving(name, give))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

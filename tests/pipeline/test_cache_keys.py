@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 import textwrap
 import time
+from collections import defaultdict
 from functools import lru_cache, partial
 
 import dask
@@ -14,6 +16,7 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 import zarr
 from conftest import module_of
 
@@ -471,3 +474,65 @@ class TestNames:
         seeded = da.random.default_rng(3).random(6, chunks=2)
         for image in (stored, stored.map_blocks(np.sqrt), da.from_zarr(tmp_path / "raw.zarr"), pure, seeded):
             cache.run("total", total, image)
+
+
+def calling(helpers):
+    def step(value):
+        return helpers.plus(value)
+
+    return step
+
+
+def importing(value):
+    import ourhelpers.parts
+
+    return ourhelpers.plus(value)
+
+
+class TestTraps:
+    """What an earlier version took for something else, or failed on."""
+
+    def test_zarr_arrays_in_memory_are_known_by_their_content(self):
+        cache = Cache(None)
+        for i in range(6):
+            stored = zarr.array(np.full((4, 4), float(i)))
+            assert cache.run("mean", lambda each: float(each[...].mean()), stored) == i
+            del stored
+
+    @pytest.mark.parametrize("way", ["closure", "import"])
+    def test_modules_of_the_users_own_are_followed(self, way, tmp_path, monkeypatch):
+        package = tmp_path / "ourhelpers"
+        package.mkdir()
+        (package / "parts.py").write_text("")
+        monkeypatch.syspath_prepend(tmp_path)
+        found = []
+        for number in (1, 2):
+            for name in ("ourhelpers", "ourhelpers.parts"):
+                sys.modules.pop(name, None)
+            (package / "__init__.py").write_text(f"def plus(value):\n    return value + {number}{' ' * number}\n")
+            importlib.invalidate_caches()
+            helpers = importlib.import_module("ourhelpers")
+
+            step = calling(helpers) if way == "closure" else importing
+            found.append(Cache(tmp_path / "cache").run("plus", step, 10))
+        assert found == [11, 12]
+
+    def test_default_dicts_and_trees_count_whole(self):
+        cache = Cache(None)
+        made = [cache.run("f", lambda d: d["y"], defaultdict(make)) for make in (int, list)]
+        assert made == [0, []]
+        trees = [xr.DataTree(xr.Dataset(attrs={"k": k})) for k in (1, 2)]
+        assert [cache.run("t", lambda tree: tree.attrs["k"], tree) for tree in trees] == [1, 2]
+
+    def test_objects_that_answer_for_every_attribute_are_parameters(self):
+        class Settings(dict):
+            __getattr__ = dict.__getitem__
+
+        assert Cache(None).run("s", lambda settings: settings.a, Settings(a=5)) == 5
+
+    def test_steps_of_many_names_may_import(self):
+        names = ", ".join(f"value.real.n{i}" for i in range(300))
+        scope: dict[str, object] = {"__name__": "many"}
+        code = f"def step(value):\n    if value > 5:\n        return [{names}]\n    import json\n    return value"
+        exec(code, scope)
+        assert Cache(None).run("s", scope["step"], 3) == 3

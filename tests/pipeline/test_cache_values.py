@@ -308,3 +308,15 @@ def test_what_cannot_be_kept_is_refused_before_anything_is_written(tmp_path, nam
     with pytest.raises(TypeError, match=message):
         Cache(tmp_path).run("step", Giving(name, give))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_variables_are_not_taken_for_attributes_nor_for_each_other(tmp_path):
+    made = xr.Dataset({"name": ("i", ["a", "b"]), 1: ("i", [0.0, 0.0]), "1": ("i", [5.0, 5.0])}, attrs={"attrs": 1})
+    for cache in (Cache(None), Cache(tmp_path)):
+        xr.testing.assert_identical(cache.run("made", lambda: made).compute(), made)
+
+
+def test_what_is_made_lazy_has_the_chunks_of_what_was(tmp_path):
+    made = xr.Dataset({"a": ("i", np.arange(4)), "b": ("i", da.ones(4, chunks=2))})
+    for cache in (Cache(None), Cache(tmp_path)):
+        assert cache.run("made", lambda: made).chunks == {"i": (2, 2)}

@@ -57,12 +57,12 @@ class Source:
 
     def array_name(self, variable: Hashable = None) -> str:
         """The name of the dask array, the same in every process, by which what is computed from it is known."""
-        return f"stored-{self.path}@{self.key}@{self.made}" + ("" if variable is None else f"@{variable}")
+        return f"stored-{self.path}@{self.key}@{self.made}" + ("" if variable is None else f"@{variable!r}")
 
 
 def sources_of(array: Any) -> list[Source]:
     """The entries of a cache that a dask array is computed from, the nearest alone: those read, not what they hold."""
-    matches = (STORED.fullmatch(str(layer)) for layer in array.__dask_graph__().layers)
+    matches = (STORED.fullmatch(str(layer)) for layer in getattr(array.__dask_graph__(), "layers", {}))
     return list(dict.fromkeys(Source(*match.groups()) for match in matches if match))
 
 

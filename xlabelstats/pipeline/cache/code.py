@@ -5,12 +5,13 @@ from __future__ import annotations
 import dis
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache, partial, reduce
 from importlib import import_module
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec, resolve_name
+from itertools import accumulate
 from pathlib import PurePath
 from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
@@ -22,7 +23,16 @@ TokenOf = Callable[[Any, str], str]
 
 # What a class body stores of where it is written, and what Python adds to a class.
 LAYOUT = ("__doc__", "__firstlineno__", "__static_attributes__")
-ADDED = (*LAYOUT, "__module__", "__qualname__", "__dict__", "__weakref__", "__abstractmethods__", "_abc_impl")
+ADDED = (
+    *LAYOUT,
+    "__module__",
+    "__qualname__",
+    "__dict__",
+    "__weakref__",
+    "__abstractmethods__",
+    "_abc_impl",
+    "_value2member_map_",
+)
 ANNOTATIONS = ("__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__")
 
 # The flag of classes that are written in Python.
@@ -103,11 +113,19 @@ def _named(name: str) -> Any:
 def declared(function: Any) -> int | str | None:
     """The version that a function declares, or a class itself; not one that `functools.wraps` copied."""
     inherited = inspect.isclass(function) and "version" not in vars(function)
-    found = None if inherited else getattr(function, "version", None)
+    found = None if inherited else _attribute(function, "version")
     if isinstance(found, bool) or not isinstance(found, int | str):
         return None
-    wrapped = getattr(function, "__wrapped__", None)
+    wrapped = _attribute(function, "__wrapped__")
     return None if wrapped is not None and getattr(wrapped, "version", None) == found else found
+
+
+def _attribute(value: Any, name: str) -> Any:
+    """An attribute, None if there is none, whatever a class does about attributes that it lacks."""
+    try:
+        return getattr(value, name, None)
+    except Exception:
+        return None
 
 
 def package_of(module: str) -> str | None:
@@ -136,7 +154,7 @@ _packages = cache(packages_distributions)
 
 def content_of_code(value: Any) -> dict[str, Any] | None:
     """What a function, method or class is made of, under words for it; None of what is no code."""
-    inner = next((f for f in (getattr(value, name, None) for name in ("py_func", "__wrapped__")) if callable(f)), None)
+    inner = next((f for f in (_attribute(value, name) for name in ("py_func", "__wrapped__")) if callable(f)), None)
     if isinstance(value, property):
         return {"get": value.fget, "set": value.fset, "delete": value.fdel}
     if isinstance(value, cached_property):
@@ -176,26 +194,37 @@ def content_of_code(value: Any) -> dict[str, Any] | None:
 def _content_of_function(function: FunctionType, name: str) -> dict[str, Any]:
     content: dict[str, Any] = {"attributes": {k: v for k, v in vars(function).items() if k != "__wrapped__"}}
     content[f"a default of {name}"] = [function.__defaults__, function.__kwdefaults__]
+    modules: list[tuple[str, Any]] = []
     for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
-            content[f"the variable {variable!r} of {name}"] = cell.cell_contents
+            value = cell.cell_contents
         except ValueError:
             continue
+        if isinstance(value, ModuleType):
+            modules.append((variable, value))
+        else:
+            content[f"the variable {variable!r} of {name}"] = value
     if package := package_of(function.__globals__.get("__name__", "")):
-        return {**content, "package": package, "wrapped": getattr(function, "__wrapped__", None)}
-    own = {f"the global {variable!r} of {name}": value for variable, value in _globals(function)}
+        code = bytecode(function.__code__)[0]
+        return {**content, "package": package, "code": code, "wrapped": getattr(function, "__wrapped__", None)}
+    own = {f"the global {variable!r} of {name}": value for variable, value in _globals(function, modules)}
     return {**content, **own, "code": bytecode(function.__code__)[0]}
 
 
-def _globals(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """The globals that a function names; of a module of the user's own, those that the function may take from it."""
+def _globals(function: FunctionType, modules: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The globals that a function names, and ``modules`` from around it.
+
+    Of a module of the user's own, what the function may take from it.
+    """
     _, names, attributes, imports = bytecode(function.__code__)
     scope = function.__globals__
-    waiting = [(name, scope[name]) for name in sorted(names) if name in scope]
+    waiting = [*modules, *((name, scope[name]) for name in sorted(names) if name in scope)]
     for module in sorted(imports):
         try:
             whole = resolve_name(module, scope.get("__package__") or "")
-            waiting += [] if package_of(whole) else [(module, import_module(whole))]
+            # The packages that it lies in are run, and named, too.
+            parts = [] if package_of(whole) else whole.split(".")
+            waiting += [(part, import_module(part)) for part in accumulate(parts, "{}.{}".format)]
         except (ImportError, ValueError):
             continue
     seen: list[ModuleType] = []
@@ -213,7 +242,7 @@ def bytecode(code: CodeType) -> tuple[str, frozenset[str], frozenset[str], froze
     """What code does, without docstrings and line numbers; and the globals, attributes and modules that it names."""
     lines: list[str] = []
     found: tuple[set[str], set[str], set[str]] = (set(), set(), set())
-    instructions = list(dis.get_instructions(code))
+    instructions = [each for each in dis.get_instructions(code) if each.opname != "EXTENDED_ARG"]
     for i, (kind, value) in enumerate((each.opname, each.argval) for each in instructions):
         if isinstance(value, CodeType):
             text, *inner = bytecode(value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
 from xlabelstats.extras import need
+from xlabelstats.placement import beside, tidy
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -108,15 +108,17 @@ def write_durably(path: UPath, content: bytes) -> None:
         path.write_bytes(content)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4()}")
+    target = Path(path.path)
+    tidy(target)
+    aside = beside(target, "partial")
     try:
-        with open(aside.path, "wb") as file:
+        with open(aside, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside.path, path.path)
+        os.replace(aside, target)
     finally:
-        Path(aside.path).unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
 
 
 def read_json(path: UPath) -> Any:

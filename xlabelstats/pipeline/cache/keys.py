@@ -12,6 +12,7 @@ import os
 import re
 import reprlib
 import warnings
+from collections import defaultdict
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cache
@@ -28,7 +29,7 @@ from dask.base import is_dask_collection, normalize_token, tokenize
 from dask.highlevelgraph import MaterializedLayer
 from fsspec.implementations.local import LocalFileSystem
 from numpy.random import SeedSequence
-from zarr.storage import LocalStore
+from zarr.storage import LocalStore, MemoryStore
 
 from xlabelstats.engine.dask_internals import stored_arrays
 from xlabelstats.names import check_known
@@ -118,12 +119,13 @@ def is_input(value: Any) -> bool:
     """Whether an argument is data, and not a parameter."""
     if isinstance(value, xr.DataArray | xr.Dataset | pd.DataFrame | pd.Series | zarr.Array | zarr.Group):
         return True
-    return is_dask_collection(value) or (isinstance(value, np.ndarray) and value.ndim > 0)
+    lazy = hasattr(type(value), "__dask_graph__") and is_dask_collection(value)
+    return lazy or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 def has_made_up_name(array: Any) -> bool:
     """Whether an array is named otherwise in each process: by a UUID, or by a seed of the operating system's."""
-    layers = array.__dask_graph__().layers
+    layers = getattr(array.__dask_graph__(), "layers", {})
     first = (next(iter(layer.values()), None) for layer in layers.values() if isinstance(layer, MaterializedLayer))
     seeds = [seed.entropy for task in first for seed in getattr(task, "args", ()) if isinstance(seed, SeedSequence)]
     # Nobody types a seed of more than 64 bits.
@@ -188,7 +190,9 @@ class Tokens:
         if isinstance(value, pd.DataFrame | pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
             return self._table_parts(value, what)
         if isinstance(value, zarr.Array | zarr.Group):
-            return [*(f"{node.store_path} {node.metadata!r}" for node in _nodes(value)), files_of(value)]
+            return [*(part for node in _nodes(value) for part in _of_node(node)), files_of(value)]
+        if isinstance(value, xr.DataTree):
+            return [part for node in value.subtree for part in (node.path, node.to_dataset(inherit=False))]
         if isinstance(value, xr.Variable):
             data = value.data if is_dask_collection(value) else np.asarray(value.data)
             return [repr(value.dims), self(value.attrs, f"the attrs of {what}"), data]
@@ -197,6 +201,8 @@ class Tokens:
         if isinstance(value, Mapping | Set | list | tuple):
             own = package_of(type(value).__module__) is None
             parts = [type(value), getattr(value, "__dict__", None)] if own else []
+            if isinstance(value, defaultdict):
+                parts.append(value.default_factory)
             if isinstance(value, Set):
                 return [*parts, *sorted(self._alone(each, what) for each in value)]
             if isinstance(value, Mapping):
@@ -251,6 +257,13 @@ class Tokens:
             return [name_of(type(value)), made]
         parts = [*made[:3], *(list(each or ()) for each in made[3:5])]
         return [self(each, f"something in {what.removeprefix('something in ')}") for each in parts]
+
+
+def _of_node(node: zarr.Array | zarr.Group) -> list[Any]:
+    """What tells a Zarr array or group from others: where it is, or, in memory, what it holds."""
+    if not isinstance(node.store_path.store, MemoryStore):
+        return [f"{node.store_path} {node.metadata!r}"]
+    return [f"{node.path} {node.metadata!r}", *([np.asarray(node[...])] if isinstance(node, zarr.Array) else [])]
 
 
 def _of_dask(value: Any, what: str) -> str:

@@ -41,11 +41,18 @@ def prepared(result: Any, step: str) -> Any:
     if isinstance(result, xr.Dataset | xr.DataArray):
         result = without_encoding(result)
         lazy = {}
-        for name, variable in variables_of(result).items():
+        # What is made lazy gets the chunks of what was lazy before.
+        variables = sorted(variables_of(result).items(), key=lambda named: not is_dask(named[1].data))
+        chunks: dict[Any, Any] = {}
+        for name, variable in variables:
             what = f"the result of the step {step}" if name is None else f"{name!r} in the result of the step {step}"
             check_storable(variable.data, what)
             if name not in result.coords or is_dask(variable.data):
-                lazy[name] = variable.copy(data=as_dask(variable.data))
+                data = as_dask(variable.data)
+                if not is_dask(variable.data):
+                    data = data.rechunk({axis: chunks[dim] for axis, dim in enumerate(variable.dims) if dim in chunks})
+                chunks |= dict(zip(variable.dims, data.chunks, strict=True))
+                lazy[name] = variable.copy(data=data)
         return _with(result, lazy)
     if isinstance(result, np.ndarray | da.Array):
         if result.dtype == object:
@@ -147,7 +154,7 @@ def write_result(result: Any, folder: UPath, layout: Layout, name: str) -> dict[
     if kind == "value":
         return {**about, "value": encode(result, "the result")}
     found = result if kind == "dataset" else named(result)
-    about["name"] = encode(getattr(found, "name", None), "the name of the result")
+    about["name"] = encode(found.name if isinstance(found, xr.DataArray) else None, "the name of the result")
     about["attrs"] = encode(found.attrs, "the attrs of the result")
     about["coords"] = [encode(each, "the name of a coordinate") for each in found.coords]
     variables, chunks, compressor = variables_of(found), layout.chunks, layout.compressor

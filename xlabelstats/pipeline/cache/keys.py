@@ -128,9 +128,9 @@ def has_made_up_name(array: Any) -> bool:
     layers = getattr(array.__dask_graph__(), "layers", {})
     first = (next(iter(layer.values()), None) for layer in layers.values() if isinstance(layer, MaterializedLayer))
     seeds = [seed.entropy for task in first for seed in getattr(task, "args", ()) if isinstance(seed, SeedSequence)]
-    # Nobody types a seed of more than 64 bits.
     # What is read from a cache is named after the attempt that wrote it, but known by the entry.
     names = [name for name in map(str, layers) if not STORED.fullmatch(name)]
+    # Nobody types a seed of more than 64 bits.
     return any(map(MADE_UP.fullmatch, names)) or any(isinstance(s, int) and s >> 64 for s in seeds)
 
 

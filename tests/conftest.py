@@ -11,8 +11,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import settings
 
 import xlabelstats
+
+# Every run tries the same examples; ``pytest --hypothesis-profile=search`` looks for new ones.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("search", derandomize=False)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")

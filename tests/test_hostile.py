@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from layouts import INTEGERS, LAYOUTS, pool, state
 
 # Bool masks are drawn too, with any number of components.
-pytestmark = pytest.mark.filterwarnings("ignore:the bool mask has")
+pytestmark = pytest.mark.filterwarnings("ignore:the (bool mask|mask of 0 and 255) has")
 
 
 @st.composite

@@ -34,6 +34,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not devices(), reason="there is no GPU that CuPy can use"),
     pytest.mark.filterwarnings("ignore:.*are cropped"),
+    pytest.mark.filterwarnings("ignore:the mask of 0 and 255 has"),
 ]
 
 # Sums are added in any order on a device.

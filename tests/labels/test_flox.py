@@ -130,6 +130,7 @@ class TestBothEngines:
             image, mask = image.chunk(4), mask.chunk(5)
         assert_same(by_flox(image, mask, EVERY), aggregate(image, mask, EVERY))
 
+    @pytest.mark.filterwarnings("ignore:the mask of 0 and 255 has")
     @settings(max_examples=40, deadline=None)
     @given(data=st.data())
     def test_agree_for_any_field(self, data):

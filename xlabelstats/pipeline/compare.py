@@ -13,7 +13,6 @@ import pandas as pd
 from scipy import ndimage
 
 from xlabelstats.extras import need
-from xlabelstats.options import compute_each
 from xlabelstats.pipeline.cache.images import looks_like_labels
 from xlabelstats.pipeline.cache.results import named
 from xlabelstats.plot.channels import blend
@@ -26,7 +25,7 @@ class Comparison(pd.DataFrame):
     """A table of parameters and what came of them, which a notebook shows with the pictures below."""
 
     def __repr__(self) -> str:
-        return repr(self.drop(columns="picture"))
+        return repr(self.drop(columns="picture", errors="ignore"))
 
     def _repr_html_(self) -> str:
         self.figure().savefig(png := io.BytesIO(), bbox_inches="tight")
@@ -35,7 +34,7 @@ class Comparison(pd.DataFrame):
 
     def figure(self, columns: int = 4) -> Any:
         """Draw the pictures on a matplotlib Figure, so many in a row, each under its parameters."""
-        rows = -(-len(self) // columns)
+        rows = max(1, -(-len(self) // columns))
         matplotlib = need("matplotlib.figure", "plot", "drawing pictures")
         figure = matplotlib.Figure(figsize=(3 * columns, 3.4 * rows), layout="constrained")
         for place, row in enumerate(self.to_dict("records"), 1):
@@ -57,8 +56,7 @@ def compare(run: Callable, grid: Mapping[str, Any], on: Any, fixed: Mapping[str,
         rows.append({**tried, "count": np.nan, "seconds": np.nan, "error": "", "picture": None})
         try:
             result, rows[-1]["seconds"] = run(*inputs, **tried, **fixed)
-            crop, result = compute_each([inputs[0], result])
-            rows[-1] |= {"count": (count := _count(result)), "picture": _picture(crop, result, count)}
+            rows[-1] |= {"count": (count := _count(result)), "picture": _picture(inputs[0], result, count)}
         except Exception as error:
             rows[-1]["error"] = f"{type(error).__name__}: {error}"
     return Comparison(rows, columns=[*grid, *COLUMNS])

@@ -48,11 +48,11 @@ def show(viewer: Any, step: str, result: Any, pyramid: Callable, is_label: bool 
     else:
         return
     options |= {**layer, "metadata": {MARK: step, **layer.get("metadata", {})}}
-    former = [each for each in viewer.layers if each.metadata.get(MARK) == step]
+    layers: Any = getattr(viewer, "layers", [])
+    former = [each for each in layers if each.metadata.get(MARK) == step]
     add(data, **options)
     for each in former:
-        viewer.layers.remove(each)
-    # Beside the former layers napari gave the new ones other names.
-    added = [each for each in viewer.layers if each.metadata.get(MARK) == step]
-    for each, name in zip(added, np.broadcast_to(options["name"], len(added)), strict=True):
-        each.name = str(name)
+        layers.remove(each)
+    for each in layers:
+        if each.metadata.get(MARK) == step:
+            each.name = each.name.removesuffix(" [1]")  # of napari, as the former layer had the name

@@ -200,6 +200,15 @@ def test_what_a_killed_process_left_is_told_and_removed_by_the_next_run(tmp_path
     assert attempts(entry) != left
 
 
+def test_what_a_killed_process_left_can_be_cleared_where_it_was_copied_without_its_locks(tmp_path):
+    killed(hang_under_the_key_of_ones, tmp_path / "first")
+    shutil.copytree(tmp_path / "first" / "ones", tmp_path / "second" / "ones")
+    cache = Cache(tmp_path / "second")
+    assert cache.status()["state"].tolist() == ["broken off"]
+    cache.clear("ones")
+    assert cache.status().empty
+
+
 def test_what_a_process_left_that_was_killed_while_it_stored_a_result_anew_is_removed_too(tmp_path):
     opened = Cache(tmp_path).run("ones", ones, 4)
     (entry,) = tmp_path.glob("ones/*/")

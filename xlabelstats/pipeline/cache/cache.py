@@ -32,14 +32,12 @@ log = logging.getLogger("xlabelstats.pipeline")
 OWN = ("multiscale", "chunks", "compressor", "ome_version", "is_label", "layer")
 
 # What options of cvpl_tools are called here.
-STORED = "run(name, step, ..., chunks=, multiscale=, compressor=) says how a result is stored"
+HOW = "run(name, step, ..., chunks=, multiscale=, compressor=) says how a result is stored"
 ANSWERS = {
     **{name: f"it is an option of run: run(name, step, ..., {name}=...)" for name in OWN},
-    **dict.fromkeys(
-        ("storage_options", "storage_option"), f"Cache(url, storage_options=...) reaches the URL; {STORED}"
-    ),
+    **dict.fromkeys(("storage_options", "storage_option"), f"Cache(url, storage_options=...) reaches the URL; {HOW}"),
     **dict.fromkeys(("viewer", "viewer_args"), "Cache(url, viewer=...) shows results; run(..., is_label=) tells masks"),
-    "context_args": f"Cache(url, viewer=...) keeps results and shows them; {STORED}",
+    "context_args": f"Cache(url, viewer=...) keeps results and shows them; {HOW}",
     "cache_url": "the URL is the first argument of Cache: Cache(url)",
     "preferred_chunksize": "it is called chunks: run(name, step, ..., chunks=...)",
     "layer_args": "it is called layer: run(name, step, ..., layer=...)",
@@ -145,11 +143,8 @@ class Cache:
         Returns
         -------
         object
-            The result as it is kept, of the type and in the chunks that the step gave; arrays are lazy.
-
-        Notes
-        -----
-        Settings of storage are no part of the key: others than before store the result anew, without computing it.
+            The result as it is kept, of the type and in the chunks that the step gave; arrays are lazy.  Settings of
+            storage are no part of the key: others than before store it anew, without computing it.
         """
         layout = Layout(multiscale, chunks, compressor, ome_version, is_label)
         result, marker, source = self._run(self._at(name), step, args, kwargs, layout)
@@ -265,33 +260,30 @@ class Cache:
 
     def _keep(self, source: Source, call: Call, compute: Callable[[], Any], layout: Layout) -> tuple[Any, Marker]:
         """Compute a result, or take it in the layout that it has, and keep it as asked for."""
-        record = self._shelf.find(source)
-        if record:
-            result = self._shelf.load(source, record)
-        else:
-            record = self._record(call)
-            try:
-                result = results.prepared(compute(), call.step.name)
-            except Exception as error:
-                error.add_note(f"in the step {source.path!r}")
-                raise
-            if isinstance(result, pd.DataFrame):
-                record["token"] = Tokens(Cache)(result, "the result")
-            results.check_layout(results.kind_of(result), layout, call.step.name)
-        marker = self._shelf.save(source, result, layout, record)
+        if record := self._shelf.find(source):
+            log.info("%s: was there already, and is stored anew", source.path)
+            return self._shelf.save(source, self._shelf.load(source, record), layout, record)
+        record = self._record(call)
+        try:
+            result = results.prepared(compute(), call.step.name)
+        except Exception as error:
+            error.add_note(f"in the step {source.path!r}")
+            raise
+        if isinstance(result, pd.DataFrame):
+            record["token"] = Tokens(Cache)(result, "the result")
+        results.check_layout(results.kind_of(result), layout, call.step.name)
+        result, marker = self._shelf.save(source, result, layout, record)
         log.info("%s: computed in %.2f s", source.path, marker["seconds"])
-        return self._shelf.load(source, marker), marker
+        return result, marker
 
     def _record(self, call: Call) -> Marker:
         """What a marker says of how a result came about."""
         inputs = []
-        for each in call.inputs:
+        for i in call.inputs:
             # Of a table, whichever computation of it there was; other sources may be of another cache.
-            markers = [(source, self._shelf.find(source)) for source in each.sources]
+            markers = [(source, self._shelf.find(source)) for source in i.sources]
             sources = [[s.path, s.key, s.made] for s, marker in markers if marker and s.made in ("", marker["made"])]
-            inputs.append(
-                {"argument": each.argument, "token": each.token, "sources": sources, "files": dict(each.files)}
-            )
+            inputs.append({"argument": i.argument, "token": i.token, "sources": sources, "files": dict(i.files)})
         return {
             "step": call.step.name,
             "plain": isinstance(call.step.call, FunctionType),
@@ -316,8 +308,7 @@ def _check_step(step: Step, kwargs: Mapping[str, Any]) -> None:
     takes = step.parameters
     for name in OWN:
         if name in (takes or ()) and name not in step.kwargs:
-            raise TypeError(
-                f"the step {step.name} has a parameter {name!r}, which run() has too; give it beforehand: "
-                f"functools.partial({step.name.partition(':')[2]}, {name}=...)"
-            )
+            bound = f"functools.partial({step.name.partition(':')[2]}, {name}=...)"
+            clash = f"the step {step.name} has a parameter {name!r}, which run() has too"
+            raise TypeError(f"{clash}; give it beforehand: {bound}")
     _check_options(() if takes is None else [name for name in kwargs if name not in takes], "run()")

@@ -81,18 +81,26 @@ class Shelf:
                 if local:
                     with suppress(OSError):
                         os.rmdir(folder.path)
-                    os.remove(lock.lock_file)
+                    with suppress(OSError):
+                        os.remove(lock.lock_file)
 
     def is_held(self, source: Source) -> bool:
         """Whether someone is at work on an entry, or, on object storage, may be."""
-        with suppress(OSError):
-            if is_local(self.root):
-                self._lock(source).acquire(0).lock.release()
+        if not is_local(self.root):
+            return True
+        try:
+            # Others may look at it as well, for a moment.
+            with self._lock(source).acquire(0.1):
                 return False
-        return True
+        except OSError as error:
+            # Others are of a folder that nobody can write to, or that has no locks yet.
+            return isinstance(error, TimeoutError)
 
-    def save(self, source: Source, result: Any, layout: Layout, record: Marker) -> Marker:
-        """Write a prepared result, then its marker: the record, itself a marker if the result is kept already."""
+    def save(self, source: Source, result: Any, layout: Layout, record: Marker) -> tuple[Any, Marker]:
+        """Write a prepared result, then its marker, and give both as they are kept.
+
+        The marker is the record with more in it; of a result that is kept in another layout, the record is its marker.
+        """
         entry, former = self._folder(source), record.get("about", {})
         attempt = entry / f"{len(folders_in(entry)):04}-{uuid.uuid4().hex[:8]}"
         try:
@@ -104,13 +112,13 @@ class Shelf:
                 about = {"kind": results.kind_of(result), "image": image}
                 self.held[attempt.name] = results.in_memory(result, replace(source, made=record["made"]))
             size = attempt.fs.du(attempt.path) or results.bytes_of(result)
-            elapsed = datetime.now(UTC) - datetime.fromisoformat(record["created"])
+            seconds = (datetime.now(UTC) - datetime.fromisoformat(record["created"])).total_seconds()
             facts = {"format": FORMAT, "about": about, "attempt": attempt.name, "size": size}
-            marker = {"seconds": elapsed.total_seconds(), **record, **facts}
+            marker = {"seconds": seconds, **record, **facts}
             if not former and (faster := self.find(source)):
                 # Without locks another writer may be there first.
                 remove(attempt)
-                return faster
+                return self.load(source, faster), faster
             write_durably(attempt / MARKER, json.dumps(marker, indent=2, ensure_ascii=False).encode())
         except BaseException as error:
             # A task may still be writing to it; the next run of the entry removes the rest.
@@ -119,7 +127,7 @@ class Shelf:
             what, size = f"the result of {source.path!r}", results.bytes_of(result)
             check_room(error, what, str(self.root), size, "nothing of it is kept")
             raise
-        return marker
+        return self.load(source, marker), marker
 
     def load(self, source: Source, marker: Marker) -> Any:
         """The result of an entry, from memory as a copy where it could be changed."""
@@ -133,9 +141,8 @@ class Shelf:
         about = marker["about"]
         if self.held is None:
             return results.read_pyramid(self._folder(source) / marker["attempt"], about, result)
-        number, labels = about["image"]["multiscale"], about["image"]["labels"]
-        number, labels = layout.multiscale or number, labels if layout.is_label is None else layout.is_label
-        return pyramid_of(results.named(result), number, labels)
+        labels = about["image"]["labels"] if layout.is_label is None else layout.is_label
+        return pyramid_of(results.named(result), layout.multiscale or about["image"]["multiscale"], labels)
 
     def entries(self, path: str = "") -> Iterator[tuple[Source, Marker]]:
         """All entries under a name, with what is known of those that are not whole in place of a marker."""
@@ -186,9 +193,9 @@ class Shelf:
 
 def _check_processes(root: UPath) -> None:
     """Complain about workers in other processes, which would write to memory of their own."""
-    get = get_scheduler()
-    client = getattr(getattr(get, "__self__", None), "scheduler", None)
-    elsewhere = get is multiprocessing.get or not getattr(client, "address", "inproc:").startswith("inproc:")
+    client = getattr(getattr(get_scheduler(), "__self__", None), "scheduler", None)
+    other = not getattr(client, "address", "inproc:").startswith("inproc:")
+    elsewhere = other or get_scheduler() is multiprocessing.get
     if root.protocol == "memory" and elsewhere:
         where = f"{root} is in the memory of this process, which dask's workers in other processes cannot reach"
         raise ValueError(f"{where}; keep the cache in a folder, or compute in this process: Client(processes=False)")

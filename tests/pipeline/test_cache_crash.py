@@ -92,7 +92,7 @@ def start(folder: Path, log: Path, output: Path):
 
 
 def whole_steps(folder: Path) -> set[str]:
-    return {path.parent.parent.name for path in folder.glob("*/*/step.json")}
+    return {path.relative_to(folder).parts[0] for path in folder.glob("*/*/*/step.json")}
 
 
 def lines(log: Path) -> list[str]:
@@ -130,7 +130,7 @@ def test_a_run_killed_at_any_moment_goes_on_where_it_was(tmp_path):
         assert output.read_text() == (tmp_path / "expected").read_text()
         assert set(lines(log)[len(before) :]) == set(STEPS) - done
     assert Cache(folder).status()["state"].tolist() == ["whole"] * 4
-    assert all(len(attempts(marker.parent)) == 1 for marker in folder.glob("*/*/step.json"))
+    assert [len(attempts(entry)) for entry in folder.glob("[a-z]*/*/")] == [1] * 4
 
 
 def test_processes_at_once_compute_every_step_once_and_keep_one_result(tmp_path):
@@ -144,7 +144,7 @@ def test_processes_at_once_compute_every_step_once_and_keep_one_result(tmp_path)
     assert (tmp_path / "again").read_text() == (tmp_path / "output0").read_text()
     assert lines(log) == before
     assert sorted(before) == sorted(STEPS), "a process did not take the result of another"
-    assert all(len(attempts(marker.parent)) == 1 for marker in folder.glob("*/*/step.json"))
+    assert [len(attempts(entry)) for entry in folder.glob("[a-z]*/*/")] == [1] * 4
 
 
 def ones(n):
@@ -200,16 +200,28 @@ def test_what_a_killed_process_left_is_told_and_removed_by_the_next_run(tmp_path
     assert attempts(entry) != left
 
 
+def test_what_a_killed_process_left_can_be_cleared_where_it_was_copied_without_its_locks(tmp_path):
+    killed(hang_under_the_key_of_ones, tmp_path / "first")
+    shutil.copytree(tmp_path / "first" / "ones", tmp_path / "second" / "ones")
+    cache = Cache(tmp_path / "second")
+    assert cache.status()["state"].tolist() == ["broken off"]
+    cache.clear("ones")
+    assert cache.status().empty
+
+
 def test_what_a_process_left_that_was_killed_while_it_stored_a_result_anew_is_removed_too(tmp_path):
     opened = Cache(tmp_path).run("ones", ones, 4)
     (entry,) = tmp_path.glob("ones/*/")
-    first = attempts(entry)
+    (first,) = attempts(entry)
     assert killed(hang_in_another_layout, tmp_path) == (["whole"], ["whole"])
+    (left,) = set(attempts(entry)) - {first}
+    np.testing.assert_array_equal(Cache(tmp_path).run("ones", ones, 4), np.ones((4, 4)))
+    again = Cache(tmp_path).run("ones", ones, 4, chunks=3)
     assert len(attempts(entry)) == 2
-    Cache(tmp_path).run("ones", ones, 4)
-    assert attempts(entry) == first
-    assert [path.name for path in entry.iterdir() if path.is_file()] == ["step.json"]
+    assert left not in attempts(entry)
+    assert [path for path in entry.iterdir() if path.is_file()] == list((tmp_path / ".locks").iterdir()) == []
     np.testing.assert_array_equal(opened, np.ones((4, 4)))
+    np.testing.assert_array_equal(again, np.ones((4, 4)))
 
 
 def store_anew(folder):
@@ -226,8 +238,8 @@ def test_a_result_that_is_read_outlives_being_stored_anew_by_a_process_that_died
         again = Cache(tmp_path).run("ones", ones, 4)
     np.testing.assert_array_equal(opened, np.ones((4, 4)))
     np.testing.assert_array_equal(again, np.ones((4, 4)))
-    (marker,) = tmp_path.glob("ones/*/step.json")
-    assert len(attempts(marker.parent)) == 2
+    (entry,) = tmp_path.glob("ones/*/")
+    assert len(attempts(entry)) == 2
 
 
 def test_threads_of_one_process_compute_a_step_once_and_keep_one_result(tmp_path):
@@ -250,32 +262,32 @@ def test_threads_of_one_process_compute_a_step_once_and_keep_one_result(tmp_path
     assert len(found) == 4
     assert all(each.equals(found[0]) for each in found)
     assert computed == [3]
-    (marker,) = tmp_path.glob("table/*/step.json")
-    assert len(attempts(marker.parent)) == 1
+    (entry,) = tmp_path.glob("table/*/")
+    assert len(attempts(entry)) == 1
     assert cache.status()["state"].tolist() == ["whole"]
 
 
 @pytest.mark.parametrize(("dims", "multiscale"), [(1, None), (2, None), (2, 2)])
-def test_a_step_that_is_cleared_while_it_is_written_is_not_taken_for_whole(tmp_path, dims, multiscale):
-    folder, flag = tmp_path / "cache", tmp_path / "cleared"
+def test_a_step_is_not_cleared_while_it_is_written(tmp_path, dims, multiscale):
+    folder, refused = tmp_path / "cache", []
 
-    def clear_once(block):
-        if not flag.exists():
-            flag.touch()
+    def clear(block):
+        with pytest.raises(RuntimeError, match="'ones' is being computed by another run; clear it when that has ended"):
             Cache(folder).clear("ones")
+        refused.append(block)
         return block
 
     def clearing(n):
-        return da.ones((n,) * dims, chunks=2).map_blocks(clear_once, dtype=float, meta=np.empty((0,) * dims))
+        return da.ones((n,) * dims, chunks=2).map_blocks(clear, dtype=float, meta=np.empty((0,) * dims))
 
-    with (
-        dask.config.set(scheduler="sync"),
-        pytest.raises(OSError, match="'ones' was cleared while its result was written; run it again"),
-    ):
-        Cache(folder).run("ones", clearing, 4, multiscale=multiscale)
-    assert not list(folder.rglob("step.json"))
-    np.testing.assert_array_equal(Cache(folder).run("ones", clearing, 4), np.ones((4,) * dims))
+    clearing.version = 1
+    with dask.config.set(scheduler="sync"):
+        found = Cache(folder).run("ones", clearing, 4, multiscale=multiscale)
+    np.testing.assert_array_equal(found, np.ones((4,) * dims))
+    assert len(refused) == 2**dims
     assert Cache(folder).status()["state"].tolist() == ["whole"]
+    Cache(folder).clear("ones")
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
 
 
 def test_a_result_that_someone_removed_is_computed_again(tmp_path):
@@ -315,10 +327,12 @@ def test_where_nothing_can_be_locked_the_first_result_stays(tmp_path):
     assert found.name == inner[0].name
     np.testing.assert_array_equal(found, np.ones((4, 4)))
     root = Cache(url)._shelf.root
-    assert len([path for entry in (root / "ones").iterdir() if entry.is_dir() for path in entry.iterdir()]) == 2
+    assert len([path for entry in (root / "ones").iterdir() if entry.is_dir() for path in entry.iterdir()]) == 1
 
 
-def test_a_step_that_is_cleared_while_another_run_waits_for_it_is_computed_by_that_run(tmp_path):
+@pytest.mark.parametrize("url", ["folder", "memory://", None])
+def test_a_step_that_another_thread_computes_is_not_computed_again(tmp_path, url):
+    cache = Cache({"folder": tmp_path, "memory://": f"memory://{tmp_path.name}"}.get(url))
     computed, found = [], []
 
     def slow_number(n):
@@ -327,15 +341,17 @@ def test_a_step_that_is_cleared_while_another_run_waits_for_it_is_computed_by_th
         return n
 
     slow_number.version = "1"
-    threads = [threading.Thread(target=lambda: found.append(Cache(tmp_path).run("n", slow_number, 3))) for _ in "ab"]
+    threads = [threading.Thread(target=lambda: found.append(cache.run("n", slow_number, 3))) for _ in "ab"]
     for thread in threads:
         thread.start()
-    while Cache(tmp_path).status()["state"].tolist() != ["unfinished"] or not computed:
+    while not computed:
         time.sleep(0.01)
-    time.sleep(0.1)
-    Cache(tmp_path).clear("n")
+    if url == "folder":
+        assert cache.status()["state"].tolist() == ["unfinished"]
+        with pytest.raises(RuntimeError, match="'n' is being computed by another run"):
+            cache.clear("n")
     for thread in threads:
         thread.join()
     assert found == [3, 3]
-    assert computed == [3, 3]
-    assert Cache(tmp_path).status()["state"].tolist() == ["whole"]
+    assert computed == [3]
+    assert cache.status()["state"].tolist() == ["whole"]

@@ -4,116 +4,100 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
-import time
+import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from types import FunctionType
 from typing import Any
 
 import pandas as pd
 
 from xlabelstats.names import check_known
+from xlabelstats.pipeline.cache import results
 from xlabelstats.pipeline.cache.arrays import Source
-from xlabelstats.pipeline.cache.code import step_of
-from xlabelstats.pipeline.cache.entries import NAME, FolderShelf, Marker, MemoryShelf, Shelf
+from xlabelstats.pipeline.cache.code import Step, step_of
+from xlabelstats.pipeline.cache.entries import KEY, NAME, Marker, Shelf
 from xlabelstats.pipeline.cache.folders import folder_at
 from xlabelstats.pipeline.cache.images import Layout
 from xlabelstats.pipeline.cache.keys import Call, Tokens, call_of
-from xlabelstats.pipeline.cache.options import answering, check_name, check_step
-from xlabelstats.pipeline.cache.results import check_layout, kind_of, prepared
 from xlabelstats.pipeline.cache.status import status_of
 from xlabelstats.pipeline.compare import Comparison, check_grid, compare
 from xlabelstats.pipeline.viewer import open_viewer, show
 
 log = logging.getLogger("xlabelstats.pipeline")
 
+# Keywords of `Cache.run` itself, which no step may have.
+OWN = ("multiscale", "chunks", "compressor", "ome_version", "is_label", "layer")
+
+# What options of cvpl_tools are called here.
+HOW = "run(name, step, ..., chunks=, multiscale=, compressor=) says how a result is stored"
+ANSWERS = {
+    **{name: f"it is an option of run: run(name, step, ..., {name}=...)" for name in OWN},
+    **dict.fromkeys(("storage_options", "storage_option"), f"Cache(url, storage_options=...) reaches the URL; {HOW}"),
+    **dict.fromkeys(("viewer", "viewer_args"), "Cache(url, viewer=...) shows results; run(..., is_label=) tells masks"),
+    "context_args": f"Cache(url, viewer=...) keeps results and shows them; {HOW}",
+    "cache_url": "the URL is the first argument of Cache: Cache(url)",
+    "preferred_chunksize": "it is called chunks: run(name, step, ..., chunks=...)",
+    "layer_args": "it is called layer: run(name, step, ..., layer=...)",
+    "skip_cache": "call the step itself to store nothing: step(image, ...)",
+}
+
 
 class Cache:
-    """A place where the results of steps are kept, so that each is computed once.
+    """Results of steps, each computed once and kept in a folder, under a URL, or in memory.
 
     Parameters
     ----------
     url : str, PathLike or None
-        A folder, or any URL that fsspec knows, such as ``s3://bucket/results``.  None keeps results in memory.
+        A folder, or any URL that fsspec knows, such as ``s3://bucket/results``; None keeps results in memory.
     viewer : napari.Viewer or True, optional
-        Where results are shown: any object with ``add_image``, ``add_labels`` and ``add_points``; True opens a window.
+        Shows results: anything with ``add_image``, ``add_labels`` and ``add_points``; True opens a window.
     storage_options : mapping, optional
-        What fsspec needs to reach the URL, such as an endpoint and credentials.
-
-    Raises
-    ------
-    TypeError, ImportError
-        The URL is no path, the viewer cannot show layers, an option does not exist, or napari or Qt is not installed.
+        What fsspec needs to reach the URL, such as credentials.
 
     Notes
     -----
-    A result is found again by its key.  It covers the step: its name, and the ``version`` that it declares or else its
-    code and what the code refers to, of packages their version; its inputs: content, names, coordinates and attrs, of
-    dask arrays the dask name; and its parameters.  When one of these changes, the step is computed again, and so are
-    the steps that use its result.
-
-    Results are OME-Zarr, Zarr or Parquet in ``<url>/<name>/<key>/<attempt>``.  ``step.json`` is written last, so a
-    result is complete or absent.  Workers of a `dask.distributed` client write, so they must reach the URL.  The logger
-    ``xlabelstats.pipeline`` tells at level INFO what is computed and what was there.
+    A result is found again by its key: the code of the step, or the ``version`` that it declares; its parameters; and
+    its inputs, by content, names, coordinates and attrs, and dask arrays by their dask name.  It is OME-Zarr, Zarr or
+    Parquet in ``<url>/<name>/<key>``, and complete once its ``step.json`` is there.  Workers of a `dask.distributed`
+    client write, so they must reach the URL.  The logger ``xlabelstats.pipeline`` tells what is computed.
 
     Examples
     --------
     >>> from xlabelstats.pipeline import Cache
-    >>> def doubled(value):
-    ...     print("computing")
-    ...     return 2 * value
     >>> cache = Cache(None)
-    >>> cache.run("doubled", doubled, 4)
-    computing
-    8
-    >>> cache.run("doubled", doubled, 4)
-    8
+    >>> cache.run("largest", max, [3, 5])
+    5
+    >>> cache.status()["name"].tolist()
+    ['largest']
     """
 
-    @answering
-    def __init__(
-        self,
-        url: str | os.PathLike[str] | None,
-        *,
-        viewer: Any = None,
-        storage_options: Mapping[str, Any] | None = None,
-    ) -> None:
-        root = None if url is None else folder_at(url, storage_options or {})
-        self.url = None if root is None else str(root)
-        self._shelf: Shelf = MemoryShelf() if root is None else FolderShelf(root)
+    def __init__(self, url: Any = None, *, viewer: Any = None, storage_options: Any = None, **unknown: Any) -> None:
+        _check_options({**unknown, **(storage_options or {})}, "Cache()")
+        if unknown:
+            raise TypeError(f"Cache() got an unexpected keyword argument {next(iter(unknown))!r}")
+        root = folder_at(f"memory://{uuid.uuid4()}" if url is None else url, storage_options or {})
+        self.url = None if url is None else str(root)
+        self.viewer = open_viewer(viewer)
+        self._shelf = Shelf(root, {} if url is None else None)
         self._path = ""
         # The entries whose tables have which tokens: they have no names that say where they are from.
         self._tables: dict[str, Source] = {}
-        self.viewer = open_viewer(viewer)
 
     def __repr__(self) -> str:
         where = "in memory" if self.url is None else repr(self.url)
         return f"<Cache {where}{f', {self._path}' if self._path else ''}>"
 
     def child(self, name: str) -> Cache:
-        """A cache within this one, for the parts of a step made of steps.
-
-        Parameters
-        ----------
-        name : str
-            It stores under this name, and is cleared with it.
-
-        Returns
-        -------
-        Cache
+        """A cache within this one, for the parts of a step made of steps; it is cleared with the step of its name.
 
         Examples
         --------
         >>> from xlabelstats.pipeline import Cache
-        >>> cache = Cache(None)
-        >>> cache.child("cells").run("smooth", abs, -1)
-        1
-        >>> cache.status()["name"].tolist()
-        ['cells/smooth']
+        >>> Cache(None).child("cells")
+        <Cache in memory, cells>
         """
         child = copy.copy(self)
         child._path = self._at(name)
@@ -133,23 +117,22 @@ class Cache:
         layer: Mapping[str, Any] | bool | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Give the result of a step, computed only if it is not stored yet.
+        """Give the result of a step, computed only if it is not kept yet.
 
         Parameters
         ----------
         name : str
-            What to store it under: letters, digits, ``-``, ``_`` and ``.``
+            What to keep it under: letters, digits, ``-``, ``_`` and ``.``
         step : callable
-            A function that gives an array, a Dataset, a pandas table, or numbers and text in lists, tuples and dicts.
+            It gives an array, an xarray object, a pandas table, or numbers and text in lists, tuples and dicts.
         *args, **kwargs
             Arguments of the step.
         multiscale : int, optional
-            Levels of an image, 1 by default, each half as large along z, y and x as the one below, down to 1 pixel: the
-            mean of two pixels along each, or every second pixel of a label mask.
+            Levels of an image, each half as large as the one below: means of pixels, or every second of a label mask.
         chunks : int, sequence of int, or mapping of dim to int, optional
             The chunks in storage; by default those of the result, made uniform.
         compressor : str, codec or None, default "auto"
-            "blosc", "gzip", "zstd", or what zarr takes; None is none, "auto" is zarr's own choice.
+            "blosc", "gzip", "zstd", a codec of numcodecs or zarr, or None; "auto" is zarr's own choice.
         ome_version : {"0.5", "0.4"}, optional
             The version of OME-Zarr for images: 0.5, on Zarr 3, by default; 0.4 is on Zarr 2.
         is_label : bool, optional
@@ -160,67 +143,38 @@ class Cache:
         Returns
         -------
         object
-            The stored result, of the type and in the chunks that the step gave.  Arrays are lazy; an in-memory cache
-            has computed them.  Coordinates and attributes are as they were, but for those of an input's storage.
-
-        Raises
-        ------
-        TypeError
-            Arguments do not fit the step or cannot be known again, or the result is of no kind that can be stored.
-        ValueError
-            The name cannot be one of a folder, or a setting does not fit the result.
-        OSError
-            The result could not be written, as on a full disk, or was cleared meanwhile.  Nothing of it is kept.
-
-        Notes
-        -----
-        Settings of storage are no part of the key.  Others than before store the result anew, without computing it; the
-        old copy stays until `clear`.  In memory, only ``multiscale`` and ``is_label`` matter, to a viewer.
-
-        Examples
-        --------
-        >>> from xlabelstats.pipeline import Cache
-        >>> Cache(None).run("largest", max, [3, 5])
-        5
+            The result as it is kept, of the type and in the chunks that the step gave; arrays are lazy.  Settings of
+            storage are no part of the key: others than before store it anew, without computing it.
         """
         layout = Layout(multiscale, chunks, compressor, ome_version, is_label)
         result, marker, source = self._run(self._at(name), step, args, kwargs, layout)
         if self.viewer is not None and layer is not False:
-            about = marker["about"]
-            label = about.get("image", about).get("labels") if is_label is None else is_label
-            pyramid = partial(self._shelf.pyramid, marker, source, result)
-            show(self.viewer, source.path, result, pyramid, label, {} if layer is None or layer is True else layer)
+            label = marker["about"].get("image", {}).get("labels") if is_label is None else is_label
+            pyramid = partial(self._shelf.pyramid, source, marker, result, layout)
+            show(self.viewer, source.path, result, pyramid, label, layer if isinstance(layer, Mapping) else {})
         return result
 
     def compare(
         self, step: Callable[..., Any], grid: Mapping[str, Sequence[Any]], /, *, on: Any, **fixed: Any
     ) -> Comparison:
-        """Try the parameters of a step on a crop.
+        """Try the parameters of a step on a piece of an image.
 
         Parameters
         ----------
         step : callable
-            Called with the crop, and with every combination of the values in the grid.
+            Called with every combination of the values in the grid.
         grid : mapping of str to sequence
             The values to try of each parameter.
         on : array or table, or a tuple of several
-            The first arguments of the step: a piece that is small enough to look at.
+            The first arguments of the step.
         **fixed
             Arguments that stay the same.
 
         Returns
         -------
         Comparison
-            A table with a row per combination: the parameters; ``count``: rows, the sum of a column ``cells``, labels
-            of a mask, or connected parts of a binary image; ``seconds``; ``error``, "" if there was none; ``picture``
-            (y, x, RGB): these objects over the first channel and brightest pixels along z of the crop, or the image
-            that the step gave.  A notebook shows the pictures, and ``.figure()`` draws them side by side.  Results are
-            stored under ``compare``.
-
-        Raises
-        ------
-        TypeError, ValueError
-            The grid is no mapping to values, or has a name that is no parameter of the step or a column of the table.
+            A row per combination: the parameters, ``count`` of objects, ``seconds``, ``error`` and ``picture``.  A
+            notebook shows the pictures; ``.figure()`` draws them side by side.  Results are kept under ``compare``.
 
         Examples
         --------
@@ -231,11 +185,9 @@ class Cache:
         [2.0, 1.0]
         """
         values = check_grid(grid)
-        name = "".join(c if NAME.fullmatch(f"_{c}") else "-" for c in getattr(step, "__name__", "step")).strip("-")
-        path = self.child("compare")._at(name or "step")
+        path = self.child("compare")._at(re.sub(r"[^\w.-]", "", getattr(step, "__name__", ""), flags=re.A) or "step")
         takes = step_of(step, Tokens(Cache)).parameters
-        if takes is not None:
-            check_known([*values, *fixed], takes, "parameter")
+        check_known([*values, *fixed], [*values, *fixed] if takes is None else takes, "parameter")
 
         def run(*args: Any, **kwargs: Any) -> tuple[Any, float]:
             result, marker, _ = self._run(path, step, args, kwargs, Layout())
@@ -244,127 +196,119 @@ class Cache:
         return compare(run, values, on, fixed)
 
     def status(self) -> pd.DataFrame:
-        """What is stored, and what of it is stale; nothing is computed to find out.
+        """What is kept, and what of it is stale; nothing is computed to find out.
 
         Returns
         -------
         DataFrame
-            A row per entry, those of children too: ``name``, ``key``; ``kind``: image, array, dataset, table or value;
-            ``state``: whole, unfinished, or broken off; ``parameters``; ``size`` in bytes; ``created`` (UTC);
-            ``seconds`` that computing and storing took; ``stale``, "" if it is not; ``url``, where it is.
-
-            An entry is stale if its step changed; if an input was cleared, is stale, was computed anew, or was run
-            since with other parameters; if its step was run since with other inputs; or if a local Zarr array that it
-            was made from was written anew.  Other arrays are only looked at by `run`.
+            A row per entry, those of children too: ``name``, ``key``, ``kind``, ``state`` (whole, unfinished, or broken
+            off), ``parameters``, ``size`` in bytes, ``created`` (UTC), ``seconds`` that it took, ``stale``, ``url``.
+            ``stale`` says why a run would not give this result now, as far as is known without its inputs.
         """
         return status_of(self._shelf, self._path, Tokens(Cache))
 
     def clear(self, name: str) -> None:
-        """Remove all results under a name, and those of its children; lazy arrays of these cannot be computed any more.
+        """Remove all results under a name, such as ``"cells"``, or ``"cells/binary"`` for a part.
 
-        Parameters
-        ----------
-        name : str
-            Such as ``"cells"``, or ``"cells/binary"`` for a part.
-
-        Raises
-        ------
-        ValueError
-            Nothing is stored under the name.
+        Lazy arrays of these cannot be computed any more.  On a local disk, none that is being computed is removed.
         """
-        path = f"{self._path}/{name}" if self._path else name
-        skipped = len(self._path) + 1 if self._path else 0
-        parts = [entry.source.path[skipped:].split("/") for entry in self._shelf.entries(self._path)]
-        known = {"/".join(part[:i]) for part in parts for i in range(1, len(part) + 1)}
-        check_known([name], sorted(known), "name")
-        self._shelf.clear(path)
-
-    def _run(
-        self, path: str, step: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], layout: Layout
-    ) -> tuple[Any, Marker, Source]:
-        known = step_of(step, Tokens(Cache))
-        check_step(known, kwargs)
-        call = call_of(known, args, kwargs, Cache, self._tables)
-        source = Source(path, call.key)
-        self._shelf.tidy(source)
-        marker = self._shelf.find(source)
-        if marker is None:
-            with self._shelf.writing(source):
-                # Whoever held it before may have computed it.
-                marker = self._shelf.find(source)
-                if marker is None:
-                    marker = self._compute(source, step, args, kwargs, call, layout)
-                    log.info("%s: computed in %.2f s", path, marker["seconds"])
-        else:
-            log.info("%s: was there already", path)
-        result = self._shelf.load(source, marker)
-        check_layout(marker["about"]["kind"], layout, call.step.name)
-        if self._shelf.differs(marker, layout, result):
-            with self._shelf.writing(source):
-                marker = self._shelf.find(source) or marker
-                result = self._shelf.load(source, marker)
-                if self._shelf.differs(marker, layout, result):
-                    marker = self._shelf.save(source, result, layout, marker, former=marker)
-                    result = self._shelf.load(source, marker)
-        self._remember(source, call, result)
-        return result, marker, source
-
-    def _compute(
-        self,
-        source: Source,
-        step: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        call: Call,
-        layout: Layout,
-    ) -> Marker:
-        """Compute a step and keep its result."""
-        record = {**self._record(call), "started": time.perf_counter()}
-        try:
-            result = step(*args, **kwargs)
-        except Exception as error:
-            error.add_note(f"in the step {source.path!r}")
-            raise
-        result = prepared(result, call.step.name)
-        if isinstance(result, pd.DataFrame):
-            record["token"] = Tokens(Cache)(result, "the result")
-        check_layout(kind_of(result), layout, call.step.name)
-        return self._shelf.save(source, result, layout, record)
-
-    def _record(self, call: Call) -> Marker:
-        """What a marker says of how a result came about."""
-        return {
-            "step": call.step.name,
-            "plain": isinstance(call.step.call, FunctionType),
-            "version": call.step.version,
-            "identity": call.step.identity,
-            "parameters": dict(call.parameters),
-            "settings": call.settings,
-            "made": uuid.uuid4().hex[:8],
-            "inputs": [
-                {"argument": i.argument, "token": i.token, "sources": self._known(i.sources), "files": dict(i.files)}
-                for i in call.inputs
-            ],
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "package": version("xlabelstats"),
-        }
-
-    def _known(self, sources: Sequence[Source]) -> list[list[str]]:
-        """The entries of this cache among those that an input is made from; others may be of another cache."""
-        markers = [(each, self._shelf.find(each)) for each in sources]
-        # A table is of its entry, whichever computation of it there was.
-        return [[s.path, s.key, s.made] for s, marker in markers if marker and s.made in ("", marker["made"])]
-
-    def _remember(self, source: Source, call: Call, result: Any) -> None:
-        """Take note of what was asked for last under the name, and of a table that may become an input."""
-        if isinstance(result, pd.DataFrame):
-            self._tables[Tokens(Cache)(result, "the result")] = source
-        last = self._shelf.last(source.path)
-        now = {**last, "": source.key, call.settings: source.key}
-        if now != last:
-            self._shelf.set_last(source.path, now)
+        above = f"{self._path}/" if self._path else ""
+        known = [source for source, _ in self._shelf.entries(self._path)]
+        parts = [source.path.removeprefix(above).split("/") for source in known]
+        check_known([name], sorted({"/".join(part[:i]) for part in parts for i in range(1, len(part) + 1)}), "name")
+        self._shelf.clear([source for source in known if f"{source.path}/".startswith(f"{above}{name}/")])
 
     def _at(self, name: str) -> str:
         """The path of a name in this cache."""
-        check_name(name)
+        if not isinstance(name, str):
+            raise TypeError(f"a name is text, not {type(name).__name__}; the step comes second: run('name', step, ...)")
+        if not NAME.fullmatch(name) or KEY.fullmatch(name):
+            allowed = "letters, digits, '-', '_' and '.' can, not beginning with '.', nor of just 16 hexadecimal digits"
+            raise ValueError(f"{name!r} cannot be the name of a folder: {allowed}")
         return f"{self._path}/{name}" if self._path else name
+
+    def _run(self, path: str, step: Any, args: Any, kwargs: Any, layout: Layout) -> tuple[Any, Marker, Source]:
+        """Find a result, or compute and keep it."""
+        known = step_of(step, Tokens(Cache))
+        _check_step(known, kwargs)
+        call = call_of(known, args, kwargs, Cache, self._tables)
+        source = Source(path, call.key)
+        if found := self._find(source, layout):
+            log.info("%s: was there already", path)
+        else:
+            with self._shelf.writing(source):
+                # Whoever held it before may have kept it.
+                found = self._find(source, layout) or self._keep(source, call, partial(step, *args, **kwargs), layout)
+        result, marker = found
+        if isinstance(result, pd.DataFrame):
+            self._tables[Tokens(Cache)(result, "the result")] = source
+        last = self._shelf.last(path)
+        if (now := {**last, "": source.key, call.settings: source.key}) != last:
+            self._shelf.set_last(path, now)
+        return result, marker, source
+
+    def _find(self, source: Source, layout: Layout) -> tuple[Any, Marker] | None:
+        """A result with its marker, if it is kept as asked for."""
+        marker = self._shelf.find(source)
+        if marker is None:
+            return None
+        results.check_layout(marker["about"]["kind"], layout, marker["step"])
+        result = self._shelf.load(source, marker)
+        # In memory, levels are made when they are looked at.
+        as_asked = self.url is None or not results.differs(marker["about"], layout, result)
+        return (result, marker) if as_asked else None
+
+    def _keep(self, source: Source, call: Call, compute: Callable[[], Any], layout: Layout) -> tuple[Any, Marker]:
+        """Compute a result, or take it in the layout that it has, and keep it as asked for."""
+        if record := self._shelf.find(source):
+            log.info("%s: was there already, and is stored anew", source.path)
+            return self._shelf.save(source, self._shelf.load(source, record), layout, record)
+        record = self._record(call)
+        try:
+            result = results.prepared(compute(), call.step.name)
+        except Exception as error:
+            error.add_note(f"in the step {source.path!r}")
+            raise
+        if isinstance(result, pd.DataFrame):
+            record["token"] = Tokens(Cache)(result, "the result")
+        results.check_layout(results.kind_of(result), layout, call.step.name)
+        result, marker = self._shelf.save(source, result, layout, record)
+        log.info("%s: computed in %.2f s", source.path, marker["seconds"])
+        return result, marker
+
+    def _record(self, call: Call) -> Marker:
+        """What a marker says of how a result came about."""
+        inputs = []
+        for i in call.inputs:
+            # Of a table, whichever computation of it there was; other sources may be of another cache.
+            markers = [(source, self._shelf.find(source)) for source in i.sources]
+            sources = [[s.path, s.key, s.made] for s, marker in markers if marker and s.made in ("", marker["made"])]
+            inputs.append({"argument": i.argument, "token": i.token, "sources": sources, "files": dict(i.files)})
+        return {
+            "step": call.step.name,
+            "plain": isinstance(call.step.call, FunctionType),
+            "identity": call.step.identity,
+            "parameters": dict(call.parameters),
+            "settings": call.settings,
+            "inputs": inputs,
+            "made": uuid.uuid4().hex[:8],
+            "created": datetime.now(UTC).isoformat(timespec="microseconds"),
+        }
+
+
+def _check_options(names: Iterable[str], call: str) -> None:
+    """Say where options of other calls, or of cvpl_tools, are to be given."""
+    for name in names:
+        if name in ANSWERS:
+            raise TypeError(f"{call} has no option {name!r}; {ANSWERS[name]}")
+
+
+def _check_step(step: Step, kwargs: Mapping[str, Any]) -> None:
+    """Complain about a step with a parameter that `run` has, and about options that neither has."""
+    takes = step.parameters
+    for name in OWN:
+        if name in (takes or ()) and name not in step.kwargs:
+            bound = f"functools.partial({step.name.partition(':')[2]}, {name}=...)"
+            clash = f"the step {step.name} has a parameter {name!r}, which run() has too"
+            raise TypeError(f"{clash}; give it beforehand: {bound}")
+    _check_options(() if takes is None else [name for name in kwargs if name not in takes], "run()")

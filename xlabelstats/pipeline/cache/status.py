@@ -5,38 +5,33 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any
 
 import pandas as pd
 
 from xlabelstats.pipeline.cache.arrays import Source
 from xlabelstats.pipeline.cache.code import current
-from xlabelstats.pipeline.cache.entries import Entry, Marker, Shelf
+from xlabelstats.pipeline.cache.entries import Marker, Shelf
 from xlabelstats.pipeline.cache.keys import Tokens, written
 
 COLUMNS = ("name", "key", "kind", "state", "parameters", "size", "created", "seconds", "stale", "url")
 
-# What is told of an entry that has no marker.
+# What is told of an entry that is not whole.
 UNKNOWN: Marker = {"about": {"kind": ""}, "parameters": {}, "created": None, "seconds": math.nan}
 
 
 def status_of(shelf: Shelf, path: str, token_of: Tokens) -> pd.DataFrame:
     """A row for every entry under a path."""
-    entries = list(shelf.entries())
-    why = staleness({entry.source: entry.marker for entry in entries if entry.marker}, shelf.last, token_of)
-    above = f"{path}/" if path else ""
-    rows = [_row(entry, above, why) for entry in entries if entry.source.path.startswith(above)]
+    entries = dict(shelf.entries())
+    why = staleness({source: each for source, each in entries.items() if "about" in each}, shelf.last, token_of)
+    above, rows = f"{path}/" if path else "", []
+    for source, known in entries.items():
+        if source.path.startswith(above):
+            row = {**UNKNOWN, **known, "name": source.path.removeprefix(above), "key": source.key}
+            row["parameters"] = ", ".join(f"{name}={value}" for name, value in row["parameters"].items())
+            rows.append({**row, "kind": row["about"]["kind"], "stale": why(source)})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table["created"] = pd.to_datetime(table["created"], utc=True)
     return table.sort_values(["name", "created", "key"], ignore_index=True)
-
-
-def _row(entry: Entry, above: str, why: Callable[[Source], str]) -> tuple[Any, ...]:
-    marker = entry.marker or UNKNOWN
-    parameters = ", ".join(f"{name}={value}" for name, value in marker["parameters"].items())
-    what = (entry.source.path.removeprefix(above), entry.source.key, marker["about"]["kind"], entry.state, parameters)
-    stale = why(entry.source) if entry.marker else ""
-    return *what, entry.size, marker["created"], marker["seconds"], stale, entry.url
 
 
 def staleness(
@@ -73,5 +68,7 @@ def staleness(
             others = [name for each in marker["inputs"] if tokens.get(name := each["argument"]) != each["token"]]
             yield f"run since with another {' and '.join(map(repr, others))}"
 
-    why = lru_cache(None)(lambda source: next(reasons(source), ""))
+    why: Callable[[Source], str] = lru_cache(None)(
+        lambda source: next(reasons(source), "") if source in markers else ""
+    )
     return why

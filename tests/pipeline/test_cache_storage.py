@@ -268,7 +268,7 @@ class TestLayout:
         [
             ({"q": 3}, ValueError, "unknown dim 'q'"),
             ((3, 3), ValueError, "2 sizes for the 4 dims"),
-            (0, ValueError, "at least one pixel"),
+            (0, ValueError, "a number of pixels, at least one"),
             (2.5, ValueError, "a number of pixels"),
         ],
     )

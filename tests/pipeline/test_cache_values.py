@@ -345,7 +345,7 @@ def test_what_cannot_be_kept_is_refused_before_anything_is_written(tmp_path, nam
 def test_names_that_zarr_cannot_hold_are_told(tmp_path, name):
     for made in (xr.Dataset({name: ("i", [1, 2])}), xr.DataArray([1, 2], dims="i", coords={name: ("i", [1, 2])})):
         with pytest.raises(ValueError, match=r"has the name .*, which Zarr cannot hold; \.rename\(\) it"):
-            Cache(tmp_path).run("made", lambda: made)
+            Cache(tmp_path).run("made", Giving("made", lambda made=made: made))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

@@ -36,7 +36,7 @@ SETTINGS = ("cname", "clevel", "shuffle", "blocksize", "level", "checksum")
 SHUFFLES = ("noshuffle", "shuffle", "bitshuffle", None)
 
 # What stands for objects, which are text, and for True and False, which OME-Zarr has not.
-STORED_AS = {np.dtype(object): np.dtypes.StringDType(), np.dtype(bool): np.dtype("u1")}
+STORED_AS: dict[Any, Any] = {np.dtype(object): np.dtypes.StringDType(), np.dtype(bool): np.dtype("u1")}
 
 STORED = re.compile(r"(?:original-)?stored-([^@]+)@([0-9a-f]{16})@([0-9a-f]{8})(?:@.*)?")
 
@@ -67,23 +67,21 @@ def renamed(array: Any, name: str) -> Any:
 
 def check_storable(array: Any, what: str) -> None:
     """Complain about an array that would not come back from Zarr as it was."""
-    kind, hint, kept = (
-        "an array",
-        "make it numbers or text with .astype(), a MultiIndex coordinates with .reset_index()",
-        False,
-    )
-    if isinstance(getattr(array, "_meta", array), np.ma.MaskedArray):
-        kind = "a masked array"
+    kept, hint = False, "make it numbers or text with .astype(), a MultiIndex coordinates with .reset_index()"
+    masked = isinstance(getattr(array, "_meta", array), np.ma.MaskedArray)
+    if masked:
         hint = "its mask would be lost; fill it with .filled(value), of dask with da.ma.filled(array, value)"
+    elif np.isnan(array.shape).any():
+        hint = "the sizes of its chunks are not known; end the step with .compute_chunk_sizes()"
     elif array.dtype == object:
         kept = is_dask(array) or infer_dtype(np.ravel(array), skipna=False) in ("string", "empty")
     else:
         with suppress(TypeError, ValueError):
             kept = parse_dtype(array.dtype, zarr_format=3).to_native_dtype() == array.dtype
-    if kept and np.isnan(array.shape).any():
-        kind, hint, kept = "an array of unknown sizes", "end the step with .compute_chunk_sizes()", False
     if not kept:
-        raise TypeError(f"{what} is {kind} of {array.dtype}, which cannot be stored; {hint}")
+        raise TypeError(
+            f"{what} is a{' masked' if masked else 'n'} array of {array.dtype}, which cannot be stored; {hint}"
+        )
 
 
 def _as_stored(block: np.ndarray) -> np.ndarray:
@@ -147,7 +145,7 @@ def write(group: zarr.Group, variables: Mapping[Any, xr.Variable], chunks: Mappi
                 chunks=_chunks_of(array, variable.dims, chunks),
                 compressors=_codec_of(compressor, zarr_format),
                 chunk_key_encoding={"name": "default" if zarr_format == 3 else "v2", "separator": "/"},
-                dimension_names=variable.dims if zarr_format == 3 else None,
+                dimension_names=list(map(str, variable.dims)) if zarr_format == 3 else None,
                 config={"write_empty_chunks": True},
             )
         sizes = zip(array.chunks, target.chunks, strict=True)

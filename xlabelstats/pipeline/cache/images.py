@@ -11,7 +11,6 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
-import zarr
 
 from xlabelstats.extras import need
 from xlabelstats.grid import regular_grid
@@ -23,9 +22,6 @@ from xlabelstats.units import UNITS, spelt_out
 AXES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
 VERSIONS = ("0.5", "0.4")
-
-# Integers of this width or more are ids of objects unless said otherwise; images of them are rare.
-LABEL_BYTES = 4
 
 
 @dataclass
@@ -46,9 +42,9 @@ class Layout:
         self.compressor = words_of(self.compressor)
         # JSON has no tuples, nor numbers of numpy.
         asked, self.chunks = self.chunks, json.loads(json.dumps(self.chunks, default=int))
-        sizes = list(self.chunks.values()) if isinstance(self.chunks, dict) else self.chunks
-        sizes = sizes if isinstance(sizes, list) else [sizes]
-        if self.chunks is not None and not all(type(size) is int and size > 0 for size in sizes):
+        sizes = self.chunks.values() if isinstance(self.chunks, dict) else self.chunks
+        sizes = [1 if sizes is None else sizes] if isinstance(sizes, int | float | str | None) else sizes
+        if not all(type(size) is int and size > 0 for size in sizes):
             raise ValueError(f"chunks is a number of pixels, at least one, or one per dim, or a mapping, not {asked!r}")
 
     @property
@@ -60,17 +56,14 @@ class Layout:
         """The layout, where it says nothing that of a stored image."""
         return Layout(**{name: about[name] for name in asdict(self)} | self.given)
 
-    def chunks_of(self, dims: Iterable[Any]) -> dict[str, int]:
+    def chunks_of(self, dims: Iterable[Any]) -> dict[Any, int]:
         """The chunks along the dims of a result, as far as they were asked for."""
-        dims = list(dims)
-        if isinstance(self.chunks, list):
-            if len(self.chunks) != len(dims):
-                raise ValueError(f"chunks has {len(self.chunks)} sizes for the {len(dims)} dims {dims}")
-            return dict(zip(dims, self.chunks, strict=True))
-        if isinstance(self.chunks, int):
-            return dict.fromkeys(dims, self.chunks)
-        check_known(self.chunks or {}, dims, "dim")
-        return self.chunks or {}
+        dims, asked = list(dims), self.chunks or {}
+        asked = [asked] * len(dims) if isinstance(asked, int) else asked
+        if isinstance(asked, list) and len(asked) != len(dims):
+            raise ValueError(f"chunks has {len(asked)} sizes for the {len(dims)} dims {dims}")
+        check_known(asked if isinstance(asked, dict) else (), dims, "dim")
+        return dict(asked if isinstance(asked, dict) else zip(dims, asked, strict=True))
 
 
 def is_image(array: xr.DataArray) -> bool:
@@ -80,7 +73,7 @@ def is_image(array: xr.DataArray) -> bool:
 
 def looks_like_labels(dtype: np.dtype) -> bool:
     """Whether an image of this dtype is taken for a label mask: bool, or integers of 32 bits and more."""
-    return dtype.kind == "b" or (dtype.kind in "iu" and dtype.itemsize >= LABEL_BYTES)
+    return dtype.kind == "b" or (dtype.kind in "iu" and dtype.itemsize >= 4)
 
 
 def in_order(dims: Iterable[Any]) -> list[str]:
@@ -115,9 +108,7 @@ def pyramid_of(
     return [level.data for level in levels]
 
 
-def write_image(
-    image: xr.DataArray, open_group: Callable[[int], zarr.Group], layout: Layout, name: str
-) -> dict[str, Any]:
+def write_image(image: xr.DataArray, open_group: Callable[[Any], Any], layout: Layout, name: str) -> dict[str, Any]:
     """Write the pixels of a lazy image to a group of a version of Zarr, and say how."""
     writer, formats = (need(f"ome_zarr.{each}", "pipeline", "storing images") for each in ("writer", "format"))
     labels = looks_like_labels(image.dtype) if layout.is_label is None else layout.is_label
@@ -128,9 +119,8 @@ def write_image(
 
     def kept(path: str, data: Any) -> Any:
         write(group, {path: xr.Variable(image.dims, data)}, chunks, layout.compressor)
-        stored: Any = group[path]
-        chunks.update(zip(image.dims, stored.chunks, strict=True))
-        return da.from_zarr(stored)
+        chunks.update(zip(image.dims, group[path].chunks, strict=True))
+        return da.from_zarr(group[path])
 
     levels = len(pyramid_of(image, layout.multiscale or 1, labels, kept))
     datasets = [_dataset(image, level, labels) for level in range(levels)]
@@ -158,15 +148,11 @@ def _dataset(image: xr.DataArray, level: int, labels: bool) -> dict[str, Any]:
     origin, step = grid_of(image)
     halvings = [min(level, (image.sizes[d] - 1).bit_length()) if AXES[str(d)] == "space" else 0 for d in image.dims]
     factor = 2.0 ** np.array(halvings)
-    scale = {"type": "scale", "scale": (step * factor).tolist()}
-    moved = origin if labels else origin + step * (factor - 1) / 2
-    return {
-        "path": str(level),
-        "coordinateTransformations": [scale, {"type": "translation", "translation": moved.tolist()}],
-    }
+    placed = {"scale": step * factor, "translation": origin if labels else origin + step * (factor - 1) / 2}
+    transformations = [{"type": kind, kind: numbers.tolist()} for kind, numbers in placed.items()]
+    return {"path": str(level), "coordinateTransformations": transformations}
 
 
 def _axis(coordinate: xr.DataArray) -> dict[str, str]:
-    dim, unit = str(coordinate.name), spelt_out(str(coordinate.attrs.get("units", "")))
-    axis = {"name": dim, "type": AXES[dim]}
-    return {**axis, "unit": unit} if unit in UNITS and axis["type"] != "channel" else axis
+    name, unit = str(coordinate.name), spelt_out(str(coordinate.attrs.get("units", "")))
+    return {"name": name, "type": AXES[name]} | ({"unit": unit} if unit in UNITS and name != "c" else {})

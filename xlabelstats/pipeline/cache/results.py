@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PIXELS, TABLE, STORES, MAIN = "image.ome.zarr", "table.parquet", {"image": "coords.zarr"}, "0"
 
 # The settings that there are for results of a kind.
-SETTINGS = dict.fromkeys(("array", "dataset"), ("chunks", "compressor"))
+SETTINGS: dict[str, tuple[str, ...]] = dict.fromkeys(("array", "dataset"), ("chunks", "compressor"))
 SETTINGS["image"] = ("multiscale", "chunks", "compressor", "ome_version")
 
 # Of a value as JSON: all are read to tell what is stored.
@@ -116,10 +116,8 @@ def check_layout(kind: str, layout: Layout, step: str) -> None:
     """Complain about settings that a result of this kind has no use for."""
     for name in layout.given:
         if name not in (*SETTINGS.get(kind, ()), "is_label"):
-            what = {"array": "an array that is no image of t, c, z, y and x", "value": "a plain value"}
-            raise ValueError(
-                f"the result of the step {step} is {what.get(kind, f'a {kind}')}, for which there is no {name}"
-            )
+            what = {"array": "an array that is no image", "value": "a plain value"}.get(kind, f"a {kind}")
+            raise ValueError(f"the result of the step {step} is {what}, for which there is no {name}; leave it out")
 
 
 def differs(about: Mapping[str, Any], layout: Layout, result: Any) -> bool:
@@ -140,7 +138,7 @@ def write_result(result: Any, folder: UPath, layout: Layout, name: str) -> dict[
         return about
     data = _dataset_of(result)
     about["bare"], about["coords"] = isinstance(result, da.Array), list(data.coords)
-    about["name"] = encode(getattr(result, "name", None), "the name of the result")
+    about["name"] = encode(result.name if isinstance(result, xr.DataArray) else None, "the name of the result")
     about["attrs"] = encode(data.attrs, "the attrs of the result")
     about["variables"] = {
         key: {
@@ -151,8 +149,9 @@ def write_result(result: Any, folder: UPath, layout: Layout, name: str) -> dict[
         }
         for key, each in data.variables.items()
     }
+    chunks = layout.chunks_of(data.dims if kind == "dataset" else data[MAIN].dims)
     create = partial(zarr.open_group, zarr_store(folder, read_only=False), mode="w-")
-    group, chunks = create(path=STORES.get(kind, f"{kind}.zarr"), zarr_format=3), layout.chunks_of(data.dims)
+    group = create(path=STORES.get(kind, f"{kind}.zarr"), zarr_format=3)
     if kind == "image":
         write(group, data.drop_vars(MAIN).variables, {}, "auto")
         about["image"] = write_image(data[MAIN], lambda version: create(path=PIXELS, zarr_format=version), layout, name)
@@ -200,4 +199,6 @@ def in_memory(result: Any, source: Source) -> Any:
         return result.copy() if isinstance(result, pd.DataFrame) else result
     data = _dataset_of(result).persist()
     lazy = {name: each for name, each in data.variables.items() if is_dask(each.data)}
-    return _like(result, data.assign({n: v.copy(data=renamed(v.data, source.array_name(n))) for n, v in lazy.items()}))
+    return _like(
+        result, data.assign({n: v.copy(data=renamed(v.data, source.array_name(str(n)))) for n, v in lazy.items()})
+    )

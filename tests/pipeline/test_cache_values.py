@@ -169,6 +169,11 @@ KEPT: dict[str, Callable[[], Any]] = {
     **{f"no row of {n}": lambda c=c: pd.DataFrame({"a": c})[:0] for n, c in COLUMNS.items()},
     **{f"index {n}": lambda i=i: pd.DataFrame({"a": [1, 2]}, index=i) for n, i in INDEX.items()},
     **{f"names {n}": lambda n=n: pd.DataFrame([[1, "a"], [2, "b"]], columns=NAMES[n]) for n in NAMES},
+    **{
+        f"slashes along {dim}": lambda d=dim: array_of(np.eye(2), "y", d).rename({"along": "Ki67/a"})
+        for dim in ("x", "i/j")
+    },
+    "slashes in a Dataset": lambda: xr.Dataset({"Ki67/DAPI": ("a/b", [1, 2]), "Ki67/a": ("a/b", da.ones(2, chunks=1))}),
     "attrs": lambda: with_attrs(pd.DataFrame({"a": [1, 2]})),
     "no columns": lambda: pd.DataFrame(index=[3, 1]),
     "nothing": lambda: pd.DataFrame(),
@@ -341,7 +346,7 @@ def test_what_cannot_be_kept_is_refused_before_anything_is_written(tmp_path, nam
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("name", [5, "Ki67/DAPI", "", ("a", 1)])
+@pytest.mark.parametrize("name", [5, "/", "..", "", "zarr.json", "a" * 300, ("a", 1)])
 def test_names_that_zarr_cannot_hold_are_told(tmp_path, name):
     for made in (xr.Dataset({name: ("i", [1, 2])}), xr.DataArray([1, 2], dims="i", coords={name: ("i", [1, 2])})):
         with pytest.raises(ValueError, match=r"has the name .*, which Zarr cannot hold; \.rename\(\) it"):

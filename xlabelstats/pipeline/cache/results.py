@@ -81,7 +81,8 @@ def _lazy(data: xr.Dataset, what: str) -> xr.Dataset:
     """A Dataset with lazy variables, in the byte order of the machine; coordinates in memory stay there."""
     data = without_encoding(data)
     for name in [*data.dims, *data.variables]:
-        if not isinstance(name, str) or not is_key(name):
+        # A "/" is a folder in another.
+        if not isinstance(name, str) or not all(map(is_key, name.split("/"))):
             raise ValueError(f"{what} has the name {name!r}, which Zarr cannot hold; .rename() it")
     for name, variable in data.variables.items():
         check_storable(variable.data, what if name == MAIN else f"{name!r} in {what}")

@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
+import dask.array as da
 import numpy as np
 import xarray as xr
-import zarr
 
 from xlabelstats.extras import need
 from xlabelstats.grid import regular_grid
-from xlabelstats.pipeline.cache.arrays import Source, create, open_array, storage_chunks, words_of, write
-from xlabelstats.pipeline.cache.folders import zarr_store
+from xlabelstats.names import check_known
+from xlabelstats.pipeline.cache.arrays import words_of, write
 from xlabelstats.units import UNITS, spelt_out
-
-if TYPE_CHECKING:
-    from upath import UPath
-
-STORE = "image.ome.zarr"
 
 # Axes in the order that OME-Zarr wants them in, with their types.
 AXES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
-# Versions of OME-Zarr, and those of Zarr that they are on.
-VERSIONS = {"0.5": 3, "0.4": 2}
-
-# Integers of this width or more are ids of objects unless said otherwise; images of them are rare.
-LABEL_BYTES = 4
+VERSIONS = ("0.5", "0.4")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Layout:
-    """How an image is to be stored; None, and "auto" for the compressor, leave it as it is, or as is usual.
-
-    Attributes
-    ----------
-    multiscale : int
-        Number of levels.
-    chunks : int, sequence of int or mapping of dim to int
-    compressor : str, codec or None
-    ome_version : str
-    is_label : bool
-    """
+    """How a result is to be stored, as JSON can hold it; what has its default was not asked for."""
 
     multiscale: int | None = None
     chunks: Any = None
@@ -53,54 +35,50 @@ class Layout:
     is_label: bool | None = None
 
     def __post_init__(self) -> None:
-        levels = self.multiscale
-        if levels is not None and (isinstance(levels, bool) or not isinstance(levels, int) or levels < 1):
-            raise ValueError(f"multiscale is the number of levels, 1 or more, not {levels!r}")
-        if self.ome_version is not None and self.ome_version not in VERSIONS:
+        if self.multiscale is not None and (type(self.multiscale) is not int or self.multiscale < 1):
+            raise ValueError(f"multiscale is the number of levels, 1 or more, not {self.multiscale!r}")
+        if self.ome_version not in (None, *VERSIONS):
             raise ValueError(f"ome_version is one of {', '.join(map(repr, VERSIONS))}, not {self.ome_version!r}")
-        words_of(self.compressor, VERSIONS[self.ome_version or "0.5"])
+        self.compressor = words_of(self.compressor)
+        # JSON has no tuples, nor numbers of numpy.
+        asked, self.chunks = self.chunks, json.loads(json.dumps(self.chunks, default=int))
+        sizes = self.chunks.values() if isinstance(self.chunks, dict) else self.chunks
+        sizes = [1 if sizes is None else sizes] if isinstance(sizes, int | float | str | None) else sizes
+        if not all(type(size) is int and size > 0 for size in sizes):
+            raise ValueError(f"chunks is a number of pixels, at least one, or one per dim, or a mapping, not {asked!r}")
 
     @property
-    def asked(self) -> list[str]:
-        """Which of the settings for images alone were given."""
-        return [name for name in ("multiscale", "ome_version") if getattr(self, name) is not None]
+    def given(self) -> dict[str, Any]:
+        """The settings that were asked for."""
+        return {each.name: asked for each in fields(self) if (asked := getattr(self, each.name)) != each.default}
 
     def over(self, about: Mapping[str, Any]) -> Layout:
         """The layout, where it says nothing that of a stored image."""
-        version = self.ome_version or about["ome_version"]
-        same = self.compressor == "auto" and version == about["ome_version"]
-        return Layout(
-            self.multiscale or about["multiscale"],
-            self.chunks if self.chunks is not None else dict(zip(about["dims"], about["stored_chunks"], strict=True)),
-            about["compressor"] if same else self.compressor,
-            version,
-            about["labels"] if self.is_label is None else self.is_label,
-        )
+        return Layout(**{name: about[name] for name in asdict(self)} | self.given)
 
-    def differs(self, about: Mapping[str, Any], image: xr.DataArray) -> bool:
-        """Whether an image is stored in another layout than asked for."""
-        wanted = self.over(about)
-        return (
-            wanted.multiscale != about["multiscale"]
-            or list(storage_chunks(image.data, image.dims, wanted.chunks)) != about["stored_chunks"]
-            or words_of(wanted.compressor, VERSIONS[str(wanted.ome_version)]) != about["compressor"]
-            or wanted.ome_version != about["ome_version"]
-            or (about["multiscale"] > 1 and wanted.is_label != about["labels"])
-        )
+    def chunks_of(self, dims: Iterable[Any]) -> dict[Any, int]:
+        """The chunks along the dims of a result, as far as they were asked for."""
+        dims, asked = list(dims), self.chunks or {}
+        asked = [asked] * len(dims) if isinstance(asked, int) else asked
+        if isinstance(asked, list) and len(asked) != len(dims):
+            raise ValueError(f"chunks has {len(asked)} sizes for the {len(dims)} dims {dims}")
+        check_known(asked if isinstance(asked, dict) else (), dims, "dim")
+        return dict(asked if isinstance(asked, dict) else zip(dims, asked, strict=True))
 
 
 def is_image(array: xr.DataArray) -> bool:
-    """Whether OME-Zarr can hold an array: numbers over dims t, c, z, y and x, of which y and x must be there.
-
-    True and False are stored as 1 and 0.
-    """
-    dims = set(map(str, array.dims))
-    return dims <= set(AXES) and {"y", "x"} <= dims and array.dtype.kind in "biuf" and all(array.shape)
+    """Whether OME-Zarr can hold an array: numbers over dims t, c, z, y and x, of which y and x must be there."""
+    return {"y", "x"} <= set(array.dims) <= set(AXES) and array.dtype.kind in "biuf" and array.size > 0
 
 
 def looks_like_labels(dtype: np.dtype) -> bool:
     """Whether an image of this dtype is taken for a label mask: bool, or integers of 32 bits and more."""
-    return dtype.kind == "b" or (dtype.kind in "iu" and dtype.itemsize >= LABEL_BYTES)
+    return dtype.kind == "b" or (dtype.kind in "iu" and dtype.itemsize >= 4)
+
+
+def in_order(dims: Iterable[Any]) -> list[str]:
+    """The dims of an image in the order of OME-Zarr."""
+    return sorted(dims, key=list(AXES).index)
 
 
 def halved(image: xr.DataArray, *, labels: bool) -> xr.DataArray:
@@ -119,91 +97,36 @@ def halved(image: xr.DataArray, *, labels: bool) -> xr.DataArray:
     return (means if image.dtype.kind == "f" else means.round()).astype(image.dtype)
 
 
-def pyramid_of(image: xr.DataArray, number: int, is_label: bool | None) -> list[Any]:
-    """The levels of an image in memory, made when they are looked at."""
-    levels = [xr.DataArray(image.data, dims=image.dims)]
+def pyramid_of(
+    image: xr.DataArray, number: int, is_label: bool | None, kept: Callable[[str, Any], Any] = lambda path, data: data
+) -> list[Any]:
+    """The levels of an image, each made of what is kept of the one below: by default when it is looked at."""
     labels = looks_like_labels(image.dtype) if is_label is None else is_label
-    while len(levels) < number and (level := halved(levels[-1], labels=labels)).shape != levels[-1].shape:
-        levels.append(level)
+    levels = [xr.DataArray(kept("0", image.data), dims=image.dims)]
+    while len(levels) < number and (above := halved(levels[-1], labels=labels)).shape != levels[-1].shape:
+        levels.append(above.copy(data=kept(str(len(levels)), above.data)))
     return [level.data for level in levels]
 
 
-def write_image(image: xr.DataArray, folder: UPath, layout: Layout, name: str) -> dict[str, Any]:
-    """Write a lazy image; what is given back, beside what OME-Zarr holds, is needed to read it."""
-    writer = _ome_zarr("writer")
-    layout = replace(
-        layout,
-        multiscale=layout.multiscale or 1,
-        ome_version=layout.ome_version or "0.5",
-        is_label=looks_like_labels(image.dtype) if layout.is_label is None else layout.is_label,
-    )
-    form = _ome_zarr("format").format_from_version(layout.ome_version)
-    # OME-Zarr has no dtype for a binary image.
-    numbers = image.astype(np.uint8) if image.dtype.kind == "b" else image
-    ordered = numbers.transpose(*(dim for dim in AXES if dim in image.dims))
-    chunks = dict(zip(image.dims, storage_chunks(image.data, image.dims, layout.chunks), strict=True))
-    group = zarr.open_group(zarr_store(folder / STORE, read_only=False), mode="w-", zarr_format=form.zarr_format)
-    datasets = _write_levels(group, ordered, layout, [chunks[dim] for dim in ordered.dims])
-    axes = [_axis(image, str(dim)) for dim in ordered.dims]
+def write_image(image: xr.DataArray, open_group: Callable[[Any], Any], layout: Layout, name: str) -> dict[str, Any]:
+    """Write the pixels of a lazy image to a group of a version of Zarr, and say how."""
+    writer, formats = (need(f"ome_zarr.{each}", "pipeline", "storing images") for each in ("writer", "format"))
+    labels = looks_like_labels(image.dtype) if layout.is_label is None else layout.is_label
+    layout = layout.over(asdict(Layout(1, None, "auto", VERSIONS[0], labels)))
+    form = formats.format_from_version(layout.ome_version)
+    group, chunks = open_group(form.zarr_format), layout.chunks_of(image.dims)
+    image = image.transpose(*in_order(image.dims))
+
+    def kept(path: str, data: Any) -> Any:
+        write(group, {path: xr.Variable(image.dims, data)}, chunks, layout.compressor)
+        chunks.update(zip(image.dims, group[path].chunks, strict=True))
+        return da.from_zarr(group[path])
+
+    levels = len(pyramid_of(image, layout.multiscale or 1, labels, kept))
+    datasets = [_dataset(image, level, labels) for level in range(levels)]
+    axes = [_axis(image[dim]) for dim in image.dims]
     writer.write_multiscales_metadata(group, datasets, fmt=form, axes=axes, name=name)
-    return {
-        "dtype": image.dtype.str,
-        "dims": list(map(str, image.dims)),
-        "chunks": image.chunks,
-        "stored_chunks": list(chunks.values()),
-        "multiscale": layout.multiscale,
-        "levels": len(datasets),
-        "compressor": words_of(layout.compressor, form.zarr_format),
-        "ome_version": layout.ome_version,
-        "labels": layout.is_label,
-    }
-
-
-def _write_levels(
-    group: zarr.Group, image: xr.DataArray, layout: Layout, chunks: Sequence[int]
-) -> list[dict[str, Any]]:
-    """Write an image, and every further level from the one below; say where their pixels lie."""
-    import dask.array as da
-
-    origin, step = grid_of(image)
-    datasets: list[dict[str, Any]] = []
-    level = xr.DataArray(image.data, dims=image.dims)
-    while True:
-        path = str(len(datasets))
-        sizes = [min(size, whole) for size, whole in zip(chunks, level.shape, strict=True)]
-        write([level.data], [create(group, path, level, level.dims, sizes, layout.compressor)])
-        transformations = [
-            {"type": "scale", "scale": step.tolist()},
-            {"type": "translation", "translation": origin.tolist()},
-        ]
-        datasets.append({"path": path, "coordinateTransformations": transformations})
-        below = level.copy(data=da.from_zarr(group[path]))
-        level = halved(below, labels=bool(layout.is_label))
-        smaller = np.array(level.shape) < below.shape
-        if len(datasets) == layout.multiscale or not smaller.any():
-            return datasets
-        # The mean of two pixels lies between them.
-        origin = origin + np.where(smaller & (not layout.is_label), step / 2, 0.0)
-        step = np.where(smaller, 2 * step, step)
-
-
-def read_image(folder: UPath, about: Mapping[str, Any], source: Source) -> xr.Variable:
-    """Read an image lazily, as it was."""
-    ordered = [dim for dim in AXES if dim in about["dims"]]
-    chunks = tuple(tuple(about["chunks"][about["dims"].index(dim)]) for dim in ordered)
-    stored: Any = zarr.open_group(zarr_store(folder / STORE, read_only=True), mode="r")["0"]
-    data = open_array(stored, chunks, about["dtype"], source.array_name(), folder.name)
-    return xr.Variable(ordered, data).transpose(*about["dims"])
-
-
-def read_levels(folder: UPath, about: Mapping[str, Any], image: xr.DataArray) -> list[Any]:
-    """All levels of a stored image as lazy arrays, with the dims in the order of the image."""
-    import dask.array as da
-
-    order = [[dim for dim in AXES if dim in about["dims"]].index(dim) for dim in about["dims"]]
-    group = zarr.open_group(zarr_store(folder / STORE, read_only=True), mode="r")
-    further = (da.from_zarr(group[str(level)]) for level in range(1, about["levels"]))
-    return [image.data, *(each.transpose(order).astype(about["dtype"]) for each in further)]
+    return {**asdict(layout), "labels": labels, "levels": levels}
 
 
 def grid_of(image: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
@@ -213,24 +136,23 @@ def grid_of(image: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     """
     origin, step = np.zeros(image.ndim), np.ones(image.ndim)
     for axis, dim in enumerate(image.dims):
-        if AXES.get(str(dim)) == "channel":
-            continue
-        try:
-            grid = regular_grid(image[dim].reset_coords(drop=True), "")
-        except ValueError:
-            continue
-        origin[axis], step[axis] = grid.origin[0], grid.step[0]
+        with suppress(ValueError):
+            if AXES.get(str(dim)) != "channel":
+                grid = regular_grid(image[dim].reset_coords(drop=True), "")
+                origin[axis], step[axis] = grid.origin[0], grid.step[0]
     return origin, step
 
 
-def _axis(image: xr.DataArray, dim: str) -> dict[str, str]:
-    axis = {"name": dim, "type": AXES[dim]}
-    unit = spelt_out(str(image[dim].attrs.get("units", ""))) if dim in image.coords else ""
-    return {**axis, "unit": unit} if unit in UNITS and axis["type"] != "channel" else axis
+def _dataset(image: xr.DataArray, level: int, labels: bool) -> dict[str, Any]:
+    """Where the pixels of a level lie: the mean of several between them."""
+    origin, step = grid_of(image)
+    halvings = [min(level, (image.sizes[d] - 1).bit_length()) if AXES[str(d)] == "space" else 0 for d in image.dims]
+    factor = 2.0 ** np.array(halvings)
+    placed = {"scale": step * factor, "translation": origin if labels else origin + step * (factor - 1) / 2}
+    transformations = [{"type": kind, kind: numbers.tolist()} for kind, numbers in placed.items()]
+    return {"path": str(level), "coordinateTransformations": transformations}
 
 
-def _ome_zarr(module: str) -> Any:
-    with warnings.catch_warnings():
-        # It uses what it deprecates.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return need(f"ome_zarr.{module}", "pipeline", "storing images")
+def _axis(coordinate: xr.DataArray) -> dict[str, str]:
+    name, unit = str(coordinate.name), spelt_out(str(coordinate.attrs.get("units", "")))
+    return {"name": name, "type": AXES[name]} | ({"unit": unit} if unit in UNITS and name != "c" else {})

@@ -2,97 +2,94 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import dask
 import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
+import zarr
 
-from xlabelstats.encoding import variables_of, without_encoding
+from xlabelstats.encoding import without_encoding
 from xlabelstats.inputs import is_dask
-from xlabelstats.pipeline.cache.arrays import (
-    Source,
-    as_dask,
-    check_storable,
-    read_variables,
-    renamed,
-    words_of,
-    write_variables,
-)
-from xlabelstats.pipeline.cache.images import Layout, is_image, read_image, read_levels, write_image
-from xlabelstats.pipeline.cache.values import decode, encode, read_table, storable, write_table
+from xlabelstats.pipeline.cache.arrays import Source, check_storable, renamed, write
+from xlabelstats.pipeline.cache.folders import write_durably, zarr_store
+from xlabelstats.pipeline.cache.images import Layout, in_order, is_image, write_image
+from xlabelstats.pipeline.cache.values import decode, encode, from_parquet, to_parquet
 from xlabelstats.pipeline.steps import NAMELESS
+from xlabelstats.store import is_key
 
 if TYPE_CHECKING:
     from upath import UPath
 
-# Where the variables are; of an image, its coordinates.
-STORES = {"array": "array.zarr", "dataset": "dataset.zarr", "image": "coords.zarr"}
+# Where pixels, tables and all other arrays are, and the name of the variable of an array, as OME-Zarr has it.
+PIXELS, TABLE, STORES, MAIN = "image.ome.zarr", "table.parquet", {"image": "coords.zarr"}, "0"
 
-# Of the arrays in a value: they are kept as text.
-LARGEST_VALUE = 2**20
+# The settings that there are for results of a kind.
+SETTINGS: dict[str, tuple[str, ...]] = dict.fromkeys(("array", "dataset"), ("chunks", "compressor"))
+SETTINGS["image"] = ("multiscale", "chunks", "compressor", "ome_version")
+
+# Of a value as JSON: all are read to tell what is stored.
+LARGEST_VALUE = 2**21
+
+ARRAYS = (xr.DataArray, xr.Dataset, np.ndarray, da.Array)
 
 
 def prepared(result: Any, step: str) -> Any:
     """A result with lazy arrays throughout, or a complaint that it cannot be kept."""
-    if isinstance(result, xr.Dataset | xr.DataArray):
-        result = without_encoding(result)
-        lazy = {}
-        # What is made lazy gets the chunks of what was lazy before.
-        variables = sorted(variables_of(result).items(), key=lambda named: not is_dask(named[1].data))
-        chunks: dict[Any, Any] = {}
-        for name, variable in variables:
-            what = f"the result of the step {step}" if name is None else f"{name!r} in the result of the step {step}"
-            check_storable(variable.data, what)
-            if name not in result.coords or is_dask(variable.data):
-                data = as_dask(variable.data)
-                if not is_dask(variable.data):
-                    data = data.rechunk({axis: chunks[dim] for axis, dim in enumerate(variable.dims) if dim in chunks})
-                chunks |= dict(zip(variable.dims, data.chunks, strict=True))
-                lazy[name] = variable.copy(data=data)
-        return _with(result, lazy)
+    what = f"the result of the step {step}"
     if isinstance(result, np.ndarray | da.Array):
-        if result.dtype == object:
-            raise TypeError(
-                f"the result of the step {step} is an array of object, which cannot be stored; make it numbers or text "
-                "with .astype(), or return a pandas table"
-            )
-        check_storable(result, f"the result of the step {step}")
-        return as_dask(result)
+        # Xarray would fill what is masked, and make seconds of days.
+        check_storable(result, what)
+        if isinstance(result, np.ndarray):
+            result = da.from_array(result.copy(), chunks=-1 if result.dtype == object else "auto")
+    if isinstance(result, ARRAYS):
+        return _like(result, _lazy(_dataset_of(result), what))
     if isinstance(result, pd.DataFrame):
-        return storable(result, step)
-    if result is None:
-        raise TypeError(f"the step {step} returned None, so there is nothing to keep; let it return its result")
-    if _bytes_of_arrays(result) > LARGEST_VALUE:
-        raise TypeError(
-            f"the result of the step {step} cannot be kept: it is a {type(result).__name__} with arrays of "
-            f"{_bytes_of_arrays(result) / 2**20:.1f} MiB; return large arrays one a step, or in an xarray Dataset"
-        )
+        for name, column in result.items():
+            if column.dtype == object:
+                check_storable(column.to_numpy(), f"the column {name!r} of {what}")
+        numbers = {name: dtype for name, dtype in result.dtypes.items() if isinstance(dtype, np.dtype)}
+        return result.astype({name: d.newbyteorder("=") for name, d in numbers.items() if not d.isnative})
     try:
-        return decode(encode(result, "it"))
+        words = encode(result, "it")
+        size = len(json.dumps(words))
+        if result is None or size > LARGEST_VALUE:
+            raise TypeError("the step returned None" if result is None else f"it is a value of {size / 2**20:.1f} MiB")
     except TypeError as error:
-        raise TypeError(
-            f"the result of the step {step} cannot be kept: {error}; so can arrays, xarray objects and pandas tables, "
-            "one a step: several arrays are one Dataset, or several steps"
-        ) from None
+        hint = "return numbers and text, or an array, xarray object or pandas table, one a step: several are a Dataset"
+        raise TypeError(f"{what} cannot be kept: {error}; {hint}") from None
+    return decode(words)
 
 
-def _with(result: Any, variables: dict[Any, xr.Variable]) -> Any:
-    """An xarray object with these of its variables in their place; that of an array itself has the name None."""
+def _dataset_of(result: Any) -> xr.Dataset:
+    return result if isinstance(result, xr.Dataset) else named(result).to_dataset(name=MAIN)
+
+
+def _like(result: Any, data: xr.Dataset) -> Any:
+    """A Dataset as what it was made of."""
     if isinstance(result, xr.Dataset):
-        return result.assign(variables)
-    return result.copy(data=variables.pop(None).data).assign_coords(variables)
+        return data
+    return data[MAIN].rename(result.name) if isinstance(result, xr.DataArray) else data[MAIN].data
 
 
-def _bytes_of_arrays(value: Any) -> int:
-    """The bytes of the arrays in lists, tuples and mappings."""
-    if isinstance(value, np.ndarray):
-        return value.nbytes
-    held = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return sum(map(_bytes_of_arrays, held))
+def _lazy(data: xr.Dataset, what: str) -> xr.Dataset:
+    """A Dataset with lazy variables, in the byte order of the machine; coordinates in memory stay there."""
+    data = without_encoding(data)
+    for name in [*data.dims, *data.variables]:
+        # A "/" is a folder in another.
+        if not isinstance(name, str) or not all(map(is_key, name.split("/"))):
+            raise ValueError(f"{what} has the name {name!r}, which Zarr cannot hold; .rename() it")
+    for name, variable in data.variables.items():
+        check_storable(variable.data, what if name == MAIN else f"{name!r} in {what}")
+        data[name] = variable.astype(variable.dtype.newbyteorder("="))
+    # Dask cannot tell how large objects are.
+    auto = not any(each.chunks or each.dtype == object for each in data.values())
+    return data.assign(data.reset_coords(drop=True).chunk("auto" if auto else {}).unify_chunks())
 
 
 def kind_of(result: Any) -> str:
@@ -113,92 +110,96 @@ def named(array: Any) -> xr.DataArray:
 
 def bytes_of(result: Any) -> int:
     """The bytes that a result takes in memory."""
-    if hasattr(result, "nbytes"):
-        return int(result.nbytes)
-    return int(result.memory_usage(deep=True).sum()) if hasattr(result, "memory_usage") else len(repr(result))
+    return int(result.nbytes if hasattr(result, "nbytes") else sys.getsizeof(result))
 
 
 def check_layout(kind: str, layout: Layout, step: str) -> None:
     """Complain about settings that a result of this kind has no use for."""
-    settings = list(layout.asked) if kind != "image" else []
-    if kind in ("table", "value"):
-        usual = {"chunks": None, "compressor": "auto"}
-        settings += [name for name, each in usual.items() if getattr(layout, name) != each]
-    if settings:
-        what = {"array": "an array that is no image of t, c, z, y and x", "value": "a plain value"}
-        raise ValueError(
-            f"the result of the step {step} is {what.get(kind, f'a {kind}')}, for which there is no {settings[0]}; "
-            "leave it out"
-        )
-
-
-def asked_of(layout: Layout) -> dict[str, str]:
-    """The settings for arrays that are no images, in words."""
-    return {"chunks": repr(layout.chunks), "compressor": repr(words_of(layout.compressor, 3))}
+    for name in layout.given:
+        if name not in (*SETTINGS.get(kind, ()), "is_label"):
+            what = {"array": "an array that is no image", "value": "a plain value"}.get(kind, f"a {kind}")
+            raise ValueError(f"the result of the step {step} is {what}, for which there is no {name}; leave it out")
 
 
 def differs(about: Mapping[str, Any], layout: Layout, result: Any) -> bool:
     """Whether a result is stored in another layout than asked for."""
-    if about["kind"] == "image":
-        return layout.differs(about["image"], named(result))
-    usual = asked_of(Layout())
-    return any(about["asked"][name] != each for name, each in asked_of(layout).items() if each != usual[name])
+    stored = about["image"] if about["kind"] == "image" else about["layout"]
+    return any(stored[name] != asked for name, asked in layout.given.items() if name in stored)
 
 
 def write_result(result: Any, folder: UPath, layout: Layout, name: str) -> dict[str, Any]:
     """Write a prepared result; what is given back is needed to read it."""
     kind = kind_of(result)
-    about: dict[str, Any] = {"kind": kind, "bare": isinstance(result, da.Array)}
-    if kind == "table":
-        return {**about, "table": write_table(result, folder)}
+    about: dict[str, Any] = {"kind": kind, "layout": {each: getattr(layout, each) for each in SETTINGS.get(kind, ())}}
     if kind == "value":
         return {**about, "value": encode(result, "the result")}
-    found = result if kind == "dataset" else named(result)
-    about["name"] = encode(found.name if isinstance(found, xr.DataArray) else None, "the name of the result")
-    about["attrs"] = encode(found.attrs, "the attrs of the result")
-    about["coords"] = [encode(each, "the name of a coordinate") for each in found.coords]
-    variables, chunks, compressor = variables_of(found), layout.chunks, layout.compressor
+    if kind == "table":
+        content, about["table"] = to_parquet(result)
+        write_durably(folder / TABLE, content)
+        return about
+    data = _dataset_of(result)
+    about["bare"], about["coords"] = isinstance(result, da.Array), list(data.coords)
+    about["name"] = encode(result.name if isinstance(result, xr.DataArray) else None, "the name of the result")
+    about["attrs"] = encode(data.attrs, "the attrs of the result")
+    about["variables"] = {
+        key: {
+            "dims": each.dims,
+            "chunks": each.chunks,
+            "dtype": str(each.dtype) if each.dtype.kind in "bO" else None,
+            "attrs": encode(each.attrs, f"the attrs of {'the result' if key == MAIN else repr(key)}"),
+        }
+        for key, each in data.variables.items()
+    }
+    chunks = layout.chunks_of(data.dims if kind == "dataset" else data[MAIN].dims)
+    create = partial(zarr.open_group, zarr_store(folder, read_only=False), mode="w-")
+    group = create(path=STORES.get(kind, f"{kind}.zarr"), zarr_format=3)
     if kind == "image":
-        del variables[None]
-        chunks, compressor = None, "auto"
-    about["variables"] = write_variables(variables, found, folder / STORES[kind], chunks, compressor)
-    if kind == "image":
-        about["image"] = write_image(found, folder, layout, name)
+        write(group, data.drop_vars(MAIN).variables, {}, "auto")
+        about["image"] = write_image(data[MAIN], lambda version: create(path=PIXELS, zarr_format=version), layout, name)
     else:
-        about["asked"] = asked_of(layout)
+        write(group, data.variables, chunks, layout.compressor)
     return about
 
 
 def read_result(folder: UPath, about: Mapping[str, Any], source: Source) -> Any:
     """Read a result as the step gave it, its arrays lazily."""
-    kind = about["kind"]
-    if kind == "value":
+    if about["kind"] == "value":
         return decode(about["value"])
-    if kind == "table":
-        return read_table(folder, about["table"])
-    variables = read_variables(folder / STORES[kind], about["variables"], source)
-    attrs = decode(about["attrs"])
-    if kind == "dataset":
-        coords = {name: variables.pop(name) for name in decode(about["coords"])}
-        return xr.Dataset(variables, coords=coords, attrs=attrs)
-    own = read_image(folder, about["image"], source) if kind == "image" else variables.pop(None)
-    array = xr.DataArray(own.data, dims=own.dims, coords=variables, attrs=attrs)
-    return array.data if about["bare"] else array.rename(decode(about["name"]))
+    if about["kind"] == "table":
+        return from_parquet((folder / TABLE).read_bytes(), about["table"])
+    variables, store = {}, zarr_store(folder, read_only=True)
+    for name, each in about["variables"].items():
+        is_pixels = about["kind"] == "image" and name == MAIN
+        path = PIXELS if is_pixels else STORES.get(about["kind"], f"{about['kind']}.zarr")
+        stored = zarr.open_array(store, path=f"{path}/{name}", mode="r")
+        own, dims = source.array_name(name), in_order(each["dims"]) if is_pixels else each["dims"]
+        # The same entry may be stored anew in other chunks, so what is read has the attempt in its name.
+        data = np.asarray(stored[...]) if each["chunks"] is None else da.from_zarr(stored, name=f"{own}@{folder.name}")
+        variable = xr.Variable(dims, data, decode(each["attrs"])).transpose(*each["dims"])
+        variables[name] = variable.astype(each["dtype"] or data.dtype)
+        if each["chunks"] is not None:
+            variables[name].data = renamed(variables[name].data.rechunk(tuple(map(tuple, each["chunks"]))), own)
+    data = xr.Dataset(variables, attrs=decode(about["attrs"])).set_coords(about["coords"])
+    if about["kind"] == "dataset":
+        return data
+    return data[MAIN].data if about["bare"] else data[MAIN].rename(decode(about["name"]))
 
 
 def read_pyramid(folder: UPath, about: Mapping[str, Any], result: Any) -> list[Any]:
-    """The levels of a stored image."""
-    return read_levels(folder, about["image"], named(result))
+    """The levels of a stored image, with the dims in the order of the image."""
+    image, store = named(result), zarr_store(folder, read_only=True)
+    paths = [f"{PIXELS}/{level}" for level in range(1, about["image"]["levels"])]
+    arrays = [da.from_zarr(zarr.open_array(store, path=path, mode="r")) for path in paths]
+    levels = [xr.Variable(in_order(image.dims), each).transpose(*image.dims) for each in arrays]
+    return [image.data, *(level.astype(image.dtype).data for level in levels)]
 
 
 def in_memory(result: Any, source: Source) -> Any:
     """A prepared result computed, its arrays kept by dask under the names that stored ones have."""
-    if isinstance(result, xr.DataArray | xr.Dataset):
-        lazy = {name: each for name, each in variables_of(result).items() if is_dask(each.data)}
-        kept = dask.persist(*(each.data for each in lazy.values()))
-        for name, data in zip(lazy, kept, strict=True):
-            lazy[name] = lazy[name].copy(data=renamed(data, source.array_name(name)))
-        return _with(result, lazy)
-    if isinstance(result, da.Array):
-        return renamed(result.persist(), source.array_name())
-    return result.copy() if isinstance(result, pd.DataFrame) else result
+    if not isinstance(result, ARRAYS):
+        return result.copy() if isinstance(result, pd.DataFrame) else result
+    data = _dataset_of(result).persist()
+    lazy = {name: each for name, each in data.variables.items() if is_dask(each.data)}
+    return _like(
+        result, data.assign({n: v.copy(data=renamed(v.data, source.array_name(str(n)))) for n, v in lazy.items()})
+    )

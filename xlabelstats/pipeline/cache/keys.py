@@ -13,7 +13,7 @@ import re
 import reprlib
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -33,7 +33,7 @@ from zarr.storage import MemoryStore
 from xlabelstats.engine.dask_internals import stored_arrays
 from xlabelstats.names import check_known
 from xlabelstats.pipeline.cache.arrays import STORED, Source, sources_of
-from xlabelstats.pipeline.cache.code import Step, content_of_code, unknown
+from xlabelstats.pipeline.cache.code import Step, content_of_code, package_of, unknown
 
 DIGITS = 16
 SHORT = reprlib.Repr()
@@ -107,8 +107,9 @@ def bind(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[s
     arguments: dict[str, Any] = {}
     for name, value in bound.arguments.items():
         kind = step.signature.parameters[name].kind
-        several = {kind.VAR_POSITIONAL: enumerate, kind.VAR_KEYWORD: dict.items}.get(kind)
-        arguments |= {f"{name}[{key!r}]": each for key, each in several(value)} if several else {name: value}
+        several = dict(enumerate(value)) if kind is kind.VAR_POSITIONAL else value
+        split = kind in (kind.VAR_POSITIONAL, kind.VAR_KEYWORD)
+        arguments |= {f"{name}[{key!r}]": each for key, each in several.items()} if split else {name: value}
     return arguments
 
 
@@ -164,26 +165,27 @@ class Tokens:
             return f"within itself, {around.index(id(value))}"
         around = (*around, id(value))
         within = f"something in {what.removeprefix('something in ')}"
-        if isinstance(value, Set):
+        if isinstance(value, Set) and package_of(kind.__module__):
             # They come in any order, so none may depend on those before it.
             return digest(kind.__name__, *sorted(self._token(each, within, around, dict(met)) for each in value))
-        parts = content_of_code(value)
-        content: Any = _content(value, what) if parts is None else parts
-        if isinstance(content, dict):
+        parts: Any = content_of_code(value)
+        parts = _content(value, what) if parts is None else parts
+        if isinstance(parts, dict):
             met[id(value)] = len(met), value
-        pairs = content.items() if isinstance(content, dict) else [("", part) for part in content]
+        pairs = parts.items() if isinstance(parts, dict) else [("", part) for part in parts]
         tokens = (words + self._token(part, words or within, around, met) for words, part in pairs)
         return digest(kind.__name__, *tokens)
 
 
-def _content(value: Any, what: str) -> Sequence[Any] | dict[str, Any]:
+def _content(value: Any, what: str) -> Any:
     """What a value is made of; of an object with a state, which may hold itself, under words for it."""
-    makers = (maker for kinds, maker in CONTENTS if isinstance(value, kinds))
-    if maker := EXACT.get(type(value)) or next(makers, None):
-        return maker(value)
-    if hasattr(type(value), "__dask_tokenize__"):
-        return [value.__dask_tokenize__(), files_of(value)]
+    known = (maker for kinds, maker in CONTENTS if isinstance(value, kinds))
+    maker = EXACT.get(type(value)) or next(known, None)
     try:
+        if maker:
+            return maker(value)
+        if hasattr(type(value), "__dask_tokenize__"):
+            return [value.__dask_tokenize__(), files_of(value)]
         reducer = copyreg.dispatch_table.get(type(value))
         made = reducer(value) if reducer else value.__reduce_ex__(4)
     except Exception as error:
@@ -206,13 +208,8 @@ def _of_array(array: Any) -> list[Any]:
 def _of_column(column: Any) -> list[Any]:
     # Of strings the hash is the same as of None and NaN.
     hashes = pd.util.hash_pandas_object(pd.Series(column), index=False).to_numpy()
-    return [
-        str(column.dtype),
-        getattr(column, "categories", None),
-        getattr(column, "ordered", None),
-        column.isna(),
-        hashes,
-    ]
+    kinds = [getattr(column.dtype, name, None) for name in ("categories", "ordered")]
+    return [str(column.dtype), *kinds, column.isna(), hashes]
 
 
 def _of_zarr(value: zarr.Array | zarr.Group) -> list[Any]:
@@ -221,15 +218,9 @@ def _of_zarr(value: zarr.Array | zarr.Group) -> list[Any]:
     return [[f"{each.store_path} {each.metadata!r}" for each in nodes], files_of(value), held]
 
 
-EXACT: dict[type, Callable[[Any], Sequence[Any]]] = {
-    list: list,
-    tuple: list,
-    dict: lambda value: list(value.items()),
-    MappingProxyType: lambda value: list(value.items()),
-    np.ndarray: _of_array,
-    np.memmap: _of_array,
-}
-CONTENTS: list[tuple[Any, Callable[[Any], Sequence[Any]]]] = [
+EXACT: dict[type, Callable[[Any], Any]] = {list: list, tuple: list, np.ndarray: _of_array, np.memmap: _of_array}
+EXACT |= {dict: dict.items, MappingProxyType: MappingProxyType.items}
+CONTENTS: list[tuple[Any, Callable[[Any], Any]]] = [
     (np.generic, _of_array),
     (np.ma.MaskedArray, lambda array: [array.data, np.ma.getmaskarray(array), repr(array.fill_value)]),
     (xr.DataArray, lambda array: [array.name, array.variable, array.coords.variables.items()]),

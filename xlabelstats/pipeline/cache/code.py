@@ -88,8 +88,8 @@ def name_of(value: Any) -> str:
     """The module and name of a function or class, or of the class of an object."""
     if isinstance(value, np.ufunc):
         name = value.__name__
-        homes = [m for m, each in [*sys.modules.items()] if package_of(m) and vars(each).get(name) is value]
-        return f"{min(homes, default='?')}:{name}"
+        homes = [m for m, each in [*sys.modules.items()] if getattr(each, "__dict__", {}).get(name) is value]
+        return f"{min(filter(package_of, homes), default='?')}:{name}"
     named = type(value) if _attribute(value, "__qualname__") is None else value
     module = _attribute(named, "__module__") or getattr(named, "__objclass__", type(value)).__module__
     return f"{module}:{named.__qualname__}"

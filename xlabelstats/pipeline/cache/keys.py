@@ -1,8 +1,4 @@
-"""What a key covers: the step, its parameters, and its inputs.
-
-Keys are the same in every process on one version of Python; another version may write other bytecode, and then
-computes a step without a ``version`` anew.
-"""
+"""What a key covers: the step, its parameters, and its inputs; the same in every process on one version of Python."""
 
 from __future__ import annotations
 
@@ -38,7 +34,6 @@ from xlabelstats.pipeline.cache.code import Step, content_of_code, package_of, u
 DIGITS = 16
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 80
-FUNCTIONS = (FunctionType, MethodType)
 METADATA = ("zarr.json", ".zarray", ".zgroup")
 DATA = (xr.DataArray, xr.Dataset, pd.DataFrame, pd.Series, zarr.Array, zarr.Group)
 
@@ -73,10 +68,7 @@ class Call:
 def call_of(
     step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any], ignored: type, tables: Mapping[str, Source]
 ) -> Call:
-    """Bind the arguments of a step, and find its key.
-
-    Arguments of the type ``ignored`` count as None; ``tables`` tells the entries whose tables have which tokens.
-    """
+    """A call and its key; arguments ``ignored`` count as None, and ``tables`` has the entries of tables by token."""
     token_of = Tokens(ignored)
     arguments = bind(step, (*step.args, *args), {**step.kwargs, **kwargs})
     tokens = {name: token_of(value, f"the argument {name!r}") for name, value in arguments.items()}
@@ -90,7 +82,7 @@ def call_of(
             if lazy and has_made_up_name(value):
                 warn_of_made_up_name(step.name, name)
         elif not isinstance(value, ignored):
-            parameters[name] = value.__qualname__ if isinstance(value, FUNCTIONS) else SHORT.repr(value)
+            parameters[name] = value.__qualname__ if isinstance(value, FunctionType | MethodType) else SHORT.repr(value)
     settings = digest(step.identity, *(f"{name}={tokens[name]}" for name in parameters))
     key = digest(step.identity, *(f"{name}={token}" for name, token in tokens.items()))
     return Call(step, parameters, inputs, settings, key)
@@ -122,11 +114,11 @@ def has_made_up_name(value: Any) -> bool:
     """Whether an array is named otherwise in each process: by a UUID, or by a seed of the operating system's."""
     layers = getattr(value.__dask_graph__(), "layers", {})
     # What is read from a cache is named after the attempt that wrote it, but known by the entry.
-    names = any(MADE_UP.fullmatch(str(name)) for name in layers if not STORED.fullmatch(str(name)))
+    made_up = any(MADE_UP.fullmatch(str(name)) for name in layers if not STORED.fullmatch(str(name)))
     first = (next(iter(layer.values()), None) for layer in layers.values() if isinstance(layer, MaterializedLayer))
     seeds = [seed.entropy for task in first for seed in getattr(task, "args", ()) if isinstance(seed, SeedSequence)]
     # Nobody types a seed of more than 64 bits.
-    return names or any(isinstance(seed, int) and seed >> 64 for seed in seeds)
+    return made_up or any(isinstance(seed, int) and seed >> 64 for seed in seeds)
 
 
 @cache
@@ -194,9 +186,8 @@ def _content(value: Any, what: str) -> Any:
         raise unknown(f"{what} is {article} {type(value).__name__}, of which") from error
     if isinstance(made, str):
         return [type(value), made]
-    function, arguments, state, items, pairs = (*made, None, None, None)[:5]
-    parts = [function, arguments, state, list(items or ()), list(pairs or ())]
-    return parts if state is None else {"": parts}
+    parts = [*made[:3], *(list(each or ()) for each in made[3:5])]
+    return {"": parts} if any(each is not None for each in made[2:3]) else parts
 
 
 def _of_array(array: Any) -> list[Any]:
@@ -209,7 +200,7 @@ def _of_column(column: Any) -> list[Any]:
     # Of strings the hash is the same as of None and NaN.
     hashes = pd.util.hash_pandas_object(pd.Series(column), index=False).to_numpy()
     kinds = [getattr(column.dtype, name, None) for name in ("categories", "ordered")]
-    return [str(column.dtype), *kinds, column.isna(), hashes]
+    return [str(column.dtype), *kinds, np.asarray(column.isna()), hashes]
 
 
 def _of_zarr(value: zarr.Array | zarr.Group) -> list[Any]:

@@ -24,7 +24,7 @@ from conftest import module_of
 from xlabelstats.pipeline import map_blocks
 from xlabelstats.pipeline.cache import Cache, code
 from xlabelstats.pipeline.cache.code import package_of
-from xlabelstats.pipeline.cache.keys import Tokens
+from xlabelstats.pipeline.cache.keys import Tokens, digest
 
 
 def token(value: object) -> str:
@@ -507,6 +507,7 @@ class TestValues:
 
     def test_text_that_is_no_unicode_counts(self):
         assert all_differ(["\ud800", ["\ud800"], {"\ud800": 1}, {"\ud801": 1}, "?"])
+        assert digest("\ud800") != digest("\ud801")
         dims = [xr.Dataset({name: 1}) for name in ("\ud800", "\ud801")]
         assert all_differ(dims)
         assert Cache(None).run("s", lambda **names: len(names), **{"\ud800": 1}) == 1

@@ -150,7 +150,8 @@ def content_of_code(value: Any) -> dict[str, Any] | None:
     """What a module, class or function, or what holds one, is made of, under words for it; None of what is no code."""
     numba = type(value).__module__.startswith("numba.") and hasattr(value, "__wrapped__")
     if numba or isinstance(value, HOLDERS):
-        return {"type": type(value), **{name: getattr(value, name) for name in HELD if hasattr(value, name)}}
+        names = HELD if package_of(type(value).__module__) else (*HELD, "__dict__")
+        return {"type": type(value), **{name: getattr(value, name) for name in names if hasattr(value, name)}}
     if isinstance(value, ModuleType):
         name, package = value.__name__, package_of(value.__name__)
         own = {} if package else {key: each for key, each in vars(value).items() if not key.startswith("__")}

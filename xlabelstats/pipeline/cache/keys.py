@@ -197,10 +197,9 @@ def _of_array(array: Any) -> list[Any]:
 
 
 def _of_column(column: Any) -> list[Any]:
-    # Of strings the hash is the same as of None and NaN.
     hashes = pd.util.hash_pandas_object(pd.Series(column), index=False).to_numpy()
     kinds = [getattr(column.dtype, name, None) for name in ("categories", "ordered")]
-    return [str(column.dtype), *kinds, np.asarray(column.isna()), hashes]
+    return [str(column.dtype), *kinds, hashes]
 
 
 def _of_zarr(value: zarr.Array | zarr.Group) -> list[Any]:

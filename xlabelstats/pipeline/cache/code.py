@@ -168,8 +168,7 @@ def content_of_code(value: Any) -> dict[str, Any] | None:
     if isinstance(value, FunctionType):
         return _content_of_function(value, name)
     if inspect.isclass(value):
-        own = {key: each for key, each in vars(value).items() if key not in ADDED}
-        own = {f"the attribute {key!r} of the class {name}": each for key, each in own.items()}
+        own = {f"the attribute {key!r} of {name}": each for key, each in vars(value).items() if key not in ADDED}
         return {"name": name, "bases": [type(value), *value.__bases__], **own}
     if isinstance(getattr(value, "__self__", None), ModuleType | None):
         raise unknown(f"{name} is compiled, and of no installed package, so that of it")

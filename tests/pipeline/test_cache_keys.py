@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib
 import os
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import textwrap
 import time
 from collections import defaultdict
-from functools import lru_cache, partial
+from functools import lru_cache, partial, update_wrapper
 
 import dask
 import dask.array as da
@@ -21,8 +22,9 @@ import zarr
 from conftest import module_of
 
 from xlabelstats.pipeline import map_blocks
-from xlabelstats.pipeline.cache import Cache
-from xlabelstats.pipeline.cache.keys import Tokens
+from xlabelstats.pipeline.cache import Cache, code
+from xlabelstats.pipeline.cache.code import package_of
+from xlabelstats.pipeline.cache.keys import Tokens, digest
 
 
 def token(value: object) -> str:
@@ -406,12 +408,9 @@ class TestLoadedCode:
     def test_functions_of_packages_count_with_the_version_of_the_package(self, monkeypatch):
         import scipy.ndimage
 
-        from xlabelstats.pipeline.cache import code
-
         values = [np.sqrt, scipy.ndimage.gaussian_filter, scipy.ndimage, pd.DataFrame, np.vectorize(total)]
         before = [token(value) for value in values]
         monkeypatch.setattr(code, "package_of", lambda module: "99" if not module.startswith(__name__) else None)
-        monkeypatch.setattr("xlabelstats.pipeline.cache.keys.package_of", lambda module: "99")
         assert not {token(value) for value in values} & set(before)
 
     def test_compiled_functions_of_no_package_are_asked_for_a_version(self):
@@ -419,9 +418,10 @@ class TestLoadedCode:
             token(np.frompyfunc(total, 1, 1))
 
     def test_a_global_that_cannot_be_known_again_is_named_unless_a_version_is_declared(self, tmp_path):
-        source = "import threading\nlock = threading.Lock()\ndef step(x):\n    with lock:\n        return x\n"
-        step = module_of(tmp_path / "locking.py", source).step
-        with pytest.raises(TypeError, match=r"the global 'lock' of locking:step is a lock.*step\(version=1\)"):
+        source = "log = (each for each in 'ab')\ndef step(x):\n    return log and x\n"
+        step = module_of(tmp_path / "logging_steps.py", source).step
+        words = r"the global 'log' of logging_steps:step is a generator.*step\(version=1\)"
+        with pytest.raises(TypeError, match=words):
             Cache(None).run("step", step, 1)
         step.version = 1
         assert Cache(None).run("step", step, 1) == 1
@@ -442,6 +442,119 @@ class TestLoadedCode:
         environments = [{**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path} for seed in "123"]
         tokens = [subprocess.check_output([sys.executable, "-c", program], env=env) for env in environments]
         assert len(set(tokens)) == 1
+
+
+class TestModules:
+    @pytest.fixture
+    def package(self, tmp_path, monkeypatch):
+        (tmp_path / "ourparts").mkdir()
+        (tmp_path / "ourparts" / "__init__.py").write_text("")
+        monkeypatch.syspath_prepend(tmp_path)
+        yield tmp_path / "ourparts"
+        for name in [name for name in sys.modules if name.startswith("ourparts")]:
+            del sys.modules[name]
+
+    def test_a_submodule_that_a_step_loads_counts_before_it_is_loaded(self, package, tmp_path):
+        source = "def step(x):\n    from ourparts import late\n    return late.helper(x)\n"
+        tokens = []
+        for edit in ("+ 1", "+ 200"):
+            (package / "late.py").write_text(f"def helper(x):\n    return x {edit}\n")
+            for name in ("ourparts", "ourparts.late"):
+                sys.modules.pop(name, None)
+            importlib.invalidate_caches()
+            step = module_of(tmp_path / "loading_steps.py", source).step
+            before = token(step)
+            step(1)
+            tokens.append([before, token(step)])
+        assert tokens[0][0] == tokens[0][1]
+        assert tokens[1][0] == tokens[1][1] != tokens[0][0]
+
+    def test_one_named_as_a_module_of_python_is_the_users(self, tmp_path, monkeypatch):
+        package_of.cache_clear()
+        tokens = []
+        for edit in ("+ 1", "+ 2"):
+            monkeypatch.delitem(sys.modules, "profile", raising=False)
+            module = module_of(tmp_path / "profile.py", f"def step(x):\n    return x {edit}\n")
+            tokens.append(token(module.step))
+        monkeypatch.delitem(sys.modules, "profile")
+        package_of.cache_clear()
+        assert tokens[0] != tokens[1]
+
+    @pytest.mark.parametrize("held", [lambda m: m, lambda m: {"a": m}, lambda m: lambda x: m.f(x)])
+    def test_those_held_or_given_count_with_what_is_in_them(self, tmp_path, held):
+        tokens = []
+        for edit in ("+ 1", "+ 2", "+ 1"):
+            module = module_of(tmp_path / "held_module.py", f"def f(x):\n    return x {edit}\n")
+            tokens.append(token(held(module)))
+        assert tokens[0] == tokens[2] != tokens[1]
+
+    @pytest.mark.parametrize("made", ["threading.Lock()", "threading.RLock()", "contextvars.ContextVar('held')"])
+    def test_locks_are_no_hindrance(self, tmp_path, made):
+        source = f"import contextvars, threading\nheld = {made}\ndef step(x):\n    return held and x {{}}\n"
+        steps = [module_of(tmp_path / "locking.py", source.format(edit)).step for edit in ("+ 1", "+ 2", "+ 1")]
+        tokens = [token(step) for step in steps]
+        assert tokens[0] == tokens[2] != tokens[1]
+
+
+class TestValues:
+    def test_objects_linked_too_deep_are_asked_for_a_version(self):
+        first = model = Node()
+        for _ in range(2000):
+            model.next = Node()
+            model = model.next
+        with pytest.raises(TypeError, match=r"the value .*cannot be told .*step\(version=1\)"):
+            token(first)
+
+    def test_text_that_is_no_unicode_counts(self):
+        assert all_differ(["\ud800", ["\ud800"], {"\ud800": 1}, {"\ud801": 1}, "?"])
+        assert digest("\ud800") != digest("\ud801")
+        dims = [xr.Dataset({name: 1}) for name in ("\ud800", "\ud801")]
+        assert all_differ(dims)
+        assert Cache(None).run("s", lambda **names: len(names), **{"\ud800": 1}) == 1
+
+    def test_times_count(self):
+        day = datetime.timedelta(1)
+        made = [pd.Timestamp("2020"), pd.Timestamp("2020", tz="UTC"), pd.Timedelta("1s"), pd.NaT, day]
+        made += [
+            np.timedelta64(1, "s"),
+            np.timedelta64(1, "m"),
+            datetime.datetime(2020, 1, 1),
+            datetime.date(2020, 1, 1),
+        ]
+        assert all_differ([*made, pd.Timestamp("2021"), pd.Timedelta("2s"), 2 * day])
+        assert token(pd.Timestamp("2020")) == token(pd.Timestamp("2020"))
+        assert token([made[0], made[0]]) == token([pd.Timestamp("2020"), pd.Timestamp("2020")])
+
+    def test_the_order_of_a_dict_counts(self):
+        assert all_differ([{"a": 1, "b": 2}, {"b": 2, "a": 1}])
+        cache = Cache(None)
+        assert [cache.run("s", list, dict.fromkeys(names)) for names in ("ab", "ba")] == [["a", "b"], ["b", "a"]]
+
+    def test_missing_text_is_not_the_word_for_it(self):
+        for dtype in ("str", "string", "category"):
+            columns = [
+                pd.Series(each, dtype=dtype) for each in (["a", None], ["a", "nan"], ["a", "None"], ["a", "<NA>"])
+            ]
+            assert all_differ(columns)
+            assert [token(each) for each in columns] == [token(each.copy()) for each in columns]
+
+    def test_what_an_object_that_wraps_a_function_holds_counts(self):
+        class Repeated:
+            def __init__(self, function, times):
+                self.times = times
+                update_wrapper(self, function)
+
+            def __call__(self, x):
+                return self.__wrapped__(x) * self.times
+
+        cache = Cache(None)
+        assert [cache.run("s", Repeated(same, times), 1) for times in (2, 3)] == [2, 3]
+
+    def test_imports_of_packages_count_with_their_version(self, tmp_path, monkeypatch):
+        step = module_of(tmp_path / "versions.py", "def step(x):\n    import scipy\n    return scipy.sum(x)\n").step
+        before = token(step)
+        monkeypatch.setattr(code, "package_of", lambda module: "99" if module == "scipy" else package_of(module))
+        assert token(step) != before
 
 
 class TestNames:

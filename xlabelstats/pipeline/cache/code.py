@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dis
 import inspect
+import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache, partial, reduce
-from importlib import import_module
 from importlib.metadata import packages_distributions, version
-from importlib.util import find_spec, resolve_name
-from itertools import accumulate
-from pathlib import PurePath
-from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType, ModuleType
+from importlib.util import find_spec
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,22 +20,17 @@ import numpy as np
 # Of a value, and words for where it is, to a token.
 TokenOf = Callable[[Any, str], str]
 
-# What a class body stores of where it is written, and what Python adds to a class.
-LAYOUT = ("__doc__", "__firstlineno__", "__static_attributes__")
-ADDED = (
-    *LAYOUT,
-    "__module__",
-    "__qualname__",
-    "__dict__",
-    "__weakref__",
-    "__abstractmethods__",
-    "_abc_impl",
-    "_value2member_map_",
-)
-ANNOTATIONS = ("__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__")
+# What a class body says of where it is written, and what else of a class is no matter of what it does.
+LAYOUT = {"__doc__", "__firstlineno__", "__static_attributes__"}
+ADDED = {*LAYOUT, "__module__", "__qualname__", "__dict__", "__weakref__", "__annotations__", "__annotate_func__"}
+ADDED |= {"__abstractmethods__", "_abc_impl", "_value2member_map_"}
 
-# The flag of classes that are written in Python.
-HEAP = 1 << 9
+# What holds functions, and under which names.
+HOLDERS = (property, cached_property, staticmethod, classmethod, MethodType, type(lru_cache(len)))
+HELD = ("fget", "fset", "fdel", "func", "__func__", "__self__", "__wrapped__", "targetoptions")
+
+# The flag of classes that are compiled.
+IMMUTABLE = 1 << 8
 
 
 @dataclass(frozen=True)
@@ -51,20 +45,18 @@ class Step:
     identity: str
 
     @property
-    def signature(self) -> inspect.Signature | None:
-        """The signature; None for a function of a compiled module that does not tell."""
+    def signature(self) -> inspect.Signature:
+        """The signature; that of any arguments for a compiled function that does not tell."""
         try:
             return inspect.signature(self.call)
         except (TypeError, ValueError):
-            return None
+            return inspect.signature(lambda *args, **kwargs: None)
 
     @property
     def parameters(self) -> list[str] | None:
-        """The names of the parameters; None if they are not known, or any will do."""
-        signature = self.signature
-        if signature is None or any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values()):
-            return None
-        return list(signature.parameters)
+        """The names of the parameters; None if any will do."""
+        parameters = self.signature.parameters
+        return None if any(each.kind is each.VAR_KEYWORD for each in parameters.values()) else list(parameters)
 
 
 def step_of(function: Any, token_of: TokenOf) -> Step:
@@ -86,38 +78,34 @@ def step_of(function: Any, token_of: TokenOf) -> Step:
 def current(name: str, token_of: TokenOf) -> str | None:
     """The identity of the function of this name in a module that is loaded; None if it cannot be told."""
     # To import it here could start a script that has no guard.
-    try:
-        function = _named(name)
+    function = _named(name)
+    with suppress(TypeError):
         return token_of(function, name) if isinstance(function, FunctionType) else None
-    except (AttributeError, ImportError, KeyError, TypeError):
-        return None
+    return None
 
 
-def name_of(function: Any) -> str:
-    """The module and name of a function, of a class, or of the class of an object."""
-    named = function if hasattr(function, "__qualname__") else getattr(function, "__wrapped__", None) or type(function)
-    if isinstance(function, np.ufunc):
-        homes = [
-            m for m, each in sys.modules.items() if getattr(each, "__dict__", {}).get(function.__name__) is function
-        ]
-        return f"{min(filter(package_of, homes), default='?')}:{function.__name__}"
-    module = getattr(named, "__module__", None) or getattr(named, "__objclass__", type(function)).__module__
+def name_of(value: Any) -> str:
+    """The module and name of a function or class, or of the class of an object."""
+    if isinstance(value, np.ufunc):
+        name = value.__name__
+        homes = [m for m, each in [*sys.modules.items()] if getattr(each, "__dict__", {}).get(name) is value]
+        return f"{min(filter(package_of, homes), default='?')}:{name}"
+    named = type(value) if _attribute(value, "__qualname__") is None else value
+    module = _attribute(named, "__module__") or getattr(named, "__objclass__", type(value)).__module__
     return f"{module}:{named.__qualname__}"
 
 
 def _named(name: str) -> Any:
     module, _, path = name.partition(":")
-    return reduce(getattr, path.split("."), sys.modules[module])
+    return reduce(_attribute, path.split("."), sys.modules.get(module))
 
 
 def declared(function: Any) -> int | str | None:
     """The version that a function declares, or a class itself; not one that `functools.wraps` copied."""
     inherited = inspect.isclass(function) and "version" not in vars(function)
     found = None if inherited else _attribute(function, "version")
-    if isinstance(found, bool) or not isinstance(found, int | str):
-        return None
-    wrapped = _attribute(function, "__wrapped__")
-    return None if wrapped is not None and getattr(wrapped, "version", None) == found else found
+    copied = _attribute(_attribute(function, "__wrapped__"), "version") == found
+    return found if isinstance(found, int | str) and not isinstance(found, bool) and not copied else None
 
 
 def _attribute(value: Any, name: str) -> Any:
@@ -128,147 +116,111 @@ def _attribute(value: Any, name: str) -> Any:
         return None
 
 
+@cache
 def package_of(module: str) -> str | None:
     """The version of the installed package that a module is of; None of the user's own modules."""
-    return _package_of(module.partition(".")[0])
-
-
-@cache
-def _package_of(top: str) -> str | None:
-    if top in sys.stdlib_module_names and top != "__main__":
-        return f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    top, found = module.partition(".")[0], None
+    with suppress(ImportError, ValueError):
+        found = find_spec(top)
+    if found is None or top == "__main__":
+        return None
     if top == "xlabelstats":
         return version(top)
-    try:
-        found = find_spec(top)
-    except (ImportError, ValueError):
-        return None
-    places = [found.origin or "", *(found.submodule_search_locations or ())] if found else []
-    if not any({"site-packages", "dist-packages"} & set(PurePath(place).parts) for place in places):
-        return None
-    return " ".join(f"{name} {version(name)}" for name in sorted(set(_packages().get(top, ())))) or None
+    places = [found.origin or "", *(found.submodule_search_locations or ())]
+    if any(name in place for place in places for name in ("site-packages", "dist-packages")):
+        return " ".join(f"{name} {version(name)}" for name in sorted(set(_packages().get(top, ())))) or None
+    # A file of the user's own may have the name of a module of Python.
+    own = places[0].endswith(".py") and not places[0].startswith(os.path.dirname(os.__file__))
+    return "Python {}.{}".format(*sys.version_info) if top in sys.stdlib_module_names and not own else None
 
 
 _packages = cache(packages_distributions)
 
 
-def content_of_code(value: Any) -> dict[str, Any] | None:
-    """What a function, method or class is made of, under words for it; None of what is no code."""
-    inner = next((f for f in (_attribute(value, name) for name in ("py_func", "__wrapped__")) if callable(f)), None)
-    if isinstance(value, property):
-        return {"get": value.fget, "set": value.fset, "delete": value.fdel}
-    if isinstance(value, cached_property):
-        return {"get": value.func}
-    if isinstance(value, MethodType):
-        return {"function": value.__func__, f"the object of {name_of(value)}": value.__self__}
-    routine = inspect.isroutine(value) and hasattr(value, "__qualname__")
-    if not (inspect.isclass(value) or routine or isinstance(value, np.ufunc) or inner):
-        return None
-    name = name_of(value)
-    if declared(value) is not None:
-        return {"version": f"{name} {declared(value)!r}"}
-    package = package_of(name.partition(":")[0])
-    try:
-        found = _named(name) is value
-    except (AttributeError, KeyError):
-        found = False
-    if package and (found or (inspect.isclass(value) and not value.__flags__ & HEAP)):
-        return {"package": f"{name} {package}"}
-    if inspect.isclass(value):
-        slots = (MemberDescriptorType, GetSetDescriptorType)
-        own = {k: v for k, v in vars(value).items() if k not in (*ADDED, *ANNOTATIONS) and not isinstance(v, slots)}
-        own = {f"the attribute {k!r} of the class {name}": v for k, v in own.items()}
-        return {"name": name, "bases": value.__bases__, "metaclass": type(value), **own}
-    if isinstance(value, FunctionType):
-        return {"name": name, **_content_of_function(value, name)}
-    if inner:
-        return {"wrapped": inner, "by": type(value), "options": getattr(value, "targetoptions", None)}
-    if not isinstance(getattr(value, "__self__", None), ModuleType | None):
-        return {"name": name, f"the object of {name}": value.__self__}
-    raise TypeError(
-        f"{name} is compiled, and of no installed package, so that its code cannot be told from that of another "
-        "version; call it in a function that declares one: @xlabelstats.pipeline.step(version=1)"
+def unknown(what: str) -> TypeError:
+    """The complaint about what may be another the next time."""
+    return TypeError(
+        f"{what} cannot be told whether it is the same the next time; pass a number, a path or an array from which the "
+        "step makes it, give its class a method __dask_tokenize__, or declare a version for the function that uses "
+        "it: @xlabelstats.pipeline.step(version=1)"
     )
 
 
+def content_of_code(value: Any) -> dict[str, Any] | None:
+    """What a module, class or function, or what holds one, is made of, under words for it; None of what is no code."""
+    numba = type(value).__module__.startswith("numba.") and hasattr(value, "__wrapped__")
+    if numba or isinstance(value, HOLDERS):
+        names = HELD if package_of(type(value).__module__) else (*HELD, "__dict__")
+        return {"type": type(value), **{name: getattr(value, name) for name in names if hasattr(value, name)}}
+    if isinstance(value, ModuleType):
+        name, package = value.__name__, package_of(value.__name__)
+        own = {} if package else {key: each for key, each in vars(value).items() if not key.startswith("__")}
+        return {"module": f"{name} {package}", **{f"the global {key!r} of {name}": own[key] for key in sorted(own)}}
+    routine = inspect.isroutine(value) and hasattr(value, "__qualname__")
+    if not (inspect.isclass(value) or routine or isinstance(value, np.ufunc)):
+        return None
+    name = name_of(value)
+    package = package_of(name.partition(":")[0])
+    if declared(value) is not None:
+        return {"version": f"{name} {declared(value)!r}"}
+    if package and (_named(name) is value or (inspect.isclass(value) and value.__flags__ & IMMUTABLE)):
+        return {"package": f"{name} {package}"}
+    if isinstance(value, FunctionType):
+        return _content_of_function(value, name)
+    if inspect.isclass(value):
+        own = {f"the attribute {key!r} of {name}": each for key, each in vars(value).items() if key not in ADDED}
+        return {"name": name, "bases": [type(value), *value.__bases__], **own}
+    if isinstance(getattr(value, "__self__", None), ModuleType | None):
+        raise unknown(f"{name} is compiled, and of no installed package, so that of it")
+    return {"name": name, f"the object of {name}": value.__self__}
+
+
 def _content_of_function(function: FunctionType, name: str) -> dict[str, Any]:
-    content: dict[str, Any] = {"attributes": {k: v for k, v in vars(function).items() if k != "__wrapped__"}}
-    content[f"a default of {name}"] = [function.__defaults__, function.__kwdefaults__]
-    modules: list[tuple[str, Any]] = []
+    """What a function does, holds and refers to; what one of a package refers to is of its version."""
+    steps, scope = _instructions(function.__code__), function.__globals__
+    package = package_of(scope.get("__name__", ""))
+    attributes = {value for kind, value in steps if kind in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")}
+    content: dict[str, Any] = {
+        "name": f"{name} {package}",
+        "code": [kind if kind == "LOAD_CONST" else f"{kind} {value!r}" for kind, value in steps],
+        "constants": [value for kind, value in steps if kind == "LOAD_CONST"],
+        f"an attribute of {name}": vars(function),
+        f"a default of {name}": [function.__defaults__, function.__kwdefaults__],
+    }
+    found: list[tuple[str, Any]] = []
     for variable, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            value = cell.cell_contents
-        except ValueError:
-            continue
-        if isinstance(value, ModuleType):
-            modules.append((variable, value))
-        else:
-            content[f"the variable {variable!r} of {name}"] = value
-    if package := package_of(function.__globals__.get("__name__", "")):
-        code = bytecode(function.__code__)[0]
-        return {**content, "package": package, "code": code, "wrapped": getattr(function, "__wrapped__", None)}
-    own = {f"the global {variable!r} of {name}": value for variable, value in _globals(function, modules)}
-    return {**content, **own, "code": bytecode(function.__code__)[0]}
-
-
-def _globals(function: FunctionType, modules: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """The globals that a function names, and ``modules`` from around it.
-
-    Of a module of the user's own, what the function may take from it.
-    """
-    _, names, attributes, imports = bytecode(function.__code__)
-    scope = function.__globals__
-    waiting = [*modules, *((name, scope[name]) for name in sorted(names) if name in scope)]
-    for module in sorted(imports):
-        try:
-            whole = resolve_name(module, scope.get("__package__") or "")
-            # The packages that it lies in are run, and named, too.
-            parts = [] if package_of(whole) else whole.split(".")
-            waiting += [(part, import_module(part)) for part in accumulate(parts, "{}.{}".format)]
-        except (ImportError, ValueError):
-            continue
-    seen: list[ModuleType] = []
-    for name, value in waiting:
-        if isinstance(value, ModuleType) and package_of(value.__name__) is None:
-            taken = sorted(attributes & vars(value).keys()) if value not in seen else []
-            waiting += [(f"{name}.{attribute}", vars(value)[attribute]) for attribute in taken]
-            seen.append(value)
-        else:
-            yield name, value
+        with suppress(ValueError):  # It has no value yet.
+            found.append((f"the variable {variable!r} of {name}", cell.cell_contents))
+    for i, (kind, value) in enumerate(steps if package is None else ()):
+        if kind in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS") and value in scope:
+            found.append((f"the global {value!r} of {name}", scope[value]))
+        elif kind == "IMPORT_NAME":
+            (_, level), (_, taken) = steps[i - 2 : i]
+            words = f"the import of {taken} from {'.' * level}{value} in {name}"
+            with suppress(Exception):  # The code may have a way to do without it.
+                known = None if level else package_of(value)
+                found.append((words, known or __import__(value, scope, None, taken, level)))
+    for words, value in found:
+        # Of a module of the user's own counts what the code may take from it.
+        own = isinstance(value, ModuleType) and package_of(value.__name__) is None
+        taken = sorted(attributes & vars(value).keys()) if own else []
+        if words not in content:
+            found += [(f"the global {each!r} of {value.__name__}", vars(value)[each]) for each in taken]
+            content[words] = value.__name__ if taken else value
+    return content
 
 
 @lru_cache(maxsize=2**12)
-def bytecode(code: CodeType) -> tuple[str, frozenset[str], frozenset[str], frozenset[str]]:
-    """What code does, without docstrings and line numbers; and the globals, attributes and modules that it names."""
-    lines: list[str] = []
-    found: tuple[set[str], set[str], set[str]] = (set(), set(), set())
-    instructions = [each for each in dis.get_instructions(code) if each.opname != "EXTENDED_ARG"]
-    for i, (kind, value) in enumerate((each.opname, each.argval) for each in instructions):
-        if isinstance(value, CodeType):
-            text, *inner = bytecode(value)
-            for names, others in zip(found, inner, strict=True):
-                names |= others
-        else:
-            text = _constant(value)
-        if kind in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
-            found[0].add(value)
-        elif kind in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM"):
-            found[1].add(value)
-        elif kind == "IMPORT_NAME":
-            found[2].add("." * instructions[i - 2].argval + value)
-        if kind == "STORE_NAME" and value in LAYOUT:
-            lines.pop()
-        elif kind != "NOP":
-            lines.append(f"{kind} {text}")
-    variables = (code.co_varnames, code.co_freevars, code.co_cellvars)
+def _instructions(code: CodeType) -> list[tuple[str, Any]]:
+    """What code does, and the code in it, without docstrings and line numbers."""
+    variables = (code.co_varnames, code.co_freevars, code.co_cellvars, code.co_exceptiontable)
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & 0x3FF)
-    text = "\n".join([repr((*variables, *counts, code.co_exceptiontable)), *lines])
-    return text, frozenset(found[0]), frozenset(found[1]), frozenset(found[2])
-
-
-def _constant(value: Any) -> str:
-    """A constant in words, in which the elements of a set have one order."""
-    if isinstance(value, tuple | frozenset):
-        each = [_constant(one) for one in value]
-        return f"{type(value).__name__}{sorted(each) if isinstance(value, frozenset) else each}"
-    return repr(value)
+    steps: list[tuple[str, Any]] = [("CODE", (variables, counts))]
+    for each in dis.get_instructions(code):
+        if isinstance(each.argval, CodeType):
+            steps += _instructions(each.argval)
+        elif each.opname == "STORE_NAME" and each.argval in LAYOUT:
+            steps.pop()
+        elif each.opname not in ("NOP", "EXTENDED_ARG"):
+            steps.append((each.opname, each.argval))
+    return [*steps, ("END", None)]

@@ -1,8 +1,4 @@
-"""What a key covers: the step, its parameters, and its inputs.
-
-Keys are the same in every process on one version of Python; another version may write other bytecode, and then
-computes a step without a ``version`` anew.
-"""
+"""What a key covers: the step, its parameters, and its inputs; the same in every process on one version of Python."""
 
 from __future__ import annotations
 
@@ -11,34 +7,38 @@ import hashlib
 import os
 import re
 import reprlib
+import threading
 import warnings
-from collections import defaultdict
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from operator import itemgetter
-from types import FunctionType, MethodType, ModuleType
+from types import FunctionType, MappingProxyType, MethodType
 from typing import Any
 
-import dask
 import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
-from dask.base import is_dask_collection, normalize_token, tokenize
+from dask.base import is_dask_collection, tokenize
 from dask.highlevelgraph import MaterializedLayer
 from fsspec.implementations.local import LocalFileSystem
 from numpy.random import SeedSequence
-from zarr.storage import LocalStore, MemoryStore
+from zarr.storage import MemoryStore
 
 from xlabelstats.engine.dask_internals import stored_arrays
 from xlabelstats.names import check_known
 from xlabelstats.pipeline.cache.arrays import STORED, Source, sources_of
-from xlabelstats.pipeline.cache.code import Step, content_of_code, declared, name_of, package_of
+from xlabelstats.pipeline.cache.code import Step, content_of_code, package_of, unknown
 
 DIGITS = 16
-SHOWN = 80
-SCALARS = (type(None), bool, int, float, complex, str, bytes)
+SHORT = reprlib.Repr()
+SHORT.maxstring = SHORT.maxother = 80
+METADATA = ("zarr.json", ".zarray", ".zgroup")
+DATA = (xr.DataArray, xr.Dataset, pd.DataFrame, pd.Series, zarr.Array, zarr.Group)
+
+# Values that their repr tells apart, alone and in lists.
+SCALARS = {type(None), bool, int, float, complex, str, bytes, type(pd.NA)}
 
 # Names that dask makes up, in which a UUID has its hyphens.
 MADE_UP = re.compile(r".*[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -68,24 +68,21 @@ class Call:
 def call_of(
     step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any], ignored: type, tables: Mapping[str, Source]
 ) -> Call:
-    """Bind the arguments of a step, and find its key.
-
-    Arguments of the type ``ignored`` count as None; ``tables`` tells the entries whose tables have which tokens.
-    """
+    """A call and its key; arguments ``ignored`` count as None, and ``tables`` has the entries of tables by token."""
     token_of = Tokens(ignored)
     arguments = bind(step, (*step.args, *args), {**step.kwargs, **kwargs})
-    parameters, inputs, tokens = {}, [], {}
+    tokens = {name: token_of(value, f"the argument {name!r}") for name, value in arguments.items()}
+    parameters, inputs = {}, []
     for name, value in arguments.items():
-        tokens[name] = token_of(value, f"the argument {name!r}")
-        if is_input(value):
+        lazy = is_lazy(value)
+        if lazy or isinstance(value, DATA) or (isinstance(value, np.ndarray) and value.ndim > 0):
             known = tables.get(tokens[name])
-            arrays = arrays_of(value)
-            sources = [known] if known else list(dict.fromkeys(each for array in arrays for each in sources_of(array)))
+            sources = [known] if known else sources_of(value) if lazy else []
             inputs.append(Input(name, tokens[name], sources, files_of(value)))
-            if any(map(has_made_up_name, arrays)):
+            if lazy and has_made_up_name(value):
                 warn_of_made_up_name(step.name, name)
         elif not isinstance(value, ignored):
-            parameters[name] = shown(value)
+            parameters[name] = value.__qualname__ if isinstance(value, FunctionType | MethodType) else SHORT.repr(value)
     settings = digest(step.identity, *(f"{name}={tokens[name]}" for name in parameters))
     key = digest(step.identity, *(f"{name}={token}" for name, token in tokens.items()))
     return Call(step, parameters, inputs, settings, key)
@@ -93,45 +90,35 @@ def call_of(
 
 def bind(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments by name, with defaults, as the step gets them."""
-    signature = step.signature
-    if signature is None:
-        return {**{str(i): value for i, value in enumerate(args)}, **dict(sorted(kwargs.items()))}
     try:
         check_known(kwargs, kwargs if step.parameters is None else step.parameters, "argument")
-        bound = signature.bind(*args, **kwargs)
+        bound = step.signature.bind(*args, **kwargs)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{step.name} cannot be called so: {error}") from None
     bound.apply_defaults()
     arguments: dict[str, Any] = {}
     for name, value in bound.arguments.items():
-        kind = signature.parameters[name].kind
-        if kind is kind.VAR_POSITIONAL:
-            arguments |= {f"{name}[{i}]": each for i, each in enumerate(value)}
-        elif kind is kind.VAR_KEYWORD:
-            # A keyword may have the name of a parameter that is given by position alone.
-            arguments |= {f"**{k}" if k in signature.parameters else k: each for k, each in sorted(value.items())}
-        else:
-            arguments[name] = value
+        kind = step.signature.parameters[name].kind
+        several = dict(enumerate(value)) if kind is kind.VAR_POSITIONAL else value
+        split = kind in (kind.VAR_POSITIONAL, kind.VAR_KEYWORD)
+        arguments |= {f"{name}[{key!r}]": each for key, each in several.items()} if split else {name: value}
     return arguments
 
 
-def is_input(value: Any) -> bool:
-    """Whether an argument is data, and not a parameter."""
-    if isinstance(value, xr.DataArray | xr.Dataset | pd.DataFrame | pd.Series | zarr.Array | zarr.Group):
-        return True
-    lazy = hasattr(type(value), "__dask_graph__") and is_dask_collection(value)
-    return lazy or (isinstance(value, np.ndarray) and value.ndim > 0)
+def is_lazy(value: Any) -> bool:
+    """Whether a value holds dask arrays; not one that answers for every attribute."""
+    return hasattr(type(value), "__dask_graph__") and is_dask_collection(value)
 
 
-def has_made_up_name(array: Any) -> bool:
+def has_made_up_name(value: Any) -> bool:
     """Whether an array is named otherwise in each process: by a UUID, or by a seed of the operating system's."""
-    layers = getattr(array.__dask_graph__(), "layers", {})
+    layers = getattr(value.__dask_graph__(), "layers", {})
+    # What is read from a cache is named after the attempt that wrote it, but known by the entry.
+    made_up = any(MADE_UP.fullmatch(str(name)) for name in layers if not STORED.fullmatch(str(name)))
     first = (next(iter(layer.values()), None) for layer in layers.values() if isinstance(layer, MaterializedLayer))
     seeds = [seed.entropy for task in first for seed in getattr(task, "args", ()) if isinstance(seed, SeedSequence)]
-    # What is read from a cache is named after the attempt that wrote it, but known by the entry.
-    names = [name for name in map(str, layers) if not STORED.fullmatch(name)]
     # Nobody types a seed of more than 64 bits.
-    return any(map(MADE_UP.fullmatch, names)) or any(isinstance(s, int) and s >> 64 for s in seeds)
+    return made_up or any(isinstance(seed, int) and seed >> 64 for seed in seeds)
 
 
 @cache
@@ -146,195 +133,125 @@ def warn_of_made_up_name(step: str, argument: str) -> None:
 
 
 class Tokens:
-    """Tokens that are the same in every process: those of dask, but of code, and of what holds code or has no order."""
+    """Tokens of what values hold and code does, the same in every process."""
 
     def __init__(self, ignored: type) -> None:
         self._ignored = ignored
-        self._open: list[int] = []
-        # Code and objects that were met before, which are kept so that no other gets their id.
-        self._met: dict[int, tuple[int, Any]] = {}
 
     def __call__(self, value: Any, what: str) -> str:
         """The token of a value; ``what`` names it in complaints."""
-        if isinstance(value, self._ignored):
-            value = None
-        if type(value) in SCALARS:
-            return digest(type(value).__name__, repr(value))
-        if id(value) in self._met:
-            return f"met before, {self._met[id(value)][0]}"
-        if id(value) in self._open:
-            return f"within itself, {self._open.index(id(value))}"
-        self._open.append(id(value))
         try:
-            parts = self._parts(value, what)
-            return digest(type(value).__name__, *(p if isinstance(p, str) else self(p, what) for p in parts))
-        finally:
-            self._open.pop()
-            if not self._open:
-                self._met.clear()
+            return self._token(value, what, (), {})
+        except RecursionError:
+            raise unknown(f"{what} holds objects in objects too deep, so that of it") from None
 
-    def _alone(self, value: Any, what: str) -> str:
-        """The token of one of several without order, whichever of them was met before."""
-        met, self._met = self._met, dict(self._met)
-        try:
-            return self(value, what)
-        finally:
-            self._met = met
-
-    def _parts(self, value: Any, what: str) -> list[Any]:
-        """Tokens, and values of which tokens are to be made."""
-        if isinstance(value, xr.DataArray):
-            return [repr(value.name), value.variable, _by_name(value.coords)]
-        if isinstance(value, xr.Dataset):
-            return [_by_name(value.variables), value.attrs, set(value.coords)]
-        if isinstance(value, pd.DataFrame | pd.Series | pd.Index | pd.api.extensions.ExtensionArray):
-            return self._table_parts(value, what)
-        if isinstance(value, zarr.Array | zarr.Group):
-            return [*(part for node in _nodes(value) for part in _of_node(node)), files_of(value)]
-        if isinstance(value, xr.DataTree):
-            return [part for node in value.subtree for part in (node.path, node.to_dataset(inherit=False))]
-        if isinstance(value, xr.Variable):
-            data = value.data if is_dask_collection(value) else np.asarray(value.data)
-            return [repr(value.dims), self(value.attrs, f"the attrs of {what}"), data]
-        if hasattr(type(value), "__dask_tokenize__"):
-            return [_of_dask(value, what), files_of(value) if is_dask_collection(value) else {}]
-        if isinstance(value, Mapping | Set | list | tuple):
-            own = package_of(type(value).__module__) is None
-            parts = [type(value), getattr(value, "__dict__", None)] if own else []
-            if isinstance(value, defaultdict):
-                parts.append(value.default_factory)
-            if isinstance(value, Set):
-                return [*parts, *sorted(self._alone(each, what) for each in value)]
-            if isinstance(value, Mapping):
-                pairs = sorted(((self._alone(key, what), each) for key, each in value.items()), key=itemgetter(0))
-                return [*parts, *(f"{key}:{self(each, what)}" for key, each in pairs)]
-            return [*parts, *(self(each, what) for each in value)]
-        if isinstance(value, np.ma.MaskedArray):
-            return [value.data, np.ma.getmaskarray(value), repr(value.fill_value)]
-        if isinstance(value, np.ndarray) and value.dtype.hasobject:
-            return [repr(value.dtype), value.shape, value.ravel().tolist()]
-        if type(value) in (np.ndarray, np.memmap):
-            # The token of dask is that of the values as they lie in memory.
-            return [repr(value.dtype), repr(value.shape), _of_dask(np.asarray(value, order="C"), what)]
-        if isinstance(value, ModuleType):
-            return [value.__name__, package_of(value.__name__) or ""]
-        content = content_of_code(value)
-        known = normalize_token.dispatch(type(value)) is not normalize_token.dispatch(object)
-        if known and package_of(type(value).__module__) and not (callable(value) or isinstance(value, np.ndarray)):
-            return [_of_dask(value, what)]
-        self._met[id(value)] = len(self._met), value
-        if content is None:
-            return self._object_parts(value, what)
-        return [part for name in sorted(content) for part in (name, self(content[name], name))]
-
-    def _table_parts(self, table: Any, what: str) -> list[Any]:
-        attrs = self(getattr(table, "attrs", {}), f"the attrs of {what}")
-        if isinstance(table, pd.DataFrame):
-            columns = [self(column.array, f"the column {name!r} of {what}") for name, column in table.items()]
-            return [[*table.columns], [*table.columns.names], *columns, table.index, attrs]
-        if isinstance(table, pd.MultiIndex):
-            return [[*table.names], *(table.get_level_values(i).array for i in range(table.nlevels))]
-        if isinstance(table, pd.Series | pd.Index):
-            return [repr(table.name), table.array, getattr(table, "index", None), attrs]
-        if isinstance(table, pd.Categorical):
-            return [table.ordered, table.categories, table.codes]
-        column = pd.Series(table, dtype="object" if str(table.dtype) == "object" else None, copy=False)
-        # Hashes of pandas take 1 for "1", and None for NaN.
-        if column.dtype == object and pd.api.types.infer_dtype(column, skipna=False) != "string":
-            return [list(column)]
-        return [str(column.dtype), pd.util.hash_pandas_object(column, index=False).to_numpy()]
-
-    def _object_parts(self, value: Any, what: str) -> list[Any]:
-        """Of an object, what pickle makes it of; of one that pickle does not take, its version."""
-        try:
-            reducer = copyreg.dispatch_table.get(type(value))
-            made = reducer(value) if reducer else value.__reduce_ex__(4)
-        except Exception:
-            # Whatever a class raises that is not to be pickled: dask says so too.
-            number = declared(value)
-            return [_of_dask(value, what) if number is None else f"{name_of(type(value))} {number!r}"]
-        if isinstance(made, str):
-            return [name_of(type(value)), made]
-        parts = [*made[:3], *(list(each or ()) for each in made[3:5])]
-        return [self(each, f"something in {what.removeprefix('something in ')}") for each in parts]
+    def _token(self, value: Any, what: str, around: tuple[int, ...], met: dict[int, tuple[int, Any]]) -> str:
+        """The token of a value in others ``around`` it; those ``met`` are kept, so that no other gets their id."""
+        value = None if isinstance(value, self._ignored) else value
+        kind = type(value)
+        if kind in SCALARS or (kind in (list, tuple) and set(map(type, value)) <= SCALARS):
+            return digest(kind.__name__, repr(value))
+        if id(value) in met:
+            return f"met before, {met[id(value)][0]}"
+        if id(value) in around:
+            return f"within itself, {around.index(id(value))}"
+        around = (*around, id(value))
+        within = f"something in {what.removeprefix('something in ')}"
+        if isinstance(value, Set) and package_of(kind.__module__):
+            # They come in any order, so none may depend on those before it.
+            return digest(kind.__name__, *sorted(self._token(each, within, around, dict(met)) for each in value))
+        parts: Any = content_of_code(value)
+        parts = _content(value, what) if parts is None else parts
+        if isinstance(parts, dict):
+            met[id(value)] = len(met), value
+        pairs = parts.items() if isinstance(parts, dict) else [("", part) for part in parts]
+        tokens = (words + self._token(part, words or within, around, met) for words, part in pairs)
+        return digest(kind.__name__, *tokens)
 
 
-def _of_node(node: zarr.Array | zarr.Group) -> list[Any]:
-    """What tells a Zarr array or group from others: where it is, or, in memory, what it holds."""
-    if not isinstance(node.store_path.store, MemoryStore):
-        return [f"{node.store_path} {node.metadata!r}"]
-    return [f"{node.path} {node.metadata!r}", *([np.asarray(node[...])] if isinstance(node, zarr.Array) else [])]
-
-
-def _of_dask(value: Any, what: str) -> str:
+def _content(value: Any, what: str) -> Any:
+    """What a value is made of; of an object with a state, which may hold itself, under words for it."""
+    known = (maker for kinds, maker in CONTENTS if isinstance(value, kinds))
+    maker = EXACT.get(type(value)) or next(known, None)
     try:
-        with dask.config.set({"tokenize.ensure-deterministic": True}):
-            return tokenize(value.__dask_tokenize__() if hasattr(type(value), "__dask_tokenize__") else value)
-    except RuntimeError as error:
-        kind = type(value).__name__
-        article = "an" if kind[0] in "AEIOUaeiou" else "a"
-        raise TypeError(
-            f"{what} is {article} {kind}, of which cannot be told whether it is the same the next time; pass a "
-            "number, a path or an array from which the step makes it, give its class a method __dask_tokenize__, or "
-            "declare a version for the function that uses it: @xlabelstats.pipeline.step(version=1)"
-        ) from error
+        if maker:
+            return maker(value)
+        if hasattr(type(value), "__dask_tokenize__"):
+            return [value.__dask_tokenize__(), files_of(value)]
+        reducer = copyreg.dispatch_table.get(type(value))
+        made = reducer(value) if reducer else value.__reduce_ex__(4)
+    except Exception as error:
+        # Whatever a class raises that is not to be pickled.
+        article = "an" if type(value).__name__[0] in "AEIOUaeiou" else "a"
+        raise unknown(f"{what} is {article} {type(value).__name__}, of which") from error
+    if isinstance(made, str):
+        return [type(value), made]
+    parts = [*made[:3], *(list(each or ()) for each in made[3:5])]
+    return {"": parts} if any(each is not None for each in made[2:3]) else parts
 
 
-def _by_name(variables: Mapping[Any, Any]) -> dict[str, Any]:
-    return {repr(name): getattr(each, "variable", each) for name, each in variables.items()}
+def _of_array(array: Any) -> list[Any]:
+    # The token of dask is that of the values as they lie in memory.
+    values = np.ascontiguousarray(array).ravel()
+    return [repr(array.dtype), array.shape, values.tolist() if values.dtype.hasobject else tokenize(values.view("u1"))]
 
 
-def arrays_of(value: Any) -> list[Any]:
-    """The lazy arrays that an input holds."""
-    if isinstance(value, xr.Dataset):
-        return [each.data for each in value.variables.values() if is_dask_collection(each)]
-    if isinstance(value, xr.DataArray):
-        return [each.data for each in (value.variable, *(c.variable for c in value.coords.values())) if each.chunks]
-    return [value] if is_dask_collection(value) else []
+def _of_column(column: Any) -> list[Any]:
+    hashes = pd.util.hash_pandas_object(pd.Series(column), index=False).to_numpy()
+    kinds = [getattr(column.dtype, name, None) for name in ("categories", "ordered")]
+    return [str(column.dtype), *kinds, hashes]
+
+
+def _of_zarr(value: zarr.Array | zarr.Group) -> list[Any]:
+    nodes = _nodes(value)
+    held = [each[...] for each in nodes if isinstance(each, zarr.Array) and isinstance(each.store, MemoryStore)]
+    return [[f"{each.store_path} {each.metadata!r}" for each in nodes], files_of(value), held]
+
+
+EXACT: dict[type, Callable[[Any], Any]] = {list: list, tuple: list, np.ndarray: _of_array, np.memmap: _of_array}
+EXACT |= {dict: dict.items, MappingProxyType: MappingProxyType.items}
+CONTENTS: list[tuple[Any, Callable[[Any], Any]]] = [
+    (np.generic, _of_array),
+    (np.ma.MaskedArray, lambda array: [array.data, np.ma.getmaskarray(array), repr(array.fill_value)]),
+    (xr.DataArray, lambda array: [array.name, array.variable, array.coords.variables.items()]),
+    (xr.Dataset, lambda data: [data.attrs, [*data.data_vars], {*data.coords}, data.variables.items()]),
+    (xr.Variable, lambda variable: [variable.dims, variable.attrs, variable.data]),
+    (xr.DataTree, lambda tree: [(node.path, node.to_dataset(inherit=False)) for node in tree.subtree]),
+    (pd.DataFrame, lambda table: [table.columns, table.index, table.attrs, *(each.array for _, each in table.items())]),
+    (pd.Series, lambda series: [series.name, series.index, series.attrs, series.array]),
+    (pd.arrays.NumpyExtensionArray, lambda column: [column.to_numpy()]),
+    (pd.api.extensions.ExtensionArray, _of_column),
+    (zarr.Array | zarr.Group, _of_zarr),
+    # Of locks and the like it is no matter what they hold.
+    (type(threading.Lock()) | type(threading.RLock()) | ContextVar, lambda value: []),
+]
+
+
+def _nodes(value: Any) -> list[Any]:
+    """The Zarr arrays and groups that a value is, holds or is computed from."""
+    if isinstance(value, zarr.Array | zarr.Group):
+        members = value.members(max_depth=None) if isinstance(value, zarr.Group) else ()
+        return [value, *(member for _, member in sorted(members))]
+    stored = stored_arrays(value, zarr.Array) if is_lazy(value) else []
+    return [array for name, array in stored if not STORED.fullmatch(name)]
 
 
 def files_of(value: Any) -> dict[str, int]:
     """The metadata files of the local Zarr arrays and groups that a value is read from, and when they were written."""
-    if isinstance(value, zarr.Array | zarr.Group):
-        folders = [folder for folder in map(_local_folder, _nodes(value)) if folder]
-        paths = [f"{folder}/{name}" for folder in folders for name in ("zarr.json", ".zarray", ".zgroup")]
-        return {path: written(path) for path in paths if os.path.exists(path)}
-    arrays = [each for array in arrays_of(value) for each in stored_arrays(array, zarr.Array)]
-    return {path: when for name, each in arrays if not STORED.fullmatch(name) for path, when in files_of(each).items()}
-
-
-def _nodes(stored: zarr.Array | zarr.Group) -> list[Any]:
-    """An array, or a group and all that is in it."""
-    members = stored.members(max_depth=None) if isinstance(stored, zarr.Group) else ()
-    return [stored, *(node for _, node in sorted(members, key=itemgetter(0)))]
-
-
-def _local_folder(stored: zarr.Array | zarr.Group) -> str | None:
-    """The folder of a Zarr array or group if it is on a local disk."""
-    store: Any = stored.store_path.store
-    fs = getattr(store, "fs", None)
-    local = isinstance(getattr(fs, "sync_fs", fs), LocalFileSystem)
-    root = os.path.abspath(store.root) if isinstance(store, LocalStore) else store.path if local else None
-    return None if root is None else os.path.join(root, stored.store_path.path).rstrip("/")
+    paths: list[str] = []
+    for node in _nodes(value):
+        fs = getattr(node.store, "fs", None)
+        local = isinstance(getattr(fs, "sync_fs", fs), LocalFileSystem)
+        root = node.store.path if local else getattr(node.store, "root", None)
+        paths += [os.path.join(os.path.abspath(root), node.path, name) for name in METADATA if root]
+    return {path: written(path) for path in paths if os.path.exists(path)}
 
 
 def written(path: str) -> int:
     """When a file was written last, 0 if it is gone."""
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError:
-        return 0
-
-
-def shown(value: Any) -> str:
-    """A value in few words."""
-    if isinstance(value, FunctionType | MethodType):
-        return value.__qualname__
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = SHOWN
-    return short.repr(value)
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else 0
 
 
 def digest(*parts: str) -> str:
     """The hexadecimal digits of a key."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:DIGITS]
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:DIGITS]

@@ -17,7 +17,7 @@ from conftest import blobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xlabelstats.engine.ownership import REGION_COST, Region, find_regions, map_regions, share_out
+from xlabelstats.engine.ownership import REGION_COST, Region, find_regions, map_regions
 from xlabelstats.engine.region_pixels import Routes, Supply, join, pieces
 from xlabelstats.labels.subject import Objects, find_objects
 
@@ -317,21 +317,16 @@ class TestMapRegions:
         merged = [item for _, table in found for item in table.items()]
         assert sorted(merged) == [(i, i * np.count_nonzero(labels == i)) for i in np.unique(labels)[1:]]
 
-    def test_objects_are_shared_out_to_their_regions(self):
-        objects = objects_of(*np.random.default_rng(0).integers(0, 9, (3, 7, 2)))
-        regions = [
-            Region((0, 0), (1, 2), (9, 9), np.array([1, 4]), False),
-            Region((1, 0), (3, 3), (4, 4), np.array([6]), True),
-        ]
-        shared = share_out(objects, regions)
-        found = dask.get(dict(shared.__dask_graph__()), shared.__dask_keys__())
-        assert [own.low for own in found] == [(1, 2), (3, 3)]
-        assert [own.objects.ids.tolist() for own in found] == [[2, 5], [7]]
-        assert [own.objects.centre.tolist() for own in found] == [
-            objects.centre[[1, 4]].tolist(),
-            objects.centre[[6]].tolist(),
-        ]
-        assert found[0].__sizeof__() >= objects.low[[1, 4]].nbytes
+    def test_no_task_of_a_region_can_run_before_its_blocks(self, source):
+        labels = blobs((20, 22), 9)
+        objects = find_objects(xr.DataArray(labels, dims=("y", "x")))[1]
+        lazy = source(labels, (8, 9))
+        graph = dict(map_regions(sums, lazy, None, objects, objects.low, objects.high).__dask_graph__())
+        first = {key[0] for key in graph if not dask.core.get_dependencies(graph, key)}
+        known = set(dict(lazy.__dask_graph__()))
+        assert {name for name in first if not any(name in (key, key[0]) for key in known)} == {
+            name for name in first if name.startswith("job-")
+        }
 
 
 def measured(image: xr.DataArray, mask: xr.DataArray) -> xr.Dataset:

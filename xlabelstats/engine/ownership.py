@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xlabelstats.engine.dask_internals import Graph, array_of_tasks, as_task
+from xlabelstats.engine.dask_internals import Graph, array_of_tasks
 from xlabelstats.engine.region_pixels import BlockIndex, Part, Routes, Supply, join
 
 if TYPE_CHECKING:
@@ -46,17 +46,6 @@ class Region:
     high: tuple[int, ...]
     rows: np.ndarray
     apart: bool
-
-
-@dataclass(frozen=True)
-class Owned:
-    """What is known of the objects of a region, and the position of the region's first pixel."""
-
-    low: tuple[int, ...]
-    objects: Any
-
-    def __sizeof__(self) -> int:
-        return self.objects.__sizeof__()
 
 
 @dataclass(frozen=True)
@@ -119,15 +108,6 @@ def _regions_of(
     ]
 
 
-def share_out(objects: Any, regions: Sequence[Region]) -> Any:
-    """A dask array (region,) of objects: what is known of the objects of every region, `Owned`."""
-    name = f"objects-{uuid.uuid4().hex}"
-    graph: Graph = {
-        (name, r): as_task(Owned(region.low, objects.take(region.rows))) for r, region in enumerate(regions)
-    }
-    return array_of_tasks(name, graph, ((1,) * len(regions),), [])
-
-
 def map_regions(
     function: Callable[..., Any],
     mask: Any,
@@ -146,8 +126,10 @@ def map_regions(
     ``first=``.
     """
     regions = [region for of_block in find_regions(objects, low, high, mask.chunks) for region in of_block]
+    # Not tasks of their own: dask would begin with all of these, and so with regions that are far apart.
+    owned = [objects.take(region.rows) for region in regions]
     routes = Routes(regions, low, high, mask.chunks, background=bool((objects.ids == 0).any()))
-    owned, labels = share_out(objects, regions), Supply(mask, routes)
+    labels = Supply(mask, routes)
     pixels = labels if image is None else Supply(image, routes)
     token = uuid.uuid4().hex
     name = f"measure-{token}"
@@ -157,23 +139,26 @@ def map_regions(
         for r, region in enumerate(regions):
             shape = tuple(b - a for a, b in zip(region.low, region.high, strict=True))
             first = {"first": i == 0} if tells_first else {}
-            call = partial(_measure, parts=routes.parts[r], shape=shape, options=first)
+            call = partial(
+                _measure, low=region.low, objects=owned[r], parts=routes.parts[r], shape=shape, options=first
+            )
             read = [labels.keys(r, reading=i)] + ([] if image is None else [pixels.keys(r, index)])
-            graph[(name, *index, r)] = (call, job, (owned.name, r), *read)
-    dependencies = [owned, *labels.dependencies, *pixels.dependencies]
+            graph[(name, *index, r)] = (call, job, *read)
+    dependencies = [*labels.dependencies, *pixels.dependencies]
     return array_of_tasks(name, graph, (*pixels.other_chunks, (1,) * len(regions)), dependencies)
 
 
 def _measure(
     job: Job,
-    owned: Owned,
     mask: list[Any],
     image: list[Any] | None = None,
     *,
+    low: tuple[int, ...],
+    objects: Any,
     parts: Sequence[Part],
     shape: tuple[int, ...],
     options: Mapping[str, bool],
 ) -> Any:
     labels = join(parts, mask, shape)
     pixels = None if image is None else join(parts, image, shape)
-    return job.function(labels, pixels, owned.low, owned.objects, **options)
+    return job.function(labels, pixels, low, objects, **options)

@@ -20,7 +20,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components as components_of_graph
 
-from xlabelstats.engine.dask_internals import Graph, array_of_tasks, as_task, block_keys, block_values, map_mask_blocks
+from xlabelstats.engine.dask_internals import Graph, array_of_tasks, block_keys, block_values, map_mask_blocks
 from xlabelstats.engine.runs import find_runs
 from xlabelstats.inputs import check_chunks, is_dask
 from xlabelstats.pipeline.steps import Array, check_space, like, named, step
@@ -169,9 +169,9 @@ def components_of_blocks(binary: Any, structure: np.ndarray, copies: int = 1) ->
         graph: Graph = {}
         blocks = zip(block_keys(binary).ravel(), np.ndindex(*binary.numblocks), tables, checksums, strict=True)
         for key, index, table, checksum in blocks:
-            call = partial(_renumber, structure=structure, checksum=checksum, block=index)
-            graph[(f"numbers-{name}", *index)] = as_task(table)
-            graph[(name, *index)] = (call, key, (f"numbers-{name}", *index))
+            # Not a task of its own: dask would begin with all of these, and so with blocks that are far apart.
+            call = partial(_renumber, numbers=table, structure=structure, checksum=checksum, block=index)
+            graph[(name, *index)] = (call, key)
         found.append(array_of_tasks(name, graph, binary.chunks, [binary], np.empty((0,) * binary.ndim, dtype)))
     return found
 
@@ -273,7 +273,7 @@ def _settle(found: Sequence[tuple[np.ndarray, list[tuple[int, np.ndarray]]]]) ->
 
 
 def _renumber(
-    binary: np.ndarray, numbers: np.ndarray, *, structure: np.ndarray, checksum: int, block: Offset
+    binary: np.ndarray, *, numbers: np.ndarray, structure: np.ndarray, checksum: int, block: Offset
 ) -> np.ndarray:
     if checksum_of(binary) != checksum:
         raise RuntimeError(

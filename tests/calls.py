@@ -86,6 +86,10 @@ CALLS: dict[str, Call] = {
     "labels.regionprops(mask)": Call(lambda i, m, **o: i.labels.regionprops(m, SHAPES + WEIGHED, **o), ndim=_shape),
     "labels.paint": Call(painted, False),
     "labels.to_dataframe": Call(lambda i, m, **o: i.labels.aggregate(m, STATS, **o).labels.to_dataframe()),
+    "labels.histogram": Call(lambda i, m, **o: i.labels.histogram(m, [-9, 0, 1, 40, 200], **o), options=_all),
+    "labels.measure(extremes)": Call(
+        lambda i, m, **o: i.labels.measure(m, ("position_min", "position_max"), **o), options=_all
+    ),
     "labels.median": Call(lambda i, m, **o: i.labels.median(m, **o), options=_all),
     "labels.quantiles": Call(lambda i, m, **o: i.labels.quantiles(m, [0, 0.25, 1], **o), options=_all),
     "dataset.labels.aggregate": Call(of_dataset, options=_all),

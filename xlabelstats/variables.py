@@ -10,6 +10,7 @@ import xarray as xr
 
 from xlabelstats.align import share_coords
 from xlabelstats.catalogue import PROPERTIES, as_measures
+from xlabelstats.catalogue.histogram import LEFT, RIGHT
 from xlabelstats.cautions import caution, one_call
 from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.inputs import check_mask, check_pooling
@@ -42,6 +43,7 @@ def per_variable(
         result = attrgetter(call)(image)(mask, *arguments, **options)
         result = result.to_dataset() if isinstance(result, xr.DataArray) else result
         results.append(result.rename({one: f"{one}_{name}" for one in result if one not in once}))
+    _check_bins(results)
     return xr.merge(_in_step(results), compat="override", join="exact", combine_attrs="override")
 
 
@@ -126,6 +128,18 @@ def _measurable(images: xr.Dataset, mask: xr.DataArray) -> dict[Hashable, xr.Dat
     if len({str(name) for name in usable}) < len(usable):
         raise ValueError(f"variables would have the same name in the result: {', '.join(map(repr, usable))}")
     return usable
+
+
+def _check_bins(results: Sequence[xr.Dataset]) -> None:
+    """Complain if the histograms of the images have different bins."""
+    edges = [result.coords.to_dataset()[[LEFT, RIGHT]] for result in results if LEFT in result.coords]
+    for other in edges[1:]:
+        if not other.equals(edges[0]):
+            spans = (f"from {each[LEFT].values[0]:g} to {each[RIGHT].values[-1]:g}" for each in (edges[0], other))
+            raise ValueError(
+                f"the bins of the variables differ: {' and '.join(spans)}; give range=(low, high), or edges, that hold "
+                "for all"
+            )
 
 
 def _in_step(results: Sequence[xr.Dataset]) -> list[xr.Dataset]:

@@ -43,6 +43,7 @@ EVERY = ("count", "sum", "mean", "var", "std", "skew", "kurtosis", "min", "max",
 SHAPES = ("area", "bbox", "centroid", "extent", "area_bbox", "equivalent_diameter_area", "axis_major_length",
           "inertia_tensor", "inertia_tensor_eigvals", "eccentricity", "orientation")  # fmt: skip
 MOMENTS = ("moments", "moments_central", "moments_normalized")
+HISTOGRAMS = ("entropy", "most_frequent", "uniformity")
 WEIGHTED = ("intensity_mean", "intensity_std", "centroid_weighted", "moments_weighted", "moments_weighted_central")
 
 
@@ -78,6 +79,15 @@ CALLS: dict[str, Call] = {
     "windows with neighbours": lambda image, mask: image.instances.windows(mask, 4, remove_background=False),
     "windows of the mask": lambda image, mask: mask.instances.windows(3),
     "quantiles": lambda image, mask: image.instances.quantiles(mask, [0, 0.25, 0.6, 1], labels=[3, 1, 77]),
+    "histogram": lambda image, mask: image.labels.histogram(mask, [-3, 0, 1, 1, 70, 900], labels=[3, 1, 77]),
+    "histogram of even bins": lambda image, mask: image.labels.measure(
+        mask, [(name, {"bins": 13, "range": (-5, 300)}) for name in ("histogram", *HISTOGRAMS)], skipna=False
+    ),
+    "positions of extremes": lambda image, mask: image.labels.measure(mask, ("position_min", "position_max")),
+    "positions of extremes with NaN": lambda image, mask: image.labels.measure(
+        mask, ("position_min", "position_max"), skipna=False, labels=[3, 1, 77]
+    ),
+    "quantiles of eight bits": lambda image, mask: (image > 3).labels.quantiles(mask, [0, 0.25, 0.6, 1]),
     "mode": lambda image, mask: aggregate(image, mask, "mode"),
     "mode with NaN": lambda image, mask: aggregate(image, mask, "mode", skipna=False, labels=[3, 1, 77]),
     "median": lambda image, mask: image.instances.median(mask, skipna=False),

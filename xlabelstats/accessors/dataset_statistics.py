@@ -211,3 +211,42 @@ class StatisticsDatasetCalls(TableCalls):
             labels=labels,
             background=background,
         )
+
+    @of_every_image(LabelsAccessor.histogram)
+    def histogram(
+        self,
+        mask: Mask | Hashable,
+        bins: Any,
+        *,
+        range: tuple[float, float] | None = None,
+        labels: Labels = None,
+        background: bool = False,
+        skipna: bool | None = None,
+    ) -> xr.Dataset:
+        """Histogram of the pixels of every label, in every image of the Dataset, with the same bins for all.
+
+        Returns
+        -------
+        Dataset
+            A variable ``histogram_{variable}`` for every variable of numbers that has the dims of the mask, as
+            `LabelsAccessor.histogram` gives it.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> field = xr.Dataset({"cells": ("x", [0, 1, 1, 2]), "DAPI": ("x", [9.0, 1.0, 3.0, 4.0])})
+        >>> field.labels.histogram("cells", 2, range=(0, 4))["histogram_DAPI"].values
+        array([[1, 1],
+               [0, 1]])
+        """
+        return per_variable(
+            self._dataset,
+            mask,
+            "labels.histogram",
+            bins,
+            range=range,
+            labels=labels,
+            background=background,
+            skipna=skipna,
+        )

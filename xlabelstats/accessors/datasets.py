@@ -113,6 +113,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         skipna: bool | None = None,
         ddof: int = 0,
         spacing: Any = None,
+        units: str = "coords",
     ) -> xr.Dataset:
         """Measure every label: statistics and quantiles of every image of the Dataset, and the shape of the mask.
 
@@ -146,6 +147,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
             skipna=skipna,
             ddof=ddof,
             spacing=spacing,
+            units=units,
         )
 
     @of_every_image(LabelsAccessor.regionprops)
@@ -155,6 +157,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         properties: str | Iterable[str] = REGION_PROPERTIES,
         *,
         spacing: Any = None,
+        units: str = "coords",
         labels: Labels = None,
         background: bool = False,
     ) -> xr.Dataset:
@@ -182,7 +185,14 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         7       2.0                  2.0
         """
         return properties_per_variable(
-            self._dataset, mask, properties, "labels.regionprops", spacing=spacing, labels=labels, background=background
+            self._dataset,
+            mask,
+            properties,
+            "labels.regionprops",
+            spacing=spacing,
+            units=units,
+            labels=labels,
+            background=background,
         )
 
     @of_its_mask(LabelsAccessor.paint)

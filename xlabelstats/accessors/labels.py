@@ -186,13 +186,14 @@ class LabelsAccessor(MeasureCalls):
         return center_of_mass(self._array, as_array(weights), units=units, labels=labels, background=background)
 
     @describe(properties=PROPERTIES)
-    @documented(MeasureCalls.aggregate, take=())
+    @documented(MeasureCalls.aggregate, MeasureCalls.measure, take=())
     def regionprops(
         self,
         mask: Mask | str | Iterable[str] | None = None,
         properties: str | Iterable[str] | None = None,
         *,
         spacing: Any = None,
+        units: str = "coords",
         labels: Labels = None,
         background: bool = False,
     ) -> xr.Dataset:
@@ -229,8 +230,8 @@ class LabelsAccessor(MeasureCalls):
         Notes
         -----
         Positions are in coordinate units if the spacing comes from the coordinates, and then
-        ``centroid`` includes the coordinate of the first pixel.  With ``spacing=`` they count from
-        pixel 0, as in scikit-image.  NaN pixels make a label's intensities NaN, also in
+        ``centroid`` includes the coordinate of the first pixel.  With ``spacing=`` and in pixels they count
+        from pixel 0, as in scikit-image.  NaN pixels make a label's intensities NaN, also in
         `measure` with ``skipna=True``; the statistics ``mean``, ``min``, ``max`` and ``std`` leave NaN pixels out.
 
         The properties, which in 3-D call a volume ``area``, are:
@@ -253,7 +254,7 @@ class LabelsAccessor(MeasureCalls):
         eccentricity  0.791
         """
         image, mask, names = mask_or_names(self._array, mask, properties, REGION_PROPERTIES)
-        return regionprops(image, mask, names, spacing=spacing, labels=labels, background=background)
+        return regionprops(image, mask, names, spacing=spacing, units=units, labels=labels, background=background)
 
     def paint(self, values: Any, fill_value: Any = None) -> xr.DataArray:
         """An image like a mask in which every pixel carries its label's value.

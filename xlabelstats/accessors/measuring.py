@@ -6,6 +6,7 @@ from typing import Any
 
 import xarray as xr
 
+from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.statistics import StatisticsCalls
 from xlabelstats.accessors.types import Labels, Mask
 from xlabelstats.inputs import how_to_a_mask
@@ -25,6 +26,7 @@ class MeasureCalls(StatisticsCalls):
         skipna: bool | None = None,
         ddof: int = 0,
         spacing: Any = None,
+        units: str = "coords",
     ) -> xr.Dataset:
         """Measure every label: statistics, quantiles and region properties in one table.
 
@@ -51,6 +53,9 @@ class MeasureCalls(StatisticsCalls):
         spacing : float, sequence or mapping of dim to float, optional
             The distance of neighbouring pixels.  By default from the coordinates, which must be evenly spaced where a
             measure needs lengths; 1 where there are none.
+        units : {"coords", "pixel"}, default "coords"
+            Lengths and positions in the units of the coordinates, where there are any; or in pixels, whatever the
+            coordinates are.
 
         Returns
         -------
@@ -65,14 +70,16 @@ class MeasureCalls(StatisticsCalls):
             The mask does not hold integers, the image no numbers, or a measure is no name.
         ValueError
             A measure or a parameter is unknown, or needs an image; dims, sizes or coordinates do not match; the
-            coordinates are not evenly spaced.
+            coordinates are not evenly spaced; bins of an image of dask, of floating point or of more than 16 bits,
+            have no range.
         NotImplementedError
             A measure is not defined in 3-D, or for this spacing.
 
         Notes
         -----
         All measures that can be added up over the parts of an object are collected in one read of image and mask.
-        Those that need all pixels of an object at once, such as medians, take one more.
+        Those that need all pixels of an object at once, such as hulls, take one more.  Quantiles do too, but not of
+        images of eight bits in blocks: there the pixels of every value are counted, if that takes little memory.
 
         Examples
         --------
@@ -111,4 +118,68 @@ class MeasureCalls(StatisticsCalls):
             skipna=skipna,
             ddof=ddof,
             spacing=spacing,
+            units=units,
+        )
+
+    @documented(StatisticsCalls.aggregate, take=("Warns",))
+    def histogram(
+        self,
+        mask: Mask,
+        bins: Any,
+        *,
+        range: tuple[float, float] | None = None,
+        labels: Labels = None,
+        background: bool = False,
+        skipna: bool | None = None,
+    ) -> xr.DataArray:
+        """Histogram of the pixels of every label, with the same bins for all.
+
+        Parameters
+        ----------
+        bins : int or sequence of float
+            The number of bins of equal width, or the edges of bins, which never decrease.
+        range : pair of float, optional
+            The lower edge of the first bin, and the upper edge of the last.  By default that of the dtype for integers
+            of up to 16 bits, from the smallest number to one above the largest; else the smallest and the largest
+            finite pixel of the whole image, which has to be in memory for that.
+        skipna : bool, optional
+            No matter here: NaN pixels are in no bin.
+
+        Returns
+        -------
+        DataArray
+            Dims ``(label, *other, bin)``, int64, called ``histogram``; lazy for dask input.  The coordinates
+            ``bin_left`` and ``bin_right`` along ``bin`` are the edges.  A bin holds what `numpy.histogram` counts in
+            it: from its left edge up to, and without, its right one, which belongs to the last bin alone.  Pixels below
+            the first edge or above the last are not counted.
+
+        Raises
+        ------
+        ValueError
+            ``bins`` or ``range`` are none, or ``range`` is missing for a dask image whose dtype does not say it; else
+            as `aggregate`.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([[0, 1, 1], [2, 2, 2]], dims=("y", "x"))
+        >>> image = xr.DataArray([[9, 1, 3], [4, 5, 6]], dims=("y", "x"))
+        >>> counts = image.labels.histogram(mask, 3, range=(0, 6))
+        >>> counts.values
+        array([[1, 1, 0],
+               [0, 0, 3]])
+        >>> counts["bin_left"].values
+        array([0., 2., 4.])
+        """
+        from xlabelstats.labels.histogram import histogram
+
+        return histogram(
+            self._array,
+            as_array(mask),
+            bins,
+            range=range,
+            labels=labels,
+            background=background,
+            skipna=skipna,
         )

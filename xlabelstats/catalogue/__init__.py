@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from xlabelstats.catalogue import hole, hull, intensity, moments, order, outline, positions
+from xlabelstats.catalogue import extremes, histogram, hole, hull, intensity, moments, order, outline, positions
 from xlabelstats.catalogue.measure import SHIPPED, Measure
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 FAMILIES: dict[str, tuple[Measure, ...]] = {
     "intensity": intensity.STATISTICS,
     "order": order.ORDER,
+    "histogram": histogram.HISTOGRAMS,
+    "extremes": extremes.POSITIONS,
     "shape": positions.SHAPES,
     "moments": moments.MOMENTS,
     "outline": (*outline.OUTLINES, *hull.HULLS, *hole.HOLES),
@@ -29,6 +31,7 @@ DEFAULT_STATISTICS = tuple(name for name in STATISTICS if name not in ("std", "v
 
 # Under scikit-image's names: what merges across blocks, and what needs every object whole.
 PROPERTIES = {name: entry for name, entry in CATALOGUE.items() if entry.skimage and not entry.whole}
+PROPERTIES |= {entry.name: entry for entry in FAMILIES["extremes"]}
 OBJECT_PROPERTIES = {name: entry for name, entry in CATALOGUE.items() if entry.skimage and entry.whole}
 
 # What scikit-image has beside these, and the call that has it here.

@@ -52,6 +52,8 @@ class Measure:
         dims, if ``lengths`` does not say otherwise; `PER_AXIS` stands for one per axis.
     lengths : mapping of str to int or sequence
         The length of every other dim, or its coordinates.
+    beside : mapping of str to a dim and a sequence
+        Further coordinates along these dims.
     units : str
         ``image`` for those of the image, ``length`` for those of the coordinates, ``volume`` for length**ndim, and
         ``pixel``; ``image`` and ``length`` may be followed by ``**2``.  Empty for a number.
@@ -67,6 +69,8 @@ class Measure:
         Whether it does not depend on where pixels lie, though its reduction does.
     axes_apart : bool
         Whether it looks at each axis by itself, so that a time axis beside lengths does no harm.
+    placed : bool
+        Whether it needs the coordinate of every pixel, which then may be unevenly spaced.
     propagates : bool
         Whether NaN pixels make it NaN, whatever ``skipna`` says.
     title : str
@@ -77,6 +81,9 @@ class Measure:
         Its name there; empty if it has none.
     with_parameters : callable, optional
         The measure that parameters, given as keywords, make of it.
+    settled : callable, optional
+        The measure for images of a dtype, where it depends on that; the second argument is a function that gives the
+        smallest and the largest finite pixel.
     """
 
     name: str
@@ -86,6 +93,7 @@ class Measure:
     needs: tuple[Any, ...] = ()
     dims: tuple[str, ...] = ()
     lengths: Mapping[str, int | Sequence[Any]] = field(default_factory=dict)
+    beside: Mapping[str, tuple[str, Sequence[Any]]] = field(default_factory=dict)
     units: str = ""
     kind: Kind | np.dtype = "float"
     absent: float = np.nan
@@ -94,12 +102,14 @@ class Measure:
     only_unit: bool = False
     gridless: bool = False
     axes_apart: bool = False
+    placed: bool = False
     propagates: bool = False
     title: str = ""
     source: str = ""
     skimage: str = ""
     cellprofiler: str = ""
     with_parameters: Callable[..., Measure] | None = None
+    settled: Callable[[np.dtype, Callable[[], tuple[Any, Any]]], Measure] | None = None
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         if SHIPPED.get(self.name) is self:
@@ -163,10 +173,13 @@ class Measure:
             shape |= {dim.format(axis=axis): length for axis in axes} if dim == PER_AXIS else {dim: length}
         return shape
 
-    def coords(self, axes: Sequence[Any]) -> dict[str, list[Any]]:
+    def coords(self, axes: Sequence[Any]) -> dict[str, Any]:
         """The coordinates of these dims, where they have any."""
         names = {dim: list(map(str, axes)) for dim in self.dims if AXES.get(dim) and dim not in self.lengths}
-        return names | {dim: list(values) for dim, values in self.lengths.items() if not isinstance(values, int)}
+        beside = {name: (dim, list(values)) for name, (dim, values) in self.beside.items()}
+        return (
+            names | beside | {dim: list(values) for dim, values in self.lengths.items() if not isinstance(values, int)}
+        )
 
     def units_in(self, ndim: int, image: str | None, length: str) -> str:
         """Its units where the image and lengths have these; empty for none."""

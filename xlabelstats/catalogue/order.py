@@ -1,4 +1,7 @@
-"""Medians and quantiles of every label's pixels: exact, so that every object is needed whole."""
+"""Medians and quantiles of every label's pixels: exact, so that every object is needed whole.
+
+Of pixels that have few values there may be, it is enough to count each of these.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,13 @@ from typing import Any, Self
 
 import numpy as np
 
+from xlabelstats.catalogue.histogram import counted
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.cautions import caution
-from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock
+from xlabelstats.engine.reduction import Block, Columns, Context, Reduction, WholeBlock
 from xlabelstats.engine.runs import Array, as_bits, pixels_of
 from xlabelstats.kernels import kernels_for
+from xlabelstats.kernels.protocol import Bins
 from xlabelstats.names import check_known
 
 # How numpy's quantile methods weigh the sorted pixels below and above a quantile that lies between two.
@@ -24,6 +29,70 @@ METHODS: dict[str, Callable[[Array, Array], Array]] = {
     "midpoint": lambda part, below: np.where(part > 0, 0.5, 0.0),
     "nearest": lambda part, below: np.rint(below + part) - below,
 }
+
+
+# The values that pixels of eight bits may have.
+VALUES = 256
+
+
+@dataclass(frozen=True)
+class ValueCounts(Reduction):
+    """The number of pixels of every value, of images of eight bits.
+
+    Columns: ``counts`` (label, channel, value), from the smallest value on.
+
+    Attributes
+    ----------
+    q : tuple of float
+        The quantiles that are asked for.
+    """
+
+    q: tuple[float, ...]
+
+    reads_image = True
+    axes_matter = False
+    on_grid = False
+    counts_pixels = True
+
+    @classmethod
+    def room(cls, dtype: np.dtype) -> int | None:
+        """Eight bytes per value, though most counts take two."""
+        return 8 * VALUES if dtype.itemsize == 1 and dtype.kind in "biu" else None
+
+    @classmethod
+    def of(cls, needs: tuple[float, ...], context: Context) -> Self:
+        """The quantiles that any of several measures needs."""
+        return cls(tuple(dict.fromkeys(needs)))
+
+    def collect(self, block: Block) -> Columns:
+        """Count the pixels of a block's runs."""
+        pixels = pixels_of(block.image, block.shape)
+        limits = np.iinfo(pixels.dtype)
+        first = np.array([limits.min], pixels.dtype)
+        bins = Bins(np.arange(VALUES, dtype=np.int32), first, np.array([limits.max], pixels.dtype), 0.0, 0.0)
+        return (counted(block, pixels, bins, VALUES),)
+
+    def fold(self, rows: Array, before: Array, count: Array, columns: Columns, into: Columns) -> None:
+        """Add the counts of the same label."""
+        kernels_for(rows).add_counts(rows, columns[0], into[0])
+
+    def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> CountedValues:
+        """The quantiles, by number and method, and the modes."""
+        (counts,) = columns
+        kernels = kernels_for(ids)
+        xp = kernels.xp
+        shape = (*counts.shape[:2], len(self.q))
+        places = xp.zeros(shape, np.uint8), xp.zeros(shape, np.uint8)
+        valid = xp.empty(shape[:2], np.int64)
+        kernels.ranked(counts, xp.asarray(self.q), *places, valid)
+        dtype = np.dtype(np.uint8) if context.dtype.kind == "b" else context.dtype
+        below, above = (_values(place, dtype) for place in places)
+        return CountedValues(self.q, below, above, valid, count, context.skipna, counts, dtype)
+
+
+def _values(places: Array, dtype: np.dtype) -> Array:
+    """The values at these places among all that pixels of eight bits may have."""
+    return (places.astype(np.int64) + int(np.iinfo(dtype).min)).astype(dtype)
 
 
 @dataclass(frozen=True)
@@ -43,6 +112,7 @@ class OrderStatistics(Reduction):
     whole = True
     parallel = True
     on_grid = False
+    merging = ValueCounts
 
     @classmethod
     def of(cls, needs: tuple[float, ...], context: Context) -> Self:
@@ -80,6 +150,7 @@ class Modes(Reduction):
     whole = True
     parallel = True
     on_grid = False
+    merging = ValueCounts
 
     @classmethod
     def of(cls, needs: tuple[Any, ...], context: Context) -> Self:
@@ -97,13 +168,20 @@ class Modes(Reduction):
         kernels.modes(keys, block.count, len(bits), "uif".index(pixels.dtype.kind), mode, valid)
         return mode.view(pixels.dtype), valid
 
-    def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> Array:
+    def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> Mode:
         """The modes, NaN where there is none."""
         mode, valid = columns
         if mode.dtype.kind == "f":
             missing = valid == 0 if context.skipna else valid < count[:, None]
             mode = kernels_for(ids).xp.where(missing, mode.dtype.type(np.nan), mode)
-        return mode
+        return Mode(mode)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """The modes of a range of labels (label, channel)."""
+
+    mode: Array
 
 
 def gather(bits: Array, block: WholeBlock) -> Array:
@@ -151,6 +229,19 @@ class Quantiles:
                 between = xp.where(xp.isfinite(a) & xp.isfinite(b), between, a * (1 - t) + b * t)
                 between = xp.where((t == 0) | (a == b), a, xp.where(t == 1, b, between))
         return between
+
+
+@dataclass(frozen=True)
+class CountedValues(Quantiles):
+    """The same, and the modes, from the number of pixels of every value (label, channel, value)."""
+
+    counts: Array
+    dtype: np.dtype
+
+    @property
+    def mode(self) -> Array:
+        """The most frequent value, the smallest of a tie."""
+        return _values(self.counts.argmax(axis=-1), self.dtype)
 
 
 def quantile(name: str, q: float, method: str = "linear", definition: str = "") -> Measure:
@@ -223,7 +314,7 @@ def percentile(name: str) -> Measure | None:
 # The row that stands for all percentiles.
 PERCENTILE = replace(quantile("pNN", 0.95), definition="percentile NN, as in p5, p95, p99.9")
 MODE = Measure(
-    "mode", "most frequent pixel, the smallest of a tie", lambda mode: mode, Modes, units="image", kind="image"
+    "mode", "most frequent pixel, the smallest of a tie", lambda pixels: pixels.mode, Modes, units="image", kind="image"
 )
 MEDIAN = quantile("median", 0.5)
 QUANTILES = quantiles()

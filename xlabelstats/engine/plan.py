@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -21,6 +22,22 @@ if TYPE_CHECKING:
 
 Measures = Mapping[str, "Measure"]
 
+# What is collected in place of whole objects may take so many bytes, of all labels and channels together.
+ROOM = 2**28
+
+
+def is_whole(measure: Measure, context: Context, *, lazy: bool, elements: int) -> bool:
+    """Whether objects are brought whole for a measure of so many labels times channels.
+
+    They are not where a reduction that merges takes the place of the measure's, and little memory: of dask arrays
+    alone, since those in memory have their objects whole.  It depends on sizes and the dtype, not on the machine.
+    """
+    if not measure.whole:
+        return False
+    merging = None if measure.reduction is None else measure.reduction.merging
+    room = None if merging is None else merging.room(context.dtype)
+    return not lazy or room is None or room * elements > ROOM
+
 
 def run(measures: Measures, subject: Subject, context: Context) -> tuple[Selection, dict[str, Any]]:
     """The labels of a result, and the values of measures by the names of their variables.
@@ -29,10 +46,15 @@ def run(measures: Measures, subject: Subject, context: Context) -> tuple[Selecti
     """
     values: dict[str, Any] = {}
     selection = subject.selection
-    merging = {name: measure for name, measure in measures.items() if not measure.whole}
-    whole = {name: measure for name, measure in measures.items() if measure.whole}
+    elements = 0 if selection is None else selection.ids.size * math.prod(subject.other_shape)
+    whole = {
+        name: measure
+        for name, measure in measures.items()
+        if is_whole(measure, context, lazy=subject.lazy, elements=elements)
+    }
+    merging = {name: measure for name, measure in measures.items() if name not in whole}
     if merging:
-        selection, values = run_merging(subject, finishing(merging, subject, context))
+        selection, values = run_merging(subject, finishing(merging, subject, context, merging=True))
     if whole:
         # What needs objects whole is asked of a subject that knows where they lie.
         selection, others = run_whole(cast("WholeSubject", subject), finishing(whole, subject, context))
@@ -42,9 +64,9 @@ def run(measures: Measures, subject: Subject, context: Context) -> tuple[Selecti
     return selection, {name: values[name] for name in measures}
 
 
-def finishing(measures: Measures, subject: Subject, context: Context) -> Finishing:
-    """How the tables of one pass become the values of these measures."""
-    reductions, parts = _reductions(measures, context)
+def finishing(measures: Measures, subject: Subject, context: Context, *, merging: bool = False) -> Finishing:
+    """How the tables of one pass, of blocks that are ``merging`` or of whole objects, become the values of measures."""
+    reductions, parts = _reductions(measures, context, merging)
     columns = {
         name: Column(measure.dtype(context), measure.reads_image, tuple(measure.shape(subject.shared).values()))
         for name, measure in measures.items()
@@ -52,9 +74,13 @@ def finishing(measures: Measures, subject: Subject, context: Context) -> Finishi
     return Finishing(reductions, measures, parts, columns, context)
 
 
-def _reductions(measures: Measures, context: Context) -> tuple[tuple[Reduction, ...], dict[str, int | None]]:
+def _reductions(
+    measures: Measures, context: Context, merging: bool
+) -> tuple[tuple[Reduction, ...], dict[str, int | None]]:
     """The reductions of a pass, and which of them each measure is computed from."""
     kinds = {name: measure.reduction_in(context.ndim) for name, measure in measures.items()}
+    if merging:
+        kinds = {name: (kind.merging or kind) if kind and kind.whole else kind for name, kind in kinds.items()}
     needs: dict[Any, list[Any]] = {}
     for name, measure in measures.items():
         if kinds[name] is not None:

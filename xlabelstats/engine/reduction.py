@@ -139,6 +139,9 @@ class Context:
         Delta degrees of freedom of variances.
     skipna : bool
         Whether NaN pixels are left out.
+    coords : tuple of array or None
+        The coordinates of the pixels along every axis, None where positions are those of the grid; empty if no measure
+        needs them.
     """
 
     ndim: int
@@ -147,6 +150,7 @@ class Context:
     grid: Grid
     ddof: float = 0
     skipna: bool = True
+    coords: tuple[Any, ...] = ()
 
 
 class Reduction:
@@ -166,6 +170,11 @@ class Reduction:
         Whether what is computed from it depends on where pixels lie.
     in_3d : type of Reduction or None
         What takes its place in 3-D masks, if it collects from 2-D ones alone.
+    merging : type of Reduction or None
+        Of whole objects, what takes its place where `room` says that it may: it merges, and formulas start from the
+        same.
+    counts_pixels : bool
+        Whether its columns are numbers of pixels.  These are kept in integers as small as hold them.
     """
 
     reads_image: ClassVar[bool] = False
@@ -174,6 +183,13 @@ class Reduction:
     axes_matter: ClassVar[bool] = True
     on_grid: ClassVar[bool] = True
     in_3d: ClassVar[type[Reduction] | None] = None
+    merging: ClassVar[type[Reduction] | None] = None
+    counts_pixels: ClassVar[bool] = False
+
+    @classmethod
+    def room(cls, dtype: np.dtype) -> int | None:
+        """The bytes that one label and channel of an image of this dtype take at most; None if it cannot collect it."""
+        return None
 
     @classmethod
     def of(cls, needs: tuple[Any, ...], context: Context) -> Reduction:
@@ -268,15 +284,33 @@ def merge(reductions: Sequence[Reduction], tables: Sequence[Table], ids: Array |
         return first
     if ids is None:
         ids = union([table.ids for table in tables])
+    places = [rows_of(table.ids, ids) for table in tables]
+    counting = narrowest(_most(tables, places, ids)) if any(r.counts_pixels for r in reductions) else None
     count = xp.zeros(ids.size, np.int64)
     parts = tuple(
-        tuple(xp.zeros((ids.size, *column.shape[1:]), column.dtype) for column in columns) for columns in first.parts
+        tuple(
+            xp.zeros((ids.size, *column.shape[1:]), counting if reduction.counts_pixels else column.dtype)
+            for column in columns
+        )
+        for reduction, columns in zip(reductions, first.parts, strict=True)
     )
-    for table in tables:
-        rows = rows_of(table.ids, ids)
+    for table, rows in zip(tables, places, strict=True):
         before = count[rows]
         for reduction, columns, into in zip(reductions, table.parts, parts, strict=True):
             if columns:
                 reduction.fold(rows, before, table.count, columns, into)
         count[rows] = before + table.count
     return Table(ids, count, parts)
+
+
+def narrowest(most: int) -> np.dtype:
+    """The smallest dtype in which numbers of pixels up to this one are kept."""
+    return np.dtype(np.uint16 if most < 2**16 else np.uint32 if most < 2**32 else np.int64)
+
+
+def _most(tables: Sequence[Table], places: Sequence[Array], ids: Array) -> int:
+    """The most pixels that any label has in several tables together."""
+    count = kernels_for(ids).xp.zeros(ids.size, np.int64)
+    for table, rows in zip(tables, places, strict=True):
+        count[rows] += table.count
+    return int(count.max()) if ids.size else 0

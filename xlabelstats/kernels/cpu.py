@@ -5,8 +5,16 @@ from __future__ import annotations
 import numpy as np
 import numpy as xp
 
+from xlabelstats.kernels.cpu_histograms import add_counts, histograms, ranked
 from xlabelstats.kernels.cpu_objects import cut, gather, modes, order_statistics
-from xlabelstats.kernels.cpu_positions import boxes, coordinate_sums, geometry, merge_geometry, position_moments
+from xlabelstats.kernels.cpu_positions import (
+    boxes,
+    coordinate_sums,
+    first_extremes,
+    geometry,
+    merge_geometry,
+    position_moments,
+)
 from xlabelstats.kernels.cpu_runs import (
     centre,
     count_runs,
@@ -18,6 +26,7 @@ from xlabelstats.kernels.cpu_runs import (
 )
 
 __all__ = [
+    "add_counts",
     "boxes",
     "centre",
     "compact",
@@ -25,8 +34,10 @@ __all__ = [
     "count_valid",
     "cut",
     "find_runs",
+    "first_extremes",
     "gather",
     "geometry",
+    "histograms",
     "memory",
     "merge",
     "merge_geometry",
@@ -34,6 +45,7 @@ __all__ = [
     "order_statistics",
     "position_moments",
     "powers",
+    "ranked",
     "read_only",
     "repeat",
     "sums_and_extremes",

@@ -184,3 +184,35 @@ def position_moments(image, runs, origin, powers, out):
             for i in range(rests):
                 for power in range(powers):
                     into[i * powers + power] += rest_moments[i] * sums[power]
+
+
+@kernel
+def first_extremes(image, runs, largest, skipna, extremes, places):
+    """Find the smallest or ``largest`` pixel of every code and channel, and the first that is so.
+
+    NaN is passed over if ``skipna``, else it is the extreme.  ``places`` (code, channel) are numbers of pixels of the
+    flattened block, -1 before any is found.
+    """
+    codes, starts, lengths, _ = runs
+    for run in range(codes.size):
+        code, first, end = codes[run], starts[run], starts[run] + lengths[run]
+        for c in range(image.shape[0]):
+            pixels = image[c]
+            extreme, place = extremes[code, c], places[code, c]
+            i = first
+            while place < 0 and i < end:
+                if pixels[i] == pixels[i] or not skipna:
+                    extreme, place = pixels[i], i
+                i += 1
+            # No number is beyond NaN.
+            if largest:
+                for k in range(i, end):
+                    x = pixels[k]
+                    if x > extreme or (x != x and not skipna and extreme == extreme):
+                        extreme, place = x, k
+            else:
+                for k in range(i, end):
+                    x = pixels[k]
+                    if x < extreme or (x != x and not skipna and extreme == extreme):
+                        extreme, place = x, k
+            extremes[code, c], places[code, c] = extreme, place

@@ -111,6 +111,55 @@ __global__ void powers(
     if (order > 3) atomicAdd(into + 4, a4);
 }
 
+// `table` has the bin of every number from first[0] on, -1 for none; where it is empty, bins are searched for.
+template <typename P, typename C>
+__global__ void histograms(
+    const P* image, integer pixels, integer channels, const integer* codes, const integer* starts, const integer* lengths,
+    integer runs, const int* table, integer places, const P* first, integer size, const P* last, C* counts, integer bins
+) {
+    integer t = thread();
+    if (t >= runs * channels) return;
+    integer run = t % runs, c = t / runs;
+    const P* line = image + c * pixels + starts[run];
+    C* into = counts + (codes[run] * channels + c) * bins;
+    P lowest = first[0], beyond = last[0];
+    for (integer i = 0; i < lengths[run]; i++) {
+        P x = line[i];
+        if (!(x >= lowest && x <= beyond)) continue;
+        integer bin = 0;
+        if (places) {
+            bin = table[(word)x - (word)lowest];
+            if (bin < 0) continue;
+        } else {
+            integer above = size;
+            while (above - bin > 1) {
+                integer middle = (bin + above) / 2;
+                if (x >= first[middle]) bin = middle;
+                else above = middle;
+            }
+        }
+        atomicAdd(into + bin, (C)1);
+    }
+}
+
+// The first pixel that has a value, or that is no number.
+template <typename P>
+__global__ void first_places(
+    const P* image, integer pixels, integer channels, const integer* codes, const integer* starts, const integer* lengths,
+    integer runs, const P* values, bool lost, integer* places
+) {
+    integer t = thread();
+    if (t >= runs * channels) return;
+    integer run = t % runs, c = t / runs, place = codes[run] * channels + c;
+    const P* line = image + c * pixels + starts[run];
+    P value = values[place];
+    for (integer i = 0; i < lengths[run]; i++)
+        if (lost ? line[i] != line[i] : line[i] == value) {
+            atomicMin(places + place, starts[run] + i);
+            return;
+        }
+}
+
 __global__ void centre(const double* sums, double* moments, integer size, integer order) {
     integer t = thread();
     if (t >= size) return;

@@ -6,21 +6,43 @@ memory: what is moved are sizes, and tables of a few numbers per window.
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
-
 import cupy as xp
 import numpy as np
 
+from xlabelstats.kernels.gpu_counts import add_counts, first_extremes, histograms, ranked
+from xlabelstats.kernels.gpu_launch import each, from_ordered, ordered, placed, runs_of, shape_of, sign
+
 # Runs are cut at every so many pixels of a row, so that no thread has much more to do than its neighbours.
 LONGEST_RUN = 64
-THREADS = 256
 
-# What dtypes are called in CUDA C++.
-C_TYPES = {
-    "u1": "unsigned char", "u2": "unsigned short", "u4": "unsigned int", "u8": "unsigned long long",
-    "i1": "signed char", "i2": "short", "i4": "int", "i8": "long long", "f4": "float", "f8": "double",
-}  # fmt: skip
+__all__ = [
+    "add_counts",
+    "boxes",
+    "centre",
+    "compact",
+    "coordinate_sums",
+    "count_valid",
+    "cut",
+    "find_runs",
+    "first_extremes",
+    "gather",
+    "geometry",
+    "histograms",
+    "memory",
+    "merge",
+    "merge_geometry",
+    "modes",
+    "order_statistics",
+    "position_moments",
+    "powers",
+    "ranked",
+    "read_only",
+    "repeat",
+    "sums_and_extremes",
+    "to_host",
+    "unique",
+    "xp",
+]
 
 
 def find_runs(lines, background, placed):
@@ -80,7 +102,7 @@ def to_host(array):
 def count_valid(image, runs, moments):
     """Add the number of pixels that are not NaN to moment 0."""
     fields = moments.shape[2]
-    _each("count_valid", runs.codes.size * len(image), [image], *_runs_of(image, runs), moments, fields)
+    each("count_valid", runs.codes.size * len(image), [image], *runs_of(image, runs), moments, fields)
 
 
 def sums_and_extremes(image, runs, zero, sums, extremes):
@@ -91,35 +113,35 @@ def sums_and_extremes(image, runs, zero, sums, extremes):
     if it is not wanted.
     """
     kind = extremes.dtype.kind
-    words = _ordered(extremes.astype(f"{kind}8").view(np.uint64), kind)
-    _each(
+    words = ordered(extremes.astype(f"{kind}8").view(np.uint64), kind)
+    each(
         "sums_and_extremes",
         runs.codes.size * len(image),
         [image, zero],
-        *_runs_of(image, runs),
+        *runs_of(image, runs),
         sums,
         sums.shape[2] if sums.size else 0,
         words,
         words.size > 0,
     )
-    extremes[...] = _from_ordered(words, kind).view(f"{kind}8").astype(extremes.dtype)
+    extremes[...] = from_ordered(words, kind).view(f"{kind}8").astype(extremes.dtype)
 
 
 def powers(image, runs, sums, order):
     """Add the powers 1 to ``order`` (2 to 4) of pixel - sums[..., 0], NaN passed over, to sums."""
-    _each("powers", runs.codes.size * len(image), [image], *_runs_of(image, runs), sums, order)
+    each("powers", runs.codes.size * len(image), [image], *runs_of(image, runs), sums, order)
 
 
 def centre(sums, moments):
     """Set the moments from 2 on from sums of powers about a rounded mean, sums[1] / n off the true one; that last."""
     size = sums.shape[0] * sums.shape[1]
-    _each("centre", size, [], sums, moments, size, moments.shape[2] - 2)
+    each("centre", size, [], sums, moments, size, moments.shape[2] - 2)
 
 
 def merge(rows, before, moments_in, extremes_in, moments, extremes):
     """Fold records into the rows of others, pairwise; a row that held no pixel ``before`` is taken over as it is."""
     _, channels, fields = moments.shape
-    _each(
+    each(
         "merge",
         rows.size * channels,
         [extremes],
@@ -138,7 +160,7 @@ def merge(rows, before, moments_in, extremes_in, moments, extremes):
 
 def boxes(runs, low, high):
     """Lower ``low`` and raise ``high`` (code, axis) to the boxes of the runs."""
-    _each("boxes", runs.codes.size, [], *_placed(runs), low, high)
+    each("boxes", runs.codes.size, [], *placed(runs), low, high)
 
 
 def geometry(runs, origin, low, high, s1, s2):
@@ -150,28 +172,28 @@ def geometry(runs, origin, low, high, s1, s2):
     low[...], high[...] = limits.max, limits.min
     boxes(runs, low, high)
     origin[...] = low
-    _each("position_sums", runs.codes.size, [], *_placed(runs), origin, s1, s2)
+    each("position_sums", runs.codes.size, [], *placed(runs), origin, s1, s2)
 
 
 def merge_geometry(rows, before, count, places_in, places):
     """Fold boxes, centroids and central second moments into the rows of others, pairwise."""
     ndim = places.low.shape[1]
-    _each("merge_geometry", rows.size, [], rows, rows.size, ndim, before, count, *places_in, *places)
+    each("merge_geometry", rows.size, [], rows, rows.size, ndim, before, count, *places_in, *places)
 
 
 def coordinate_sums(image, runs, coords, out):
     """Add the weights and weighted coordinates of the pixels to ``out`` (code, channel, 1 + axis)."""
     rows = out.shape[1]
-    where = *_shape_of(runs), coords, coords.shape[1]
-    _each("coordinate_sums", runs.codes.size * rows, [image], *_runs_of(image, runs), *where, out, rows)
+    where = *shape_of(runs), coords, coords.shape[1]
+    each("coordinate_sums", runs.codes.size * rows, [image], *runs_of(image, runs), *where, out, rows)
 
 
 def position_moments(image, runs, origin, powers, out):
     """Add the moments of pixel position to ``out`` (code, channel, power of axis 0, ..., flattened)."""
     rows, combinations = out.shape[1:]
     threads = runs.codes.size * rows * combinations
-    where = *_shape_of(runs), origin, powers, combinations
-    _each("position_moments", threads, [image], *_runs_of(image, runs), *where, out, rows)
+    where = *shape_of(runs), origin, powers, combinations
+    each("position_moments", threads, [image], *runs_of(image, runs), *where, out, rows)
 
 
 def gather(image, runs, count, out):
@@ -182,7 +204,7 @@ def gather(image, runs, count, out):
     sorted_lengths = lengths[order]
     places = xp.empty_like(starts)
     places[order] = xp.cumsum(sorted_lengths) - sorted_lengths - before[codes[order]]
-    _each("gather", codes.size * len(image), [image], *_runs_of(image, runs), count, before, places, out)
+    each("gather", codes.size * len(image), [image], *runs_of(image, runs), count, before, places, out)
 
 
 def order_statistics(keys, count, channels, kind, q, low, high, valid):
@@ -197,7 +219,7 @@ def order_statistics(keys, count, channels, kind, q, low, high, valid):
     most = xp.maximum(n - 1, 0)[..., None]
     below = xp.minimum((q * most).astype(np.int64), most)
     for out, at in ((low, below), (high, xp.minimum(below + 1, most))):
-        found = _from_ordered(keys[first + at], kind)
+        found = from_ordered(keys[first + at], kind)
         out[...] = xp.where(n[..., None] > 0, found, keys.dtype.type(0))
 
 
@@ -208,7 +230,7 @@ def modes(keys, count, channels, kind, mode, valid):
     """
     kind = "uif"[kind]
     if kind == "f":
-        keys = xp.where(keys == _sign(keys), keys.dtype.type(0), keys)
+        keys = xp.where(keys == sign(keys), keys.dtype.type(0), keys)
     keys, segment, ends, lengths, n = _sorted(keys, count, channels, kind)
     valid[...] = n
     mode[...] = 0
@@ -228,7 +250,7 @@ def modes(keys, count, channels, kind, mode, valid):
     best = xp.ones(order.size, bool)
     best[1:] = segment[order[1:]] != segment[order[:-1]]
     chosen = order[best]
-    mode.reshape(-1)[segment[chosen]] = _from_ordered(keys[starts[chosen]], kind)
+    mode.reshape(-1)[segment[chosen]] = from_ordered(keys[starts[chosen]], kind)
 
 
 def _sorted(keys, count, channels, kind):
@@ -241,10 +263,10 @@ def _sorted(keys, count, channels, kind):
     segment = xp.searchsorted(ends, xp.arange(keys.size), side="right")
     n = lengths.reshape(count.size, channels)
     bits = keys
-    keys = _ordered(bits, kind)
+    keys = ordered(bits, kind)
     if kind == "f":
         infinite = np.array(np.inf, f"f{bits.itemsize}").view(bits.dtype)[()]
-        nan = (bits & ~_sign(bits)) > infinite
+        nan = (bits & ~sign(bits)) > infinite
         # NaN last.
         keys = xp.where(nan, ~bits.dtype.type(0), keys)
         n = n - xp.bincount(segment, weights=nan.astype(np.float64), minlength=lengths.size).astype(np.int64).reshape(
@@ -267,7 +289,7 @@ def cut(image, channels, mask, shape, cuts, alone, out, inside):
     cells, marking = out.shape[2], inside.size > 0
     starts, size, labels, rows = cuts
     labels = xp.asarray(labels)
-    _each(
+    each(
         "cut",
         len(starts) * (channels.size + marking) * cells,
         [image.elements, labels],
@@ -290,60 +312,3 @@ def cut(image, channels, mask, shape, cuts, alone, out, inside):
         inside,
         marking,
     )
-
-
-def _runs_of(image, runs):
-    """What the kernels get of an image and its runs."""
-    channels, pixels = image.shape
-    return image, pixels, channels, runs.codes, runs.starts, runs.lengths, runs.codes.size
-
-
-def _placed(runs):
-    """What the kernels get of runs and their block's shape."""
-    return runs.codes, runs.starts, runs.lengths, runs.codes.size, *_shape_of(runs)
-
-
-def _shape_of(runs):
-    """What the kernels get of the shape of a block."""
-    return xp.asarray(runs.shape), runs.shape.size
-
-
-def _sign(bits):
-    """The bit of the sign, in unsigned integers of this size."""
-    return bits.dtype.type(1 << (8 * bits.itemsize - 1))
-
-
-def _ordered(bits, kind):
-    """Words that sort as the numbers do whose bits these are, as those of the kernels."""
-    if kind == "u":
-        return bits
-    sign = _sign(bits)
-    return bits ^ sign if kind == "i" else xp.where(bits & sign != 0, ~bits, bits | sign)
-
-
-def _from_ordered(words, kind):
-    """The bits of the numbers that words stand for."""
-    if kind == "u":
-        return words
-    sign = _sign(words)
-    return words ^ sign if kind == "i" else xp.where(words & sign != 0, words ^ sign, ~words)
-
-
-def _each(name, n, types, *args):
-    """Run a kernel, compiled for arrays of the given types, in at least ``n`` threads."""
-    if n:
-        kernel = _compiled(name, *(C_TYPES[each.dtype.str[1:]] for each in types))
-        args = tuple(np.bool_(a) if isinstance(a, bool | np.bool_) else _int(a) for a in args)
-        kernel(((n + THREADS - 1) // THREADS,), (THREADS,), args)
-
-
-def _int(value):
-    return np.int64(value) if isinstance(value, int | np.integer) else value
-
-
-@cache
-def _compiled(name, *types):
-    expression = f"{name}<{', '.join(types)}>" if types else name
-    source = files("xlabelstats.kernels").joinpath("gpu.cu").read_text(encoding="utf-8")
-    module = xp.RawModule(code=source, options=("--std=c++17",), name_expressions=(expression,))
-    return module.get_function(expression)

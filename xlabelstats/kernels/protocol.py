@@ -78,11 +78,34 @@ class Cuts(NamedTuple):
     rows: Array
 
 
+class Bins(NamedTuple):
+    """Bins of pixels, in the dtype of these.
+
+    Attributes
+    ----------
+    table : array of int32
+        The bin of every whole number from ``first[0]`` on, -1 for none; empty if there are too many, or pixels are no
+        whole numbers.
+    first : array (bin,)
+        The smallest number that is in each bin, or above it if none is.
+    last : array (1,)
+        The largest number that is in any.
+    origin, scale : float
+        Where the first bin begins, and bins per unit, about, where all are of equal width; else 0.
+    """
+
+    table: Array
+    first: Array
+    last: Array
+    origin: float
+    scale: float
+
+
 class Kernels(Protocol):
     """Loops over the pixels of a block, for arrays of one kind.
 
     Images are ``(channel, pixel)``; what is collected is ``(code, channel, field)``.  What the functions do is said in
-    `cpu`, `cpu_runs` and `cpu_objects`.
+    `cpu`, `cpu_runs`, `cpu_positions`, `cpu_histograms` and `cpu_objects`.
     """
 
     @property
@@ -141,6 +164,20 @@ class Kernels(Protocol):
 
     def position_moments(self, image: Array, runs: Runs, origin: Array, powers: int, out: Array) -> None:
         """Add moments of position."""
+
+    def first_extremes(
+        self, image: Array, runs: Runs, largest: bool, skipna: bool, extremes: Array, places: Array
+    ) -> None:
+        """Find the smallest or largest pixels, and the first that is so."""
+
+    def histograms(self, image: Array, runs: Runs, bins: Bins, counts: Array) -> None:
+        """Count pixels by bins."""
+
+    def add_counts(self, rows: Array, counts_in: Array, counts: Array) -> None:
+        """Add counts to those of some rows."""
+
+    def ranked(self, counts: Array, q: Array, low: Array, high: Array, valid: Array) -> None:
+        """Find the bins of the pixels next to quantiles."""
 
     def gather(self, image: Array, runs: Runs, count: Array, out: Array) -> None:
         """Copy the pixels of every code to one place."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +14,22 @@ import xarray as xr
 from xlabelstats.align import check_match, display_name, share_coords
 from xlabelstats.catalogue import as_measures
 from xlabelstats.catalogue.measure import Measure
-from xlabelstats.engine.plan import run
+from xlabelstats.engine.plan import is_whole, run
 from xlabelstats.engine.reduction import Context
-from xlabelstats.grid import Grid, check_lengths, check_one_unit, given_grid, pixel_grid, regular_grid
-from xlabelstats.inputs import check_mask, check_switches
-from xlabelstats.labels.subject import Subject, find_subject, find_whole
+from xlabelstats.grid import (
+    Grid,
+    check_lengths,
+    check_one_unit,
+    check_units,
+    coordinate,
+    given_grid,
+    pixel_grid,
+    regular_grid,
+    units_of,
+)
+from xlabelstats.inputs import check_mask, check_switches, data_of, is_dask
+from xlabelstats.kernels import kernels_for
+from xlabelstats.labels.subject import Subject, find_subject
 from xlabelstats.names import LABEL
 
 
@@ -30,6 +43,7 @@ def measure(
     skipna: bool | None = None,
     ddof: float = 0,
     spacing: Any = None,
+    units: str = "coords",
 ) -> xr.Dataset:
     """Measure every label of a mask; see `LabelsAccessor.measure`."""
     return measured(
@@ -41,6 +55,7 @@ def measure(
         skipna=skipna,
         ddof=ddof,
         spacing=spacing,
+        units=units,
     )
 
 
@@ -54,6 +69,7 @@ def measured(
     skipna: bool | None = None,
     ddof: float = 0,
     spacing: Any = None,
+    units: str = "coords",
     grid: Grid | None = None,
     described: bool = True,
     run: Callable[..., Any] = run,
@@ -70,17 +86,11 @@ def measured(
         check_match(image, mask)
     given, mask = mask, check_mask(mask)
     _check_defined(measures, mask, image)
-    grid = (
-        grid if grid is not None else _grid_for(measures, mask if image is None else share_coords(mask, image), spacing)
-    )
-    dims = [dim for entry in measures.values() for dim in entry.shape(mask.dims)]
-    taken = (*measures, *dims)
-    read = any(entry.reads_image for entry in measures.values())
-    if any(entry.whole for entry in measures.values()):
-        subject: Subject = find_whole(image, given, labels, background, taken, read=read)
-    else:
-        axes_matter = any(entry.axes_matter for entry in measures.values())
-        subject = find_subject(image, given, labels, background, taken, mask_order=axes_matter, read=read, call=call)
+    if image is not None:
+        measures = {name: _settled(entry, image) for name, entry in measures.items()}
+    placed = mask if image is None else share_coords(mask, image)
+    grid = grid if grid is not None else _grid_for(measures, placed, spacing, units)
+    apart = units == "pixel" or spacing is not None or not any(entry.placed for entry in measures.values())
     options = Context(
         mask.ndim,
         np.dtype(np.float64) if image is None else image.dtype,
@@ -88,8 +98,42 @@ def measured(
         grid,
         ddof,
         skipna is None or bool(skipna),
+        () if apart else tuple(coordinate(placed, dim) for dim in mask.dims),
+    )
+    dims = [dim for entry in measures.values() for dim in (*entry.shape(mask.dims), *entry.beside)]
+    whole = any(entry.whole for entry in measures.values())
+    subject = find_subject(
+        image,
+        given,
+        labels,
+        background,
+        (*measures, *dims),
+        mask_order=whole or any(entry.axes_matter for entry in measures.values()),
+        read=any(entry.reads_image for entry in measures.values()),
+        call=call,
+        whole=lambda lazy, elements: any(
+            is_whole(entry, options, lazy=lazy, elements=elements) for entry in measures.values()
+        ),
     )
     return measure_subject(measures, subject, image, options, described=described, run=run)
+
+
+def _settled(entry: Measure, image: xr.DataArray) -> Measure:
+    """The measure for this image, where it depends on that."""
+    return entry if entry.settled is None else entry.settled(image.dtype, partial(_limits, entry.name, image))
+
+
+def _limits(name: str, image: xr.DataArray) -> tuple[Any, Any]:
+    """The smallest and the largest finite pixel of an image in memory; 0 and 1 if there is none."""
+    pixels = data_of(image, "image")
+    if is_dask(pixels):
+        raise ValueError(
+            f"{name} needs the range of its bins, which of a dask image of {image.dtype} would have to be computed; "
+            "give it: range=(low, high)"
+        )
+    xp = kernels_for(pixels).xp
+    finite = pixels[xp.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
+    return (finite.min()[()], finite.max()[()]) if finite.size else (0, 1)
 
 
 def measure_subject(
@@ -125,16 +169,23 @@ def _check_defined(measures: Mapping[str, Measure], mask: xr.DataArray, image: x
             raise NotImplementedError(f"{name} is defined for 2-D masks only; this one has the dims {tuple(mask.dims)}")
 
 
-def _grid_for(measures: Mapping[str, Measure], mask: xr.DataArray, spacing: Any) -> Grid:
+def _grid_for(measures: Mapping[str, Measure], mask: xr.DataArray, spacing: Any, units: str) -> Grid:
     """The grid in whose units the measures come; of the coordinates only if one of them needs these."""
+    check_units(units)
     if spacing is not None:
+        if units == "pixel":
+            raise ValueError(f"units='pixel' and spacing={spacing!r} say two things of lengths; give one of them")
         grid = given_grid(mask, spacing)
+    elif units == "pixel":
+        grid = pixel_grid(mask.ndim)
     elif any(entry.on_grid for entry in measures.values()):
         mixed = [name for name, entry in measures.items() if entry.on_grid and not entry.axes_apart]
         if mixed:
             check_lengths(mask, mixed[0], "spacing=1")
             check_one_unit(mask, mixed[0])
-        grid = regular_grid(mask, "give spacing=, or drop the coordinate")
+        grid = regular_grid(mask, "give spacing=, ask for units='pixel', or drop the coordinate")
+    elif any(entry.placed for entry in measures.values()):
+        grid = replace(pixel_grid(mask.ndim), units=units_of(mask))
     else:
         grid = pixel_grid(mask.ndim)
     step = tuple(grid.spacing.tolist())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+import math
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -16,6 +17,9 @@ from xlabelstats.inputs import check_mask, check_pooling, check_taken, data_of, 
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.selection import Selection, choose_labels, label_table, named_labels
 from xlabelstats.labels.swapped import ask_if_swapped
+
+# What a subject holds of the arrays of a mask and an image.
+Arrays = tuple[Any, Any, tuple[Hashable, ...], tuple[Hashable, ...], dict[Hashable, Any]]
 
 
 @dataclass(frozen=True)
@@ -115,16 +119,23 @@ def find_subject(
     mask_order: bool = True,
     read: bool = True,
     call: str = "image.labels.mean(mask)",
+    whole: Callable[[bool, int], bool] = lambda lazy, elements: False,
 ) -> Subject:
-    """Match image and mask and find the labels.
+    """Match image and mask and find the labels, and where their objects lie if these are needed whole.
 
     ``taken`` are the names that the result needs; ``mask_order`` as for `align`.  Where the image will not be ``read``,
-    the mask keeps its chunks.  ``call`` is what a user who swapped image and mask is told to call.
+    the mask keeps its chunks.  ``call`` is what a user who swapped image and mask is told to call.  ``whole`` says
+    of lazy arrays or others whether objects are needed whole if there are so many labels times channels.
     """
     mask, arrays = _matched(image, mask, taken, mask_order, read)
+    lazy, channels = is_dask(arrays[0]), 1 if image is None else math.prod(image.sizes[dim] for dim in arrays[2])
+    if whole(lazy, 0):
+        return _whole(image, mask, arrays, labels, background)
     # The labels come from the mask as the caller holds it, for which a scan may be remembered.
-    waits = labels is None and not is_dask(arrays[0])
+    waits = labels is None and not lazy
     selection = None if waits else choose_labels(mask, labels, background)
+    if selection is not None and whole(lazy, selection.ids.size * channels):
+        return _whole(image, mask, arrays, labels, background)
     if image is not None and labels is None:
         ask_if_swapped(mask, image, background, call=call)
     return Subject(*arrays, background if selection is None else selection.background, selection)
@@ -141,6 +152,13 @@ def find_whole(
 ) -> WholeSubject:
     """Match image and mask, and find the labels and where their objects lie; see `find_subject`."""
     mask, arrays = _matched(image, mask, taken, True, read)
+    return _whole(image, mask, arrays, labels, background)
+
+
+def _whole(
+    image: xr.DataArray | None, mask: xr.DataArray, arrays: Arrays, labels: Any, background: bool
+) -> WholeSubject:
+    """The subject of a checked mask that knows where its objects lie."""
     selection, objects = find_objects(mask, labels, background)
     if image is not None and labels is None:
         ask_if_swapped(mask, image, background, objects)
@@ -149,7 +167,7 @@ def find_whole(
 
 def _matched(
     image: xr.DataArray | None, mask: xr.DataArray, taken: Iterable[str], mask_order: bool, read: bool
-) -> tuple[xr.DataArray, tuple[Any, Any, tuple[Hashable, ...], tuple[Hashable, ...], dict[Hashable, Any]]]:
+) -> tuple[xr.DataArray, Arrays]:
     """The checked mask, and what a subject holds of the arrays."""
     given, mask = mask, check_mask(mask)
     if image is None:

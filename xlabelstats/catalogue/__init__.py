@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from xlabelstats.catalogue import hole, hull, intensity, moments, order, outline, positions
+from xlabelstats.catalogue import correlation, hole, hull, intensity, moments, order, outline, positions
 from xlabelstats.catalogue.measure import SHIPPED, Measure
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 FAMILIES: dict[str, tuple[Measure, ...]] = {
     "intensity": intensity.STATISTICS,
     "order": order.ORDER,
+    "correlation": correlation.CORRELATIONS,
     "shape": positions.SHAPES,
     "moments": moments.MOMENTS,
     "outline": (*outline.OUTLINES, *hull.HULLS, *hole.HOLES),
@@ -25,6 +26,7 @@ CATALOGUE: dict[str, Measure] = {entry.name: entry for family in FAMILIES.values
 SHIPPED.update(CATALOGUE)
 
 STATISTICS = {entry.name: entry for entry in FAMILIES["intensity"]}
+CORRELATIONS = {entry.name: entry for entry in FAMILIES["correlation"]}
 DEFAULT_STATISTICS = tuple(name for name in STATISTICS if name not in ("std", "valid"))
 
 # Under scikit-image's names: what merges across blocks, and what needs every object whole.

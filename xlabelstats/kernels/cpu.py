@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy as xp
 
+from xlabelstats.kernels.cpu_channels import colocalise, cross_powers, cross_sums
 from xlabelstats.kernels.cpu_objects import cut, gather, modes, order_statistics
 from xlabelstats.kernels.cpu_positions import boxes, coordinate_sums, geometry, merge_geometry, position_moments
 from xlabelstats.kernels.cpu_runs import (
@@ -20,9 +21,12 @@ from xlabelstats.kernels.cpu_runs import (
 __all__ = [
     "boxes",
     "centre",
+    "colocalise",
     "compact",
     "coordinate_sums",
     "count_valid",
+    "cross_powers",
+    "cross_sums",
     "cut",
     "find_runs",
     "gather",

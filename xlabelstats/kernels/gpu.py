@@ -6,21 +6,14 @@ memory: what is moved are sizes, and tables of a few numbers per window.
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
-
 import cupy as xp
 import numpy as np
 
+from xlabelstats.kernels.gpu_channels import colocalise, cross_powers, cross_sums  # noqa: F401
+from xlabelstats.kernels.gpu_launch import each as _each
+
 # Runs are cut at every so many pixels of a row, so that no thread has much more to do than its neighbours.
 LONGEST_RUN = 64
-THREADS = 256
-
-# What dtypes are called in CUDA C++.
-C_TYPES = {
-    "u1": "unsigned char", "u2": "unsigned short", "u4": "unsigned int", "u8": "unsigned long long",
-    "i1": "signed char", "i2": "short", "i4": "int", "i8": "long long", "f4": "float", "f8": "double",
-}  # fmt: skip
 
 
 def find_runs(lines, background, placed):
@@ -327,23 +320,3 @@ def _from_ordered(words, kind):
         return words
     sign = _sign(words)
     return words ^ sign if kind == "i" else xp.where(words & sign != 0, words ^ sign, ~words)
-
-
-def _each(name, n, types, *args):
-    """Run a kernel, compiled for arrays of the given types, in at least ``n`` threads."""
-    if n:
-        kernel = _compiled(name, *(C_TYPES[each.dtype.str[1:]] for each in types))
-        args = tuple(np.bool_(a) if isinstance(a, bool | np.bool_) else _int(a) for a in args)
-        kernel(((n + THREADS - 1) // THREADS,), (THREADS,), args)
-
-
-def _int(value):
-    return np.int64(value) if isinstance(value, int | np.integer) else value
-
-
-@cache
-def _compiled(name, *types):
-    expression = f"{name}<{', '.join(types)}>" if types else name
-    source = files("xlabelstats.kernels").joinpath("gpu.cu").read_text(encoding="utf-8")
-    module = xp.RawModule(code=source, options=("--std=c++17",), name_expressions=(expression,))
-    return module.get_function(expression)

@@ -16,6 +16,7 @@ from xlabelstats.engine.plan import run
 from xlabelstats.engine.reduction import Context
 from xlabelstats.grid import Grid, check_lengths, check_one_unit, given_grid, pixel_grid, regular_grid
 from xlabelstats.inputs import check_mask, check_switches
+from xlabelstats.labels.pairs import as_given, paired
 from xlabelstats.labels.subject import Subject, find_subject, find_whole
 from xlabelstats.names import LABEL
 
@@ -70,6 +71,7 @@ def measured(
         check_match(image, mask)
     given, mask = mask, check_mask(mask)
     _check_defined(measures, mask, image)
+    original, (image, measures) = image, paired(image, mask, measures)
     grid = (
         grid if grid is not None else _grid_for(measures, mask if image is None else share_coords(mask, image), spacing)
     )
@@ -89,7 +91,8 @@ def measured(
         ddof,
         skipna is None or bool(skipna),
     )
-    return measure_subject(measures, subject, image, options, described=described, run=run)
+    result = measure_subject(measures, subject, image, options, described=described, run=run)
+    return result if image is original else as_given(result, original, measures)
 
 
 def measure_subject(

@@ -20,7 +20,13 @@ from xlabelstats.names import LABEL, as_names
 
 @one_call
 def per_variable(
-    dataset: xr.Dataset, mask: Any, call: str, *arguments: Any, once: Collection[str] = (), **options: Any
+    dataset: xr.Dataset,
+    mask: Any,
+    call: str,
+    *arguments: Any,
+    once: Collection[str] = (),
+    along: Collection[Hashable] = (),
+    **options: Any,
 ) -> xr.Dataset:
     """The results of a call of every image of a Dataset over a mask, named ``{name of the result}_{variable}``.
 
@@ -35,11 +41,13 @@ def per_variable(
         What it is given after the mask.
     once : collection of names
         Results that depend on the mask alone: they keep their names and appear once.
+    along : collection of dims
+        Further dims that an image must have.
     """
     check_pooling(variable(dataset, mask, "mask"))
     images, mask = split(dataset, mask)
     results = []
-    for name, image in _measurable(images, mask).items():
+    for name, image in _measurable(images, mask, along).items():
         result = attrgetter(call)(image)(mask, *arguments, **options)
         result = result.to_dataset() if isinstance(result, xr.DataArray) else result
         results.append(result.rename({one: f"{one}_{name}" for one in result if one not in once}))
@@ -110,21 +118,23 @@ def variable(dataset: xr.Dataset, given: Any, role: str) -> xr.DataArray:
     return dataset[given]
 
 
-def _measurable(images: xr.Dataset, mask: xr.DataArray) -> dict[Hashable, xr.DataArray]:
-    """The variables that can be measured over the mask."""
-    usable = {name: a for name, a in images.items() if a.dtype.kind in "biuf" and set(mask.dims) <= set(a.dims)}
+def _measurable(
+    images: xr.Dataset, mask: xr.DataArray, along: Collection[Hashable] = ()
+) -> dict[Hashable, xr.DataArray]:
+    """The variables that can be measured over the mask, and have some more dims."""
+    dims = {*mask.dims, *along}
+    wanted = f"a dim of the mask {tuple(mask.dims)}" + (f" or {', '.join(map(repr, along))}" if along else "")
+    usable = {name: a for name, a in images.items() if a.dtype.kind in "biuf" and dims <= set(a.dims)}
     left_out = [name for name in images if name not in usable]
     if not usable:
         listed = ", ".join(f"{name!r} {tuple(a.dims)} of {a.dtype}" for name, a in images.items()) or "none"
         raise ValueError(
-            f"no variable of the Dataset is numeric and has the dims of the mask {tuple(mask.dims)}; "
+            f"no variable of the Dataset is numeric and has the dims of the mask {tuple(mask.dims)}"
+            f"{''.join(f' and {dim!r}' for dim in along)}; "
             f"there are: {listed}"
         )
     if left_out:
-        caution(
-            f"left out, because they are not numeric or lack a dim of the mask {tuple(mask.dims)}: "
-            f"{', '.join(map(str, left_out))}"
-        )
+        caution(f"left out, because they are not numeric or lack {wanted}: {', '.join(map(str, left_out))}")
     if len({str(name) for name in usable}) < len(usable):
         raise ValueError(f"variables would have the same name in the result: {', '.join(map(repr, usable))}")
     return usable

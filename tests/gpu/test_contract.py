@@ -44,6 +44,7 @@ SHAPES = ("area", "bbox", "centroid", "extent", "area_bbox", "equivalent_diamete
           "inertia_tensor", "inertia_tensor_eigvals", "eccentricity", "orientation")  # fmt: skip
 MOMENTS = ("moments", "moments_central", "moments_normalized")
 HISTOGRAMS = ("entropy", "most_frequent", "uniformity")
+MERGING = ("pearson", "covariance", "slope", "overlap", "k1", "k2")
 WEIGHTED = ("intensity_mean", "intensity_std", "centroid_weighted", "moments_weighted", "moments_weighted_central")
 
 
@@ -55,6 +56,10 @@ def totals(pixels: Any, power: int = 1) -> Any:
 
 def pixels_of(window: Any) -> Any:
     return (window != 0).sum()[None]
+
+
+def channels_of(image: xr.DataArray) -> xr.DataArray:
+    return image if "c" in image.dims else image.expand_dims(c=1)
 
 
 def corners(batch: Any) -> Any:
@@ -91,6 +96,13 @@ CALLS: dict[str, Call] = {
     "mode": lambda image, mask: aggregate(image, mask, "mode"),
     "mode with NaN": lambda image, mask: aggregate(image, mask, "mode", skipna=False, labels=[3, 1, 77]),
     "median": lambda image, mask: image.instances.median(mask, skipna=False),
+    "correlation": lambda image, mask: channels_of(image).labels.correlation(mask, stats=MERGING),
+    "correlation with NaN": lambda image, mask: channels_of(image).labels.correlation(
+        mask, stats=MERGING, skipna=False, labels=[3, 1, 77]
+    ),
+    "colocalisation": lambda image, mask: channels_of(image).labels.correlation(
+        mask, stats=(*MERGING[3:], "manders", "rwc"), threshold=0.25, background=True
+    ),
     "statistics": lambda image, mask: image.instances.statistics(
         mask, totals, dims={"total": 1}, fn_kwargs={"power": 2}, dtype=np.float64
     ),

@@ -72,6 +72,53 @@ class StatisticsDatasetCalls(TableCalls):
             engine=engine,
         )
 
+    @of_every_image(LabelsAccessor.correlation)
+    def correlation(
+        self,
+        mask: Mask | Hashable,
+        dim: Hashable = "c",
+        stats: str | Iterable[str] = ("pearson",),
+        *,
+        threshold: float | None = None,
+        labels: Labels = None,
+        background: bool = False,
+        skipna: bool | None = None,
+    ) -> xr.Dataset:
+        """Compare every two channels of every image of the Dataset within every label.
+
+        Channels of one image are compared, not one image with another; images without ``dim`` are left out.
+
+        Returns
+        -------
+        Dataset
+            Variables ``{statistic}_{variable}`` as `LabelsAccessor.correlation` gives them.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> image = (("c", "x"), [[9, 1, 2, 3], [9, 2, 4, 6]])
+        >>> field = xr.Dataset({"cells": ("x", [0, 1, 1, 1]), "stain": image})
+        >>> field.labels.correlation("cells", stats="slope").labels.to_dataframe()
+               slope_stain_0_0  slope_stain_0_1  slope_stain_1_0  slope_stain_1_1
+        label
+        1                  1.0              2.0              0.5              1.0
+        """
+        # An iterator would be empty after the first image.
+        stats = list(stats) if isinstance(stats, Iterable) and not isinstance(stats, str) else stats
+        return per_variable(
+            self._dataset,
+            mask,
+            "labels.correlation",
+            dim,
+            stats,
+            along=(dim,),
+            threshold=threshold,
+            labels=labels,
+            background=background,
+            skipna=skipna,
+        )
+
     @of_every_image(LabelsAccessor.mean, "mean")
     def mean(
         self, mask: Mask | Hashable, *, labels: Labels = None, background: bool = False, skipna: bool | None = None

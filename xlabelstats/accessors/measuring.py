@@ -6,6 +6,7 @@ from typing import Any
 
 import xarray as xr
 
+from xlabelstats.accessors.correlations import CorrelationCalls
 from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.statistics import StatisticsCalls
 from xlabelstats.accessors.types import Labels, Mask
@@ -13,7 +14,7 @@ from xlabelstats.inputs import how_to_a_mask
 from xlabelstats.multiscale import as_array
 
 
-class MeasureCalls(StatisticsCalls):
+class MeasureCalls(CorrelationCalls):
     """The call of `LabelsAccessor` that measures whatever is named."""
 
     def measure(

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from xlabelstats.catalogue import extremes, histogram, hole, hull, intensity, moments, order, outline, positions
+from xlabelstats.catalogue import (
+    correlation,
+    extremes,
+    histogram,
+    hole,
+    hull,
+    intensity,
+    moments,
+    order,
+    outline,
+    positions,
+)
 from xlabelstats.catalogue.measure import SHIPPED, Measure
 
 if TYPE_CHECKING:
@@ -16,6 +27,7 @@ FAMILIES: dict[str, tuple[Measure, ...]] = {
     "order": order.ORDER,
     "histogram": histogram.HISTOGRAMS,
     "extremes": extremes.POSITIONS,
+    "correlation": correlation.CORRELATIONS,
     "shape": positions.SHAPES,
     "moments": moments.MOMENTS,
     "outline": (*outline.OUTLINES, *hull.HULLS, *hole.HOLES),
@@ -27,6 +39,7 @@ CATALOGUE: dict[str, Measure] = {entry.name: entry for family in FAMILIES.values
 SHIPPED.update(CATALOGUE)
 
 STATISTICS = {entry.name: entry for entry in FAMILIES["intensity"]}
+CORRELATIONS = {entry.name: entry for entry in FAMILIES["correlation"]}
 DEFAULT_STATISTICS = tuple(name for name in STATISTICS if name not in ("std", "valid"))
 
 # Under scikit-image's names: what merges across blocks, and what needs every object whole.

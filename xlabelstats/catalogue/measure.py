@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from inspect import signature
 from typing import Any, Literal
@@ -73,6 +73,9 @@ class Measure:
         Whether it needs the coordinate of every pixel, which then may be unevenly spaced.
     propagates : bool
         Whether NaN pixels make it NaN, whatever ``skipna`` says.
+    pairs : hashable, optional
+        The dim of the image whose positions it compares, every one with every other; ``dims`` are then those of the
+        second.
     title : str
         Its name in words, if not the name with spaces.
     source : str
@@ -104,6 +107,7 @@ class Measure:
     axes_apart: bool = False
     placed: bool = False
     propagates: bool = False
+    pairs: Hashable | None = None
     title: str = ""
     source: str = ""
     skimage: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from xlabelstats.catalogue import CATALOGUE, ELSEWHERE, OBJECT_PROPERTIES, PROPERTIES, STATISTICS
+from xlabelstats.catalogue import CATALOGUE, CORRELATIONS, ELSEWHERE, OBJECT_PROPERTIES, PROPERTIES, STATISTICS
 from xlabelstats.catalogue.flox_aggregations import MORE_STATISTICS
 from xlabelstats.names import check_known
 
@@ -25,6 +25,12 @@ _OTHER_NAMES = {
     "median": "nanmedian medianintensity intensitymedian",
     "quantiles": "quantile percentile percentiles nanquantile nanpercentile lowerquartileintensity "
     "upperquartileintensity quartiles iqr",
+    "pearson": "correlation corr corrcoef pearsonr pearsoncorrelation correlationcoefficient",
+    "covariance": "cov",
+    "slope": "regressionslope linregress",
+    "overlap": "overlapcoefficient mandersoverlap",
+    "manders": "mandersfold manderscoefficient m1 m2",
+    "rwc": "rankweightedcolocalization rankweightedcolocalisation",
     "area": "volume filledpixels",
     "bbox": "boundingbox boundingboxminimum boundingboxmaximum boundingrect bounds",
     "area_bbox": "bboxarea boundingboxarea boundingboxvolume",
@@ -86,7 +92,7 @@ _TWINS = {
 }
 
 # The modules of CellProfiler, which stand before the names of measurements: AreaShape_FormFactor.
-_MODULES = ("AreaShape", "Intensity")
+_MODULES = ("AreaShape", "Correlation", "Intensity")
 
 
 # How people write percentiles.
@@ -125,6 +131,8 @@ def _call_of(name: str) -> str | None:
     """The call that gives a statistic or property of ours."""
     if name in STATISTICS or (name in MORE_STATISTICS and name not in _ELSEWHERE):
         return f'image.labels.aggregate(mask, "{name}")'
+    if name in CORRELATIONS:
+        return f'image.labels.correlation(mask, stats="{name}")'
     if name in PROPERTIES:
         mask_first = PROPERTIES[name].reads_image
         return f'image.labels.regionprops(mask, "{name}")' if mask_first else f'mask.labels.regionprops("{name}")'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy as xp
 
+from xlabelstats.kernels.cpu_channels import colocalise, cross_powers, cross_sums
 from xlabelstats.kernels.cpu_histograms import add_counts, histograms, ranked
 from xlabelstats.kernels.cpu_objects import cut, gather, modes, order_statistics
 from xlabelstats.kernels.cpu_positions import (
@@ -29,9 +30,12 @@ __all__ = [
     "add_counts",
     "boxes",
     "centre",
+    "colocalise",
     "compact",
     "coordinate_sums",
     "count_valid",
+    "cross_powers",
+    "cross_sums",
     "cut",
     "find_runs",
     "first_extremes",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import cupy as xp
 import numpy as np
 
+from xlabelstats.kernels.gpu_channels import colocalise, cross_powers, cross_sums
 from xlabelstats.kernels.gpu_counts import add_counts, first_extremes, histograms, ranked
 from xlabelstats.kernels.gpu_launch import each, from_ordered, ordered, placed, runs_of, shape_of, sign
 
@@ -19,9 +20,12 @@ __all__ = [
     "add_counts",
     "boxes",
     "centre",
+    "colocalise",
     "compact",
     "coordinate_sums",
     "count_valid",
+    "cross_powers",
+    "cross_sums",
     "cut",
     "find_runs",
     "first_extremes",

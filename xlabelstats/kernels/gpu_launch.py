@@ -8,6 +8,9 @@ from importlib.resources import files
 import cupy as xp
 import numpy as np
 
+# The files that hold them; those that come later use what the first defines.
+SOURCES = ("gpu.cu", "gpu_channels.cu")
+
 THREADS = 256
 
 # What dtypes are called in CUDA C++.
@@ -69,6 +72,7 @@ def _int(value):
 @cache
 def _compiled(name, *types):
     expression = f"{name}<{', '.join(types)}>" if types else name
-    source = files("xlabelstats.kernels").joinpath("gpu.cu").read_text(encoding="utf-8")
+    folder = files("xlabelstats.kernels")
+    source = "".join(folder.joinpath(file).read_text(encoding="utf-8") for file in SOURCES)
     module = xp.RawModule(code=source, options=("--std=c++17",), name_expressions=(expression,))
     return module.get_function(expression)

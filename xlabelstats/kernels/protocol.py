@@ -105,7 +105,7 @@ class Kernels(Protocol):
     """Loops over the pixels of a block, for arrays of one kind.
 
     Images are ``(channel, pixel)``; what is collected is ``(code, channel, field)``.  What the functions do is said in
-    `cpu`, `cpu_runs`, `cpu_positions`, `cpu_histograms` and `cpu_objects`.
+    `cpu`, `cpu_runs`, `cpu_positions`, `cpu_histograms`, `cpu_channels` and `cpu_objects`.
     """
 
     @property
@@ -144,6 +144,15 @@ class Kernels(Protocol):
 
     def centre(self, sums: Array, moments: Array) -> None:
         """Set central moments from sums of powers about a rounded mean."""
+
+    def cross_sums(self, image: Array, runs: Runs, sums: Array, products: Array) -> None:
+        """Add up small integers, and those of two channels multiplied, exactly."""
+
+    def cross_powers(self, image: Array, runs: Runs, means: Array, sums: Array, products: Array) -> None:
+        """Add up deviations from a mean, and those of two channels multiplied."""
+
+    def colocalise(self, pixels: Array, count: Array, fractions: Array, ranked: bool, out: Array) -> None:
+        """Sum up the pixels of every two channels of an object that lie above thresholds."""
 
     def merge(
         self, rows: Array, before: Array, moments_in: Array, extremes_in: Array, moments: Array, extremes: Array

@@ -29,6 +29,7 @@ from xlabelstats.grid import (
 )
 from xlabelstats.inputs import check_mask, check_switches, data_of, is_dask
 from xlabelstats.kernels import kernels_for
+from xlabelstats.labels.pairs import as_given, paired
 from xlabelstats.labels.subject import Subject, find_subject
 from xlabelstats.names import LABEL
 
@@ -86,6 +87,7 @@ def measured(
         check_match(image, mask)
     given, mask = mask, check_mask(mask)
     _check_defined(measures, mask, image)
+    original, (image, measures) = image, paired(image, mask, measures)
     if image is not None:
         measures = {name: _settled(entry, image) for name, entry in measures.items()}
     placed = mask if image is None else share_coords(mask, image)
@@ -115,7 +117,8 @@ def measured(
             is_whole(entry, options, lazy=lazy, elements=elements) for entry in measures.values()
         ),
     )
-    return measure_subject(measures, subject, image, options, described=described, run=run)
+    result = measure_subject(measures, subject, image, options, described=described, run=run)
+    return result if image is original else as_given(result, original, measures)
 
 
 def _settled(entry: Measure, image: xr.DataArray) -> Measure:

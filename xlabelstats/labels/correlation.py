@@ -1,0 +1,38 @@
+"""How the channels of an image go together within every label."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import xarray as xr
+
+from xlabelstats.catalogue import CORRELATIONS
+from xlabelstats.catalogue.correlation import check_threshold
+from xlabelstats.catalogue.vocabulary import check_measures
+from xlabelstats.labels.measure import measured
+from xlabelstats.names import as_names
+
+
+def correlation(
+    image: xr.DataArray,
+    mask: xr.DataArray,
+    dim: Hashable,
+    stats: str | Iterable[str],
+    *,
+    threshold: float | None = None,
+    **options: Any,
+) -> xr.Dataset:
+    """Compare the channels of an image within every label; see `LabelsAccessor.correlation`."""
+    names = as_names(stats, "statistic")
+    check_measures(names, CORRELATIONS, "statistic")
+    if not names:
+        raise ValueError(f"no statistic was asked for; there are: {', '.join(CORRELATIONS)}")
+    given = {} if threshold is None else {"threshold": check_threshold(threshold)}
+    measures = {}
+    for name in names:
+        make = CORRELATIONS[name].with_parameters
+        assert make is not None
+        takes = CORRELATIONS[name].parameters
+        measures[name] = make(dim=dim, **{key: value for key, value in given.items() if key in takes})
+    return measured(image, mask, measures, call="image.labels.correlation(mask)", **options)

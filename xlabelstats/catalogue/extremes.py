@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Self
 
 import numpy as np
@@ -101,14 +102,14 @@ POSITIONS = (
     _position(
         "position_min",
         "position of the smallest pixel, the first of a tie",
-        lambda positions: positions[False],
+        itemgetter(False),
         needs=(False,),
         title="position of the minimum",
     ),
     _position(
         "position_max",
         "position of the largest pixel, the first of a tie",
-        lambda positions: positions[True],
+        itemgetter(True),
         needs=(True,),
         title="position of the maximum",
         cellprofiler="Location_MaxIntensity",

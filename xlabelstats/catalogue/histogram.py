@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from operator import attrgetter
 from typing import Any, Self
 
 import numpy as np
@@ -252,12 +253,12 @@ class Counts:
     def entropy(self) -> Array:
         """The entropy of the shares of the bins."""
         xp = kernels_for(self.counts).xp
-        return self._of_shares(lambda p: xp.abs((p * xp.log2(xp.where(p > 0, p, 1))).sum(axis=-1)))
+        return self._of_shares(lambda p: xp.abs(p * xp.log2(p)))
 
     @property
     def uniformity(self) -> Array:
         """The sum of the squared shares."""
-        return self._of_shares(lambda p: (p * p).sum(axis=-1))
+        return self._of_shares(lambda p: p * p)
 
     @property
     def most_frequent(self) -> Array:
@@ -265,15 +266,19 @@ class Counts:
         xp = kernels_for(self.counts).xp
         return self._defined(xp.asarray(self.edges.centres)[self.counts.argmax(axis=-1)])
 
-    def _of_shares(self, function: Callable[[Array], Array]) -> Array:
-        """What a function makes of the shares (label, channel, bin), of some labels at a time."""
+    def _of_shares(self, term: Callable[[Array], Array]) -> Array:
+        """The sums (label, channel) of a term of each share that is not 0, of some labels at a time."""
         xp = kernels_for(self.counts).xp
-        values = xp.empty(self.valid.shape)
+        sums = xp.zeros(self.valid.shape)
         step = max(1, PART // max(self.counts[:1].size, 1))
-        for first in range(0, len(values), step):
-            some = slice(first, first + step)
-            values[some] = function(self.counts[some] / self.valid[some, :, None])
-        return self._defined(values)
+        for first in range(0, len(sums), step):
+            counts, valid = self.counts[first : first + step], self.valid[first : first + step]
+            flat = counts.reshape(-1)
+            held = xp.flatnonzero(flat)
+            rows = held // counts.shape[-1]
+            terms = term(flat[held] / valid.reshape(-1)[rows])
+            sums[first : first + step] = xp.bincount(rows, terms, minlength=valid.size).reshape(valid.shape)
+        return self._defined(sums)
 
     def _defined(self, values: Array) -> Array:
         """The values, NaN where no pixel was counted or NaN pixels spoil them."""
@@ -318,7 +323,7 @@ def histogram(bins: Any = 256, range: Any = None) -> Measure:
     return _entry(
         "histogram",
         "pixels per bin, the last edge closed; by default 256 bins over the range of the dtype",
-        lambda pixels: pixels.counts,
+        attrgetter("counts"),
         bins,
         range,
         dims=("bin",),
@@ -335,17 +340,17 @@ HISTOGRAMS = (
     _entry(
         "entropy",
         "entropy of the histogram in bits: -sum(p log2 p) of the shares p of the bins",
-        lambda pixels: pixels.entropy,
+        attrgetter("entropy"),
     ),
     _entry(
         "most_frequent",
         "centre of the fullest bin of the histogram, the lower of a tie",
-        lambda pixels: pixels.most_frequent,
+        attrgetter("most_frequent"),
         units="image",
     ),
     _entry(
         "uniformity",
         "sum of the squared shares of the bins of the histogram: 1 if all pixels are in one",
-        lambda pixels: pixels.uniformity,
+        attrgetter("uniformity"),
     ),
 )

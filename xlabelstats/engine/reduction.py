@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from xlabelstats.engine.runs import Array, LabelRuns, changed, find_runs, rows_of, union
+from xlabelstats.engine.runs import Array, LabelRuns, Surroundings, changed, find_runs, rows_of, union
 from xlabelstats.grid import Grid
 from xlabelstats.kernels import kernels_for
 from xlabelstats.kernels.protocol import Runs
@@ -58,6 +58,14 @@ class Block:
     def shape(self) -> tuple[int, ...]:
         """The shape of the block."""
         return self.labels.shape
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """The mask of the block and of as many pixels around it as the reduction's ``halo`` says."""
+        around = self.labels.surroundings
+        if around is None:
+            raise ValueError("a reduction that looks at the neighbours of pixels says how far they are: halo = 1")
+        return around
 
 
 class WholeBlock(Block):
@@ -139,6 +147,8 @@ class Context:
         Delta degrees of freedom of variances.
     skipna : bool
         Whether NaN pixels are left out.
+    shape : tuple of int
+        That of the mask.
     """
 
     ndim: int
@@ -147,6 +157,7 @@ class Context:
     grid: Grid
     ddof: float = 0
     skipna: bool = True
+    shape: tuple[int, ...] = ()
 
 
 class Reduction:
@@ -166,6 +177,9 @@ class Reduction:
         Whether what is computed from it depends on where pixels lie.
     in_3d : type of Reduction or None
         What takes its place in 3-D masks, if it collects from 2-D ones alone.
+    halo : int
+        Of what merges across blocks, how many pixels of the mask around a block it looks at: ``block.surroundings``.
+        Every pixel of those is outside or in one of the labels, and a block adds to the labels of its own pixels alone.
     """
 
     reads_image: ClassVar[bool] = False
@@ -174,6 +188,11 @@ class Reduction:
     axes_matter: ClassVar[bool] = True
     on_grid: ClassVar[bool] = True
     in_3d: ClassVar[type[Reduction] | None] = None
+
+    @property
+    def halo(self) -> int:
+        """How many pixels of the mask around a block it looks at."""
+        return 0
 
     @classmethod
     def of(cls, needs: tuple[Any, ...], context: Context) -> Reduction:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy as xp
 
+from xlabelstats.kernels.cpu_boundaries import border_pixels, neighbours
 from xlabelstats.kernels.cpu_objects import cut, gather, modes, order_statistics
 from xlabelstats.kernels.cpu_positions import boxes, coordinate_sums, geometry, merge_geometry, position_moments
 from xlabelstats.kernels.cpu_runs import (
@@ -18,6 +19,7 @@ from xlabelstats.kernels.cpu_runs import (
 )
 
 __all__ = [
+    "border_pixels",
     "boxes",
     "centre",
     "compact",
@@ -31,6 +33,7 @@ __all__ = [
     "merge",
     "merge_geometry",
     "modes",
+    "neighbours",
     "order_statistics",
     "position_moments",
     "powers",

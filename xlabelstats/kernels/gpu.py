@@ -6,21 +6,13 @@ memory: what is moved are sizes, and tables of a few numbers per window.
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
-
 import cupy as xp
 import numpy as np
 
+from xlabelstats.kernels.gpu_launch import each as _each
+
 # Runs are cut at every so many pixels of a row, so that no thread has much more to do than its neighbours.
 LONGEST_RUN = 64
-THREADS = 256
-
-# What dtypes are called in CUDA C++.
-C_TYPES = {
-    "u1": "unsigned char", "u2": "unsigned short", "u4": "unsigned int", "u8": "unsigned long long",
-    "i1": "signed char", "i2": "short", "i4": "int", "i8": "long long", "f4": "float", "f8": "double",
-}  # fmt: skip
 
 
 def find_runs(lines, background, placed):
@@ -259,6 +251,19 @@ def _sorted(keys, count, channels, kind):
     return keys, segment, ends, lengths, n
 
 
+def neighbours(area, area_shape, start, runs, offsets, table, crossings, euler):
+    """Look at the neighbours of every pixel that lie at ``offsets``; see `cpu_boundaries.neighbours`."""
+    where = *map(xp.asarray, (area_shape, start, offsets)), len(offsets)
+    measuring = euler.size > 0
+    _each("neighbours", runs.codes.size, [area], area, *_placed(runs), *where, table, crossings, euler, measuring)
+
+
+def border_pixels(area, area_shape, start, runs, kinds, out):
+    """Add the border pixels of 2-D labels by their kind; see `cpu_boundaries.border_pixels`."""
+    where = map(xp.asarray, (area_shape, start))
+    _each("border_pixels", runs.codes.size, [area], area, *_placed(runs)[:-1], *where, kinds, out)
+
+
 def cut(image, channels, mask, shape, cuts, alone, out, inside):
     """Copy what a piece of an image holds of some windows to ``out`` (object, channel, pixel of the window).
 
@@ -327,23 +332,3 @@ def _from_ordered(words, kind):
         return words
     sign = _sign(words)
     return words ^ sign if kind == "i" else xp.where(words & sign != 0, words ^ sign, ~words)
-
-
-def _each(name, n, types, *args):
-    """Run a kernel, compiled for arrays of the given types, in at least ``n`` threads."""
-    if n:
-        kernel = _compiled(name, *(C_TYPES[each.dtype.str[1:]] for each in types))
-        args = tuple(np.bool_(a) if isinstance(a, bool | np.bool_) else _int(a) for a in args)
-        kernel(((n + THREADS - 1) // THREADS,), (THREADS,), args)
-
-
-def _int(value):
-    return np.int64(value) if isinstance(value, int | np.integer) else value
-
-
-@cache
-def _compiled(name, *types):
-    expression = f"{name}<{', '.join(types)}>" if types else name
-    source = files("xlabelstats.kernels").joinpath("gpu.cu").read_text(encoding="utf-8")
-    module = xp.RawModule(code=source, options=("--std=c++17",), name_expressions=(expression,))
-    return module.get_function(expression)

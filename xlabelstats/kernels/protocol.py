@@ -82,7 +82,7 @@ class Kernels(Protocol):
     """Loops over the pixels of a block, for arrays of one kind.
 
     Images are ``(channel, pixel)``; what is collected is ``(code, channel, field)``.  What the functions do is said in
-    `cpu`, `cpu_runs` and `cpu_objects`.
+    `cpu` and the files whose names begin so.
     """
 
     @property
@@ -141,6 +141,22 @@ class Kernels(Protocol):
 
     def position_moments(self, image: Array, runs: Runs, origin: Array, powers: int, out: Array) -> None:
         """Add moments of position."""
+
+    def neighbours(
+        self,
+        area: Array,
+        area_shape: Array,
+        start: Array,
+        runs: Runs,
+        offsets: Array,
+        table: Array,
+        crossings: Array,
+        euler: Array,
+    ) -> None:
+        """Count the pixels that have a neighbour outside of their label, and what follows from which are inside."""
+
+    def border_pixels(self, area: Array, area_shape: Array, start: Array, runs: Runs, kinds: Array, out: Array) -> None:
+        """Count the border pixels of every code by kind."""
 
     def gather(self, image: Array, runs: Runs, count: Array, out: Array) -> None:
         """Copy the pixels of every code to one place."""

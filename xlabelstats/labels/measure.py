@@ -88,6 +88,7 @@ def measured(
         grid,
         ddof,
         skipna is None or bool(skipna),
+        tuple(mask.shape),
     )
     return measure_subject(measures, subject, image, options, described=described, run=run)
 
@@ -123,6 +124,8 @@ def _check_defined(measures: Mapping[str, Measure], mask: xr.DataArray, image: x
             )
         if entry.only_2d and mask.ndim != 2:
             raise NotImplementedError(f"{name} is defined for 2-D masks only; this one has the dims {tuple(mask.dims)}")
+        if entry.only_3d and mask.ndim != 3:
+            raise NotImplementedError(f"{name} is defined for 3-D masks only; this one has the dims {tuple(mask.dims)}")
 
 
 def _grid_for(measures: Mapping[str, Measure], mask: xr.DataArray, spacing: Any) -> Grid:

@@ -216,7 +216,7 @@ BOUNDARIES = (
     ),
     _of_boundary(
         "circularity",
-        "4 * pi * area / perimeter**2: 1 for a circle, more for some small objects, NaN where the perimeter is 0",
+        "4 * pi * area / perimeter**2: 1 for a circle, more for some of a few pixels, NaN where the perimeter is 0",
         lambda b: b.circularity,
         needs=("border",),
         only_2d=True,

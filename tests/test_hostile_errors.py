@@ -215,9 +215,9 @@ ARGUMENTS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "unknown property 'aria', did you mean 'area'? There are: num_pixels, area, bbox,",
     ),
     "property elsewhere": (
-        lambda: mask().labels.regionprops(properties="perimeter"),
+        lambda: mask().labels.regionprops(properties="solidity"),
         ValueError,
-        "perimeter needs all pixels of an object at once and does not merge across blocks: "
+        "solidity needs all pixels of an object at once and does not merge across blocks: "
         "see mask.instances.regionprops(properties)",
     ),
     "property of an image": (

@@ -42,6 +42,10 @@ ROUNDING = 1e-12
 EVERY = ("count", "sum", "mean", "var", "std", "skew", "kurtosis", "min", "max", "valid")
 SHAPES = ("area", "bbox", "centroid", "extent", "area_bbox", "equivalent_diameter_area", "axis_major_length",
           "inertia_tensor", "inertia_tensor_eigvals", "eccentricity", "orientation")  # fmt: skip
+BOUNDARIES = {
+    2: ("perimeter", "perimeter_crofton", "euler_number", "circularity", "touches_border"),
+    3: ("euler_number", "surface_area", "sphericity", "touches_border"),
+}
 MOMENTS = ("moments", "moments_central", "moments_normalized")
 HISTOGRAMS = ("entropy", "most_frequent", "uniformity")
 MERGING = ("pearson", "covariance", "slope", "overlap", "k1", "k2")
@@ -123,6 +127,10 @@ CALLS: dict[str, Call] = {
 IN_SPACE: dict[str, Call] = {
     "regionprops of the mask": lambda image, mask: mask.labels.regionprops(
         properties=[name for name in SHAPES + MOMENTS if mask.ndim == 2 or name not in ("eccentricity", "orientation")]
+    ),
+    "measures of boundaries": lambda image, mask: mask.labels.measure(BOUNDARIES[mask.ndim]),
+    "boundaries with statistics": lambda image, mask: image.labels.measure(
+        mask, ("mean", "euler_number"), background=True
     ),
     "regionprops of the image": lambda image, mask: image.labels.regionprops(mask, WEIGHTED),
     "regionprops of some labels": lambda image, mask: mask.labels.regionprops(
@@ -348,6 +356,7 @@ class TestWhatRunsInMainMemory:
             warnings.simplefilter("ignore")
             calls = {
                 "instances.regionprops": lambda: mask.instances.regionprops(["solidity"]),
+                "num_components": lambda: mask.labels.measure("num_components"),
                 "to_dataframe": lambda: result.labels.to_dataframe(),
                 "a step": lambda: pipeline.connected_components(mask),
                 "the projection": lambda: pca(image.expand_dims(k=3), "k"),

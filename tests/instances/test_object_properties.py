@@ -136,8 +136,8 @@ def test_complaints(nuclei3d):
 def test_missing_scikit_image_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage.measure", None)
     monkeypatch.setitem(sys.modules, "skimage", None)
-    mask = xr.DataArray(np.ones((3, 3), int), dims=("y", "x"))
-    with pytest.raises(ModuleNotFoundError, match=r"^perimeter needs skimage, .*pip install 'xlabelstats\[image\]'"):
+    mask = xr.DataArray(np.ones((3, 3, 3), int), dims=("z", "y", "x"))
+    with pytest.raises(ModuleNotFoundError, match=r"^area_convex needs skimage, .*pip install 'xlabelstats\[image\]'"):
         mask.instances.regionprops()
 
 
@@ -205,5 +205,5 @@ def test_an_error_of_scikit_image_is_blamed_on_it(monkeypatch):
 
     monkeypatch.setattr("skimage.measure.regionprops", fails)
     with pytest.raises(ValueError, match="no such thing") as caught:
-        xr.DataArray([[0, 4]], dims=("y", "x")).instances.regionprops("perimeter")
-    assert caught.value.__notes__ == ["raised by scikit-image for label 4, given an array of shape (1, 1)"]
+        xr.DataArray([[[0, 4]]], dims=("z", "y", "x")).instances.regionprops("solidity")
+    assert caught.value.__notes__ == ["raised by scikit-image for label 4, given an array of shape (1, 1, 1)"]

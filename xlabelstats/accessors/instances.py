@@ -229,7 +229,9 @@ class InstancesAccessor(WindowCalls):
         labels: Labels = None,
         background: bool = False,
     ) -> xr.Dataset:
-        """Region properties that need all pixels of an object at once, such as ``solidity``, as scikit-image has them.
+        """Region properties of outlines, hulls and holes, such as ``solidity``, as scikit-image has them.
+
+        Most of them need all pixels of an object; for these the object is brought into one block.
 
         Those of `LabelsAccessor.regionprops`, which merge across blocks, may be asked for together with them.
 
@@ -257,10 +259,9 @@ class InstancesAccessor(WindowCalls):
             A property does not exist, needs an image, or is no number per object; the coordinates are not evenly
             spaced; the mask is not 2-D or 3-D.
         NotImplementedError
-            scikit-image does not define the property in 3-D, or for this spacing.
+            The property is not defined for a mask of so many dims, or for this spacing.
         ModuleNotFoundError
-            scikit-image is not installed: ``perimeter`` and ``perimeter_crofton`` need it, and all properties below
-            of 3-D masks.
+            scikit-image is not installed: hulls and filled areas of 3-D masks need it.
 
         Warns
         -----
@@ -270,11 +271,13 @@ class InstancesAccessor(WindowCalls):
 
         Notes
         -----
-        The values are those of scikit-image for the object in its own bounding box.  In 2-D, hulls and holes are
-        measured by loops of this package; ``perimeter`` and ``perimeter_crofton``, and all properties in 3-D, by
-        scikit-image itself.  The properties are:
+        The values are those of scikit-image for the object in its own bounding box.  Hulls and filled areas of 3-D
+        masks are measured by scikit-image itself, all else by loops of this package.  Perimeters and Euler numbers
+        merge across blocks, so `LabelsAccessor.regionprops` has them too.  The properties are:
 
         {properties}
+
+        Beside these there is ``num_components``, which scikit-image does not have.
 
         Examples
         --------

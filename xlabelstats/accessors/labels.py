@@ -13,7 +13,7 @@ from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.measuring import MeasureCalls
 from xlabelstats.accessors.tables import TableCalls
 from xlabelstats.accessors.types import Labels, Mask
-from xlabelstats.catalogue import PROPERTIES
+from xlabelstats.catalogue import FURTHER_PROPERTIES, PROPERTIES
 from xlabelstats.labels.regionprops import regionprops
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import LABEL, describe
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from xlabelstats.accessors.plots import LabelsPlots
 
 REGION_PROPERTIES = ("area", "bbox", "centroid")
+
+# What `regionprops` has beside the properties of scikit-image.
+FURTHER = {name: entry for name, entry in FURTHER_PROPERTIES.items() if not entry.whole}
 
 
 @xr.register_dataarray_accessor("labels")
@@ -185,7 +188,7 @@ class LabelsAccessor(MeasureCalls):
 
         return center_of_mass(self._array, as_array(weights), units=units, labels=labels, background=background)
 
-    @describe(properties=PROPERTIES)
+    @describe(properties=PROPERTIES, further=FURTHER)
     @documented(MeasureCalls.aggregate, MeasureCalls.measure, take=())
     def regionprops(
         self,
@@ -223,9 +226,9 @@ class LabelsAccessor(MeasureCalls):
         ------
         ValueError
             A property does not exist, needs an image, or needs a whole object in one block (such as
-            ``perimeter``); the coordinates are not evenly spaced; the mask is not 2-D or 3-D.
+            ``solidity``); the coordinates are not evenly spaced; the mask is not 2-D or 3-D.
         NotImplementedError
-            scikit-image does not define the property in 3-D, or for this spacing.
+            The property is not defined for a mask of so many dims, or for this spacing.
 
         Notes
         -----
@@ -237,6 +240,10 @@ class LabelsAccessor(MeasureCalls):
         The properties, which in 3-D call a volume ``area``, are:
 
         {properties}
+
+        scikit-image does not have these:
+
+        {further}
 
         Examples
         --------

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from xlabelstats.catalogue import (
+    boundary,
+    component,
     correlation,
     extremes,
     histogram,
@@ -14,7 +16,6 @@ from xlabelstats.catalogue import (
     intensity,
     moments,
     order,
-    outline,
     positions,
 )
 from xlabelstats.catalogue.measure import SHIPPED, Measure
@@ -30,7 +31,7 @@ FAMILIES: dict[str, tuple[Measure, ...]] = {
     "correlation": correlation.CORRELATIONS,
     "shape": positions.SHAPES,
     "moments": moments.MOMENTS,
-    "outline": (*outline.OUTLINES, *hull.HULLS, *hole.HOLES),
+    "outline": (*boundary.BOUNDARIES, *component.COMPONENTS, *hull.HULLS, *hole.HOLES),
     "intensity region properties": (*intensity.REGION_PROPERTIES, *moments.WEIGHTED),
 }
 
@@ -42,10 +43,12 @@ STATISTICS = {entry.name: entry for entry in FAMILIES["intensity"]}
 CORRELATIONS = {entry.name: entry for entry in FAMILIES["correlation"]}
 DEFAULT_STATISTICS = tuple(name for name in STATISTICS if name not in ("std", "valid"))
 
-# Under scikit-image's names: what merges across blocks, and what needs every object whole.
+# Region properties under scikit-image's names: what merges across blocks, and outlines, most of which need objects
+# whole.  Those of outlines that scikit-image has not.
 PROPERTIES = {name: entry for name, entry in CATALOGUE.items() if entry.skimage and not entry.whole}
 PROPERTIES |= {entry.name: entry for entry in FAMILIES["extremes"]}
-OBJECT_PROPERTIES = {name: entry for name, entry in CATALOGUE.items() if entry.skimage and entry.whole}
+OBJECT_PROPERTIES = {entry.name: entry for entry in FAMILIES["outline"] if entry.skimage}
+FURTHER_PROPERTIES = {entry.name: entry for entry in FAMILIES["outline"] if not entry.skimage}
 
 # What scikit-image has beside these, and the call that has it here.
 ELSEWHERE = {

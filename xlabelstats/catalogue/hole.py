@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -18,8 +17,7 @@ from xlabelstats.inputs import check_on_host
 class Holes(ObjectProperties):
     """The holes of every object of a 2-D mask, on the host, as scikit-image defines them.
 
-    Columns: ``filled`` (label,), the number of pixels in holes; ``euler`` (label,), the number of parts minus that of
-    holes.
+    Column: ``filled`` (label,), the number of pixels in holes.
     """
 
     parallel = True
@@ -30,25 +28,14 @@ class Holes(ObjectProperties):
         from xlabelstats.kernels.cpu_holes import fill_holes
 
         check_on_host(", ".join(self.names), mask=block.ids)
-        filled, euler = np.empty(block.ids.size, np.int64), np.empty(block.ids.size, np.int64)
-        fill_holes(block.runs, filled, euler)
-        return filled, euler
+        filled = np.empty(block.ids.size, np.int64)
+        fill_holes(block.runs, filled)
+        return (filled,)
 
     def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> Mapping[str, Array]:
         """The properties by name."""
-        filled, euler = columns
-        return {"area_filled": (count + filled) * np.prod(self.spacing), "euler_number": euler}
+        (filled,) = columns
+        return {"area_filled": (count + filled) * np.prod(self.spacing)}
 
 
-_hole = partial(property_of, Holes)
-
-HOLES = (
-    _hole("area_filled", "area with holes filled", units="volume"),
-    _hole(
-        "euler_number",
-        "parts minus holes; in 3-D, parts plus cavities minus tunnels",
-        kind="whole",
-        gridless=True,
-        cellprofiler="AreaShape_EulerNumber",
-    ),
-)
+HOLES = (property_of(Holes, "area_filled", "area with holes filled", units="volume"),)

@@ -63,8 +63,8 @@ class Measure:
         absent or NaN propagates.
     absent : float
         The value of a requested label that does not occur.
-    only_2d, only_isotropic, only_unit : bool
-        Whether it is defined for 2-D masks alone, for pixels as high as wide, or for a spacing of 1.
+    only_2d, only_3d, only_isotropic, only_unit : bool
+        Whether it is defined for 2-D or for 3-D masks alone, for pixels as high as wide, or for a spacing of 1.
     gridless : bool
         Whether it does not depend on where pixels lie, though its reduction does.
     axes_apart : bool
@@ -101,6 +101,7 @@ class Measure:
     kind: Kind | np.dtype = "float"
     absent: float = np.nan
     only_2d: bool = False
+    only_3d: bool = False
     only_isotropic: bool = False
     only_unit: bool = False
     gridless: bool = False
@@ -164,7 +165,8 @@ class Measure:
             return np.dtype(np.int64)
         if self.kind == "image" and not context.requested:
             return context.dtype.newbyteorder("=")
-        if self.kind == "truth" and not context.requested and (context.skipna or context.dtype.kind != "f"):
+        spoiled = self.reads_image and not context.skipna and context.dtype.kind == "f"
+        if self.kind == "truth" and not context.requested and not spoiled:
             return np.dtype(bool)
         return np.dtype(np.float64)
 

@@ -1,10 +1,9 @@
-"""Region properties that scikit-image measures on every object by itself: outlines, and hulls and holes in 3-D."""
+"""Region properties that scikit-image measures on every object by itself: hulls and holes in 3-D."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from operator import itemgetter
 from typing import Any, Self
 
@@ -98,24 +97,3 @@ def property_of(reduction: type[Reduction], name: str, definition: str, **option
     """A property that scikit-image has under the same name."""
     formula = itemgetter(name)
     return Measure(name, definition, formula, reduction, (name,), source="scikit-image", skimage=name, **options)
-
-
-_outline = partial(property_of, Outlines)
-
-OUTLINES = (
-    _outline(
-        "perimeter",
-        "length of the border line, through the centres of border pixels",
-        units="length",
-        only_2d=True,
-        only_isotropic=True,
-        cellprofiler="AreaShape_Perimeter",
-    ),
-    _outline(
-        "perimeter_crofton",
-        "length of the border by Crofton's formula, four directions",
-        units="length",
-        only_2d=True,
-        only_isotropic=True,
-    ),
-)

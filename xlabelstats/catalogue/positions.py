@@ -77,7 +77,7 @@ class Positions(Reduction):
 
     def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> Shape:
         """The label table on its grid."""
-        return Shape(LabelTable(ids, count, *columns), context.grid)
+        return Shape(LabelTable(ids, count, *columns), context.grid, context.shape)
 
 
 class Measured:
@@ -93,6 +93,15 @@ class Shape(Measured):
     """What the formulas of one range of labels start from: its label table and its grid, in units of the grid."""
 
     table: LabelTable
+
+    def __init__(self, table: LabelTable, grid: Grid, shape: tuple[int, ...] = ()) -> None:
+        super().__init__(table, grid)
+        self.shape = shape
+
+    @cached_property
+    def touches_border(self) -> Array:
+        """Whether the bounding box reaches the first or the last pixel of an axis."""
+        return ((self.table.low == 0) | (self.table.high == self.xp.asarray(self.shape))).any(axis=1)
 
     @cached_property
     def area(self) -> Array:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from xlabelstats.catalogue import CATALOGUE, CORRELATIONS, ELSEWHERE, OBJECT_PROPERTIES, PROPERTIES, STATISTICS
+from xlabelstats.catalogue import (
+    CATALOGUE,
+    CORRELATIONS,
+    ELSEWHERE,
+    FURTHER_PROPERTIES,
+    OBJECT_PROPERTIES,
+    PROPERTIES,
+    STATISTICS,
+)
 from xlabelstats.catalogue.flox_aggregations import MORE_STATISTICS
 from xlabelstats.names import check_known
 
@@ -38,6 +46,7 @@ _OTHER_NAMES = {
     "area_filled": "filledarea filledvolume",
     "axis_major_length": "majoraxislength majoraxis",
     "axis_minor_length": "minoraxislength minoraxis",
+    "circularity": "formfactor",
     "centroid": "center centre centerofmass centreofmass com locationcenterx locationcentery locationcenterz",
     "centroid_local": "localcentroid",
     "centroid_weighted": "weightedcentroid",
@@ -71,8 +80,6 @@ DERIVED = {
     "range": "the difference of max and min",
     "sem": "std(ddof=1) / count**0.5",
     "cv": "std / mean",
-    "formfactor": "4 * pi * area / perimeter**2",
-    "circularity": "4 * pi * area / perimeter**2",
     "aspectratio": "axis_major_length / axis_minor_length",
 }
 
@@ -133,11 +140,11 @@ def _call_of(name: str) -> str | None:
         return f'image.labels.aggregate(mask, "{name}")'
     if name in CORRELATIONS:
         return f'image.labels.correlation(mask, stats="{name}")'
-    if name in PROPERTIES:
-        mask_first = PROPERTIES[name].reads_image
-        return f'image.labels.regionprops(mask, "{name}")' if mask_first else f'mask.labels.regionprops("{name}")'
-    if name in OBJECT_PROPERTIES:
-        return f'mask.instances.regionprops("{name}")'
+    entry = (PROPERTIES | OBJECT_PROPERTIES | FURTHER_PROPERTIES).get(name)
+    if entry is not None and entry.reads_image:
+        return f'image.labels.regionprops(mask, "{name}")'
+    if entry is not None:
+        return f'mask.{"instances" if entry.whole else "labels"}.regionprops("{name}")'
     return (ELSEWHERE | _ELSEWHERE).get(name)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,17 @@ from xlabelstats.engine.local import map_locally, stretches
 from xlabelstats.engine.merge_tree import filled, lazy_columns
 from xlabelstats.engine.ownership import Region, find_regions, map_regions
 from xlabelstats.engine.reduction import Block, Reduction, Table, WholeBlock, collect
-from xlabelstats.engine.runs import NOT_AS_DECLARED, Array, LabelRuns, check_absent, check_shape, find_runs, pixel_dtype
+from xlabelstats.engine.runs import (
+    NOT_AS_DECLARED,
+    Array,
+    LabelRuns,
+    Surroundings,
+    check_absent,
+    check_shape,
+    find_runs,
+    pixel_dtype,
+)
+from xlabelstats.engine.surroundings import map_surroundings
 from xlabelstats.inputs import is_dask
 from xlabelstats.kernels import kernels_for, on_device
 
@@ -49,9 +59,18 @@ class Collection:
         """Whether the image is needed at all."""
         return any(reduction.reads_image for reduction in self.reductions)
 
+    @property
+    def halo(self) -> int:
+        """How many pixels of the mask around a block are looked at."""
+        return max((reduction.halo for reduction in self.reductions), default=0)
+
     def find_runs(self, mask: Array, lines: slice | None = None) -> LabelRuns:
         """The labels to be measured in a block, or in some of its lines, and their runs."""
         return find_runs(mask, background=self.background, only=self.only, lines=lines)
+
+    def find_surrounded(self, mask: Array, around: Surroundings) -> LabelRuns:
+        """The labels to be measured in a block, and their runs, with what lies around it."""
+        return replace(self.find_runs(mask), surroundings=around)
 
 
 def run_merging(subject: Subject, finishing: Finishing) -> tuple[Selection, dict[str, Any]]:
@@ -97,8 +116,11 @@ def tables_of(collection: Collection, mask: Array, image: Array | None = None) -
 
 
 def _collect_lines(collection: Collection, mask: Array, image: Array | None, lines: slice) -> Table:
-    block = Block(collection.find_runs(mask, lines), (0,) * mask.ndim, image)
-    return collect(collection.reductions, block)
+    origin = (0,) * mask.ndim
+    labels = collection.find_runs(mask, lines)
+    if collection.halo:
+        labels = replace(labels, surroundings=Surroundings(mask, origin))
+    return collect(collection.reductions, Block(labels, origin, image))
 
 
 def lazy_tables(collection: Collection, mask: Any, image: Any = None) -> Any:
@@ -107,7 +129,9 @@ def lazy_tables(collection: Collection, mask: Any, image: Any = None) -> Any:
     from dask import delayed
 
     starts = tuple(np.cumsum((0, *chunks)) for chunks in mask.chunks)
-    if image is not None and image.npartitions > mask.npartitions:
+    if collection.halo:
+        mask = map_surroundings(collection.find_surrounded, mask, collection.halo)
+    elif image is not None and image.npartitions > mask.npartitions:
         # The runs of a block are found once and serve all chunks of the image's own dims.
         mask = map_mask_blocks(_find_runs, mask, collection=collection)
     source = mask if image is None else image

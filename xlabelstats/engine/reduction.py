@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from xlabelstats.engine.runs import Array, LabelRuns, changed, find_runs, rows_of, union
+from xlabelstats.engine.runs import Array, LabelRuns, Surroundings, changed, find_runs, rows_of, union
 from xlabelstats.grid import Grid
 from xlabelstats.kernels import kernels_for
 from xlabelstats.kernels.protocol import Runs
@@ -58,6 +58,14 @@ class Block:
     def shape(self) -> tuple[int, ...]:
         """The shape of the block."""
         return self.labels.shape
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """The mask of the block and of as many pixels around it as the reduction's ``halo`` says."""
+        around = self.labels.surroundings
+        if around is None:
+            raise ValueError("a reduction that looks at the neighbours of pixels says how far they are: halo = 1")
+        return around
 
 
 class WholeBlock(Block):
@@ -142,6 +150,8 @@ class Context:
     coords : tuple of array or None
         The coordinates of the pixels along every axis, None where positions are those of the grid; empty if no measure
         needs them.
+    shape : tuple of int
+        That of the mask.
     """
 
     ndim: int
@@ -151,6 +161,7 @@ class Context:
     ddof: float = 0
     skipna: bool = True
     coords: tuple[Any, ...] = ()
+    shape: tuple[int, ...] = ()
 
 
 class Reduction:
@@ -175,6 +186,9 @@ class Reduction:
         same.
     counts_pixels : bool
         Whether its columns are numbers of pixels.  These are kept in integers as small as hold them.
+    halo : int
+        Of what merges across blocks, how many pixels of the mask around a block it looks at: ``block.surroundings``.
+        Every pixel of those is outside or in one of the labels, and a block adds to the labels of its own pixels alone.
     """
 
     reads_image: ClassVar[bool] = False
@@ -190,6 +204,11 @@ class Reduction:
     def room(cls, dtype: np.dtype) -> int | None:
         """The bytes that one label and channel of an image of this dtype take at most; None if it cannot collect it."""
         return None
+
+    @property
+    def halo(self) -> int:
+        """How many pixels of the mask around a block it looks at."""
+        return 0
 
     @classmethod
     def of(cls, needs: tuple[Any, ...], context: Context) -> Reduction:

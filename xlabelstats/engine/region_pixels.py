@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class Routes:
         chunks: Sequence[Sequence[int]],
         background: bool = False,
     ) -> None:
-        self._background = background
+        self._background, self._chunks = background, chunks
         ends = [np.cumsum(sizes) for sizes in chunks]
         starts = [end - sizes for end, sizes in zip(ends, chunks, strict=True)]
         self.copies: dict[BlockIndex, list[Box]] = {}
@@ -103,14 +104,15 @@ class Routes:
         parts = []
         for place in itertools.product(*along):
             block, source, target = (tuple(each) for each in zip(*place, strict=True))
-            begin = [a + along.start for a, along in zip(region.low, target, strict=True)]
-            stop = [a + along.stop for a, along in zip(region.low, target, strict=True)]
-            if not (self._background or ((first < stop) & (last > begin)).all(axis=1).any()):
-                # A corner of the region that none of its objects reaches into.
-                continue
+            if not self._background:
+                begin = [a + along.start for a, along in zip(region.low, target, strict=True)]
+                stop = [a + along.stop for a, along in zip(region.low, target, strict=True)]
+                if not ((first < stop) & (last > begin)).all(axis=1).any():
+                    # A corner of the region that none of its objects reaches into.
+                    continue
             copy = None
-            taken = np.prod([along.stop - along.start for along in source])
-            size = np.prod([end[i] - start[i] for start, end, i in zip(starts, ends, block, strict=True)])
+            taken = math.prod(along.stop - along.start for along in source)
+            size = math.prod(int(sizes[i]) for sizes, i in zip(self._chunks, block, strict=True))
             if block != region.home and not region.apart and 2 * taken <= size:
                 boxes = self.copies.setdefault(block, [])
                 copy = len(boxes)

@@ -17,11 +17,28 @@ Array = Any
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """The mask of a block and of pixels around it, for what looks at the neighbours of pixels.
+
+    Attributes
+    ----------
+    area : array
+        As far around the block as it is looked at, and as the mask reaches.
+    start : tuple of int
+        Where the block's first pixel lies in it.
+    """
+
+    area: Array
+    start: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class LabelRuns:
-    """The labels of a block, sorted, and their runs."""
+    """The labels of a block, sorted, and their runs; with its surroundings, where these are looked at."""
 
     ids: Array
     runs: Runs
+    surroundings: Surroundings | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -35,7 +52,8 @@ class LabelRuns:
         return xp.bincount(codes, weights=lengths.astype(np.float64), minlength=self.ids.size).astype(np.int64)
 
     def __sizeof__(self) -> int:
-        return self.ids.nbytes + sum(array.nbytes for array in self.runs)
+        around = 0 if self.surroundings is None else self.surroundings.area.nbytes
+        return self.ids.nbytes + sum(array.nbytes for array in self.runs) + around
 
 
 def find_runs(

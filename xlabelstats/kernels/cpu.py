@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy as xp
 
+from xlabelstats.kernels.cpu_boundaries import border_pixels, neighbours
 from xlabelstats.kernels.cpu_channels import colocalise, cross_powers, cross_sums
 from xlabelstats.kernels.cpu_histograms import add_counts, histograms, ranked
 from xlabelstats.kernels.cpu_objects import cut, gather, modes, order_statistics
@@ -28,6 +29,7 @@ from xlabelstats.kernels.cpu_runs import (
 
 __all__ = [
     "add_counts",
+    "border_pixels",
     "boxes",
     "centre",
     "colocalise",
@@ -46,6 +48,7 @@ __all__ = [
     "merge",
     "merge_geometry",
     "modes",
+    "neighbours",
     "order_statistics",
     "position_moments",
     "powers",

@@ -1,4 +1,4 @@
-"""Loops over the parts and holes of labels in 2-D numpy regions, compiled by numba."""
+"""Loops over the holes of labels in 2-D numpy regions, compiled by numba."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from xlabelstats.kernels.cpu_runs import kernel
 
 
 @kernel
-def fill_holes(runs, filled, euler):
-    """Count the pixels in the holes of every label in ``filled`` (code), its parts minus its holes in ``euler`` (code).
+def fill_holes(runs, filled):
+    """Count the pixels in the holes of every label in ``filled`` (code).
 
-    For the number of parts minus holes, pixels that touch at a corner are of one part.  For the pixels to fill, it is
-    those outside of the label that are of one part, so what touches the outside at a corner is not in a hole.
+    Pixels outside of the label that touch at a corner are of one part, so what touches the outside at a corner is not
+    in a hole.
     """
     width = runs.shape[1]
     edges, rows, first, last = by_label(runs, filled.size)
@@ -22,7 +22,7 @@ def fill_holes(runs, filled, euler):
     for code in range(filled.size):
         begin, end = edges[code], edges[code + 1]
         outside = begin
-        above, run, touching = begin, begin, 0
+        above, run = begin, begin
         while run < end:
             below = run
             run += 1
@@ -32,29 +32,12 @@ def fill_holes(runs, filled, euler):
                 _connect(connected, outside, width, first, last, above, below, below, below)
                 above = below
             _connect(connected, outside, width, first, last, above, below, below, run)
-            touching += _contacts(first, last, above, below, run)
             above = below
         _connect(connected, outside, width, first, last, above, end, end, end)
-        # In closed squares, the pixels of a run are a part, and rows share an interval for every two runs that touch.
-        euler[code] = end - begin - touching
         filled[code] = 0
         for gap in range(begin + 1, end):
-            if rows[gap] == rows[gap - 1] and _root(connected, gap) != outside:
+            if rows[gap] == rows[gap - 1] and root(connected, gap) != outside:
                 filled[code] += first[gap] - last[gap - 1] - 1
-
-
-@kernel
-def _contacts(first, last, above, below, end):
-    """How many times a run of the row ``above`` touches one of the row ``below``, at a corner or along edges."""
-    n = 0
-    i, j = above, below
-    while i < below and j < end:
-        n += first[i] <= last[j] + 1 and first[j] <= last[i] + 1
-        if last[i] < last[j]:
-            i += 1
-        else:
-            j += 1
-    return n
 
 
 @kernel
@@ -70,8 +53,8 @@ def _connect(connected, outside, width, first, last, above, above_end, below, be
         left_i, right_i = _gap(first, last, width, i, above, above_end)
         left_j, right_j = _gap(first, last, width, j, below, below_end)
         if left_i <= right_j + 1 and left_j <= right_i + 1:
-            a = outside if i in (above, above_end) else _root(connected, i)
-            b = outside if j in (below, below_end) else _root(connected, j)
+            a = outside if i in (above, above_end) else root(connected, i)
+            b = outside if j in (below, below_end) else root(connected, j)
             # The outside comes first, so that it is the root of what is connected to it.
             connected[max(a, b)] = min(a, b)
         if right_i < right_j:
@@ -87,7 +70,7 @@ def _gap(first, last, width, run, begin, end):
 
 
 @kernel
-def _root(connected, gap):
+def root(connected, gap):
     """The gap that stands for all that are connected to a gap."""
     while connected[gap] != gap:
         connected[gap] = connected[connected[gap]]

@@ -18,9 +18,10 @@ def by_label(runs, n):
     """Runs in the order of their ``n`` labels, those of each from top to bottom and from left to right.
 
     Returns ``edges`` (code + 1), where the runs of every label begin and end, and (run) rows, first and last columns.
+    In more dims rows are the lines of the last one, counted through.
     """
     codes, starts, lengths, shape = runs
-    width = shape[1]
+    width = shape[shape.size - 1]
     edges = np.zeros(n + 1, np.int64)
     for run in range(codes.size):
         edges[codes[run] + 1] += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import cupy as xp
 import numpy as np
 
+from xlabelstats.kernels.gpu_boundaries import border_pixels, neighbours
 from xlabelstats.kernels.gpu_channels import colocalise, cross_powers, cross_sums
 from xlabelstats.kernels.gpu_counts import add_counts, first_extremes, histograms, ranked
 from xlabelstats.kernels.gpu_launch import each, from_ordered, ordered, placed, runs_of, shape_of, sign
@@ -18,6 +19,7 @@ LONGEST_RUN = 64
 
 __all__ = [
     "add_counts",
+    "border_pixels",
     "boxes",
     "centre",
     "colocalise",
@@ -36,6 +38,7 @@ __all__ = [
     "merge",
     "merge_geometry",
     "modes",
+    "neighbours",
     "order_statistics",
     "position_moments",
     "powers",

@@ -9,7 +9,7 @@ import cupy as xp
 import numpy as np
 
 # The files that hold them; those that come later use what the first defines.
-SOURCES = ("gpu.cu", "gpu_channels.cu")
+SOURCES = ("gpu.cu", "gpu_channels.cu", "gpu_boundaries.cu")
 
 THREADS = 256
 

@@ -105,7 +105,7 @@ class Kernels(Protocol):
     """Loops over the pixels of a block, for arrays of one kind.
 
     Images are ``(channel, pixel)``; what is collected is ``(code, channel, field)``.  What the functions do is said in
-    `cpu`, `cpu_runs`, `cpu_positions`, `cpu_histograms`, `cpu_channels` and `cpu_objects`.
+    `cpu` and the files whose names begin so.
     """
 
     @property
@@ -187,6 +187,22 @@ class Kernels(Protocol):
 
     def ranked(self, counts: Array, q: Array, low: Array, high: Array, valid: Array) -> None:
         """Find the bins of the pixels next to quantiles."""
+
+    def neighbours(
+        self,
+        area: Array,
+        area_shape: Array,
+        start: Array,
+        runs: Runs,
+        offsets: Array,
+        table: Array,
+        crossings: Array,
+        euler: Array,
+    ) -> None:
+        """Count the pixels that have a neighbour outside of their label, and what follows from which are inside."""
+
+    def border_pixels(self, area: Array, area_shape: Array, start: Array, runs: Runs, kinds: Array, out: Array) -> None:
+        """Count the border pixels of every code by kind."""
 
     def gather(self, image: Array, runs: Runs, count: Array, out: Array) -> None:
         """Copy the pixels of every code to one place."""

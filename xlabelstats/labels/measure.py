@@ -101,6 +101,7 @@ def measured(
         ddof,
         skipna is None or bool(skipna),
         () if apart else tuple(coordinate(placed, dim) for dim in mask.dims),
+        tuple(mask.shape),
     )
     dims = [dim for entry in measures.values() for dim in (*entry.shape(mask.dims), *entry.beside)]
     whole = any(entry.whole for entry in measures.values())
@@ -170,6 +171,8 @@ def _check_defined(measures: Mapping[str, Measure], mask: xr.DataArray, image: x
             )
         if entry.only_2d and mask.ndim != 2:
             raise NotImplementedError(f"{name} is defined for 2-D masks only; this one has the dims {tuple(mask.dims)}")
+        if entry.only_3d and mask.ndim != 3:
+            raise NotImplementedError(f"{name} is defined for 3-D masks only; this one has the dims {tuple(mask.dims)}")
 
 
 def _grid_for(measures: Mapping[str, Measure], mask: xr.DataArray, spacing: Any, units: str) -> Grid:

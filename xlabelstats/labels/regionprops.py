@@ -7,14 +7,20 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.catalogue import ELSEWHERE, OBJECT_PROPERTIES, PROPERTIES
+from xlabelstats.catalogue import ELSEWHERE, FURTHER_PROPERTIES, OBJECT_PROPERTIES, PROPERTIES
 from xlabelstats.catalogue.vocabulary import check_measures
 from xlabelstats.inputs import check_on_host
 from xlabelstats.labels.measure import measured
 from xlabelstats.names import LABEL, as_names, check_here
 
+# What merges across blocks, and all that there are.
+MERGING = PROPERTIES | {name: entry for name, entry in FURTHER_PROPERTIES.items() if not entry.whole}
+ALL = OBJECT_PROPERTIES | PROPERTIES | FURTHER_PROPERTIES
+
 # The call for what `regionprops` has not.
-WHOLE_OBJECT = dict.fromkeys(OBJECT_PROPERTIES, "mask.instances.regionprops(properties)") | ELSEWHERE
+WHOLE_OBJECT = {
+    name: "mask.instances.regionprops(properties)" for name, entry in ALL.items() if entry.whole
+} | ELSEWHERE
 
 
 def regionprops(
@@ -23,7 +29,7 @@ def regionprops(
     """Region properties that merge across blocks; see `LabelsAccessor.regionprops`."""
     names = _property_names(properties)
     check_here(names, WHOLE_OBJECT, "needs all pixels of an object at once and does not merge across blocks")
-    return _properties(image, mask, names, PROPERTIES, **options)
+    return _properties(image, mask, names, MERGING, **options)
 
 
 def object_properties(
@@ -34,9 +40,9 @@ def object_properties(
         properties = [name for name, entry in OBJECT_PROPERTIES.items() if mask.ndim == 2 or not entry.only_2d]
     names = _property_names(properties)
     check_here(names, ELSEWHERE, "is no number per object of a mask")
-    if any(name in OBJECT_PROPERTIES for name in names):
+    if any(name in WHOLE_OBJECT for name in names):
         check_on_host("instances.regionprops", mask=mask)
-    return _properties(image, mask, names, OBJECT_PROPERTIES | PROPERTIES, **options)
+    return _properties(image, mask, names, ALL, **options)
 
 
 def _property_names(properties: str | Iterable[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from xlabelstats.accessors.instances import DECILES
 from xlabelstats.accessors.types import Size
-from xlabelstats.catalogue import DEFAULT_STATISTICS, OBJECT_PROPERTIES, PROPERTIES, as_measures
+from xlabelstats.catalogue import DEFAULT_STATISTICS, FURTHER_PROPERTIES, OBJECT_PROPERTIES, PROPERTIES, as_measures
 from xlabelstats.catalogue.vocabulary import check_measures
 from xlabelstats.names import LABEL, as_names
 from xlabelstats.options import compute
@@ -306,7 +306,7 @@ def regionprops(
         A property does not exist, or the table has such a column already; else as `quantiles`.
     """
     names = as_names(properties, "region property")
-    check_measures(names, (*PROPERTIES, *OBJECT_PROPERTIES), "region property")
+    check_measures(names, PROPERTIES | OBJECT_PROPERTIES | FURTHER_PROPERTIES, "region property")
     return measure(
         sdata,
         image_name,

@@ -83,6 +83,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         units: str = "coords",
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.DataArray:
         """Mean position of the pixels of every label of a mask, plain or weighted by an image.
 
@@ -100,19 +101,22 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         array([3.5])
         """
         image = None if weights is None else variable(self._dataset, weights, "weights")
-        return self._mask(mask).labels.center_of_mass(image, units=units, labels=labels, background=background)
+        options = {"units": units, "labels": labels, "background": background, "align": align}
+        return self._mask(mask).labels.center_of_mass(image, **options)
 
     @of_every_image(LabelsAccessor.measure)
     def measure(
         self,
         mask: Mask | Hashable,
-        measures: Any,
+        measures: Any = None,
         *,
         labels: Labels = None,
         background: bool = False,
         skipna: bool | None = None,
         ddof: int = 0,
         spacing: Any = None,
+        weights: Mask | Hashable | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Measure every label: statistics and quantiles of every image of the Dataset, and the shape of the mask.
 
@@ -120,6 +124,8 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         ----------
         measures : str, tuple, `Measure`, or sequence of these
             As for `LabelsAccessor.measure`.
+        weights : name of a variable, or DataArray, optional
+            What every pixel weighs, as in `LabelsAccessor.measure`.
 
         Returns
         -------
@@ -146,6 +152,8 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
             skipna=skipna,
             ddof=ddof,
             spacing=spacing,
+            weights=weights,
+            align=align,
         )
 
     @of_every_image(LabelsAccessor.regionprops)
@@ -157,6 +165,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         spacing: Any = None,
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Region properties of every label, those that need an image for every image of the Dataset.
 
@@ -182,7 +191,14 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         7       2.0                  2.0
         """
         return properties_per_variable(
-            self._dataset, mask, properties, "labels.regionprops", spacing=spacing, labels=labels, background=background
+            self._dataset,
+            mask,
+            properties,
+            "labels.regionprops",
+            spacing=spacing,
+            labels=labels,
+            background=background,
+            align=align,
         )
 
     @of_its_mask(LabelsAccessor.paint)

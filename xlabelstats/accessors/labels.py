@@ -148,6 +148,7 @@ class LabelsAccessor(MeasureCalls):
         units: str = "coords",
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.DataArray:
         """Mean position of the pixels of every label of a mask, plain or weighted by an image.
 
@@ -183,7 +184,9 @@ class LabelsAccessor(MeasureCalls):
         """
         from xlabelstats.labels.center_of_mass import center_of_mass
 
-        return center_of_mass(self._array, as_array(weights), units=units, labels=labels, background=background)
+        return center_of_mass(
+            self._array, as_array(weights), units=units, labels=labels, background=background, align=align
+        )
 
     @describe(properties=PROPERTIES)
     @documented(MeasureCalls.aggregate, take=())
@@ -195,6 +198,7 @@ class LabelsAccessor(MeasureCalls):
         spacing: Any = None,
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Region properties of every label, with scikit-image's names, definitions and values.
 
@@ -253,7 +257,7 @@ class LabelsAccessor(MeasureCalls):
         eccentricity  0.791
         """
         image, mask, names = mask_or_names(self._array, mask, properties, REGION_PROPERTIES)
-        return regionprops(image, mask, names, spacing=spacing, labels=labels, background=background)
+        return regionprops(image, mask, names, spacing=spacing, labels=labels, background=background, align=align)
 
     def paint(self, values: Any, fill_value: Any = None) -> xr.DataArray:
         """An image like a mask in which every pixel carries its label's value.

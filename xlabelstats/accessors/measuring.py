@@ -6,13 +6,13 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.accessors.statistics import StatisticsCalls
+from xlabelstats.accessors.shortcuts import ShortcutCalls
 from xlabelstats.accessors.types import Labels, Mask
 from xlabelstats.inputs import how_to_a_mask
 from xlabelstats.multiscale import as_array
 
 
-class MeasureCalls(StatisticsCalls):
+class MeasureCalls(ShortcutCalls):
     """The call of `LabelsAccessor` that measures whatever is named."""
 
     def measure(
@@ -25,6 +25,8 @@ class MeasureCalls(StatisticsCalls):
         skipna: bool | None = None,
         ddof: int = 0,
         spacing: Any = None,
+        weights: Mask | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Measure every label: statistics, quantiles and region properties in one table.
 
@@ -51,6 +53,14 @@ class MeasureCalls(StatisticsCalls):
         spacing : float, sequence or mapping of dim to float, optional
             The distance of neighbouring pixels.  By default from the coordinates, which must be evenly spaced where a
             measure needs lengths; 1 where there are none.
+        weights : DataArray, optional
+            What every pixel weighs, as in `aggregate`: the measures are then ``count``, ``sum``, ``mean``, ``var``,
+            ``std`` and ``weight``, and by default all of these.
+        align : {"nearest"}, optional
+            For a mask on another grid of the same dims: every pixel of the image gets the label of the mask's pixel
+            that is nearest to it by coordinates, of two as near that of the smaller index, and 0 where it lies more
+            than half a pixel of the mask beyond the outermost.  Labels that no pixel gets are left out.  By default
+            grids that differ are an error.
 
         Returns
         -------
@@ -97,7 +107,7 @@ class MeasureCalls(StatisticsCalls):
             raise TypeError(
                 f"the first argument is a mask, a DataArray, not {type(mask).__name__}; {how_to_a_mask(mask)}"
             )
-        if measures is None:
+        if measures is None and weights is None:
             raise TypeError(
                 'which measures? Give their names: image.labels.measure(mask, ("mean", "area")); '
                 "xlabelstats.measures() lists them"
@@ -111,4 +121,6 @@ class MeasureCalls(StatisticsCalls):
             skipna=skipna,
             ddof=ddof,
             spacing=spacing,
+            weights=as_array(weights),
+            align=align,
         )

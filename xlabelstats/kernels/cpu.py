@@ -16,6 +16,7 @@ from xlabelstats.kernels.cpu_runs import (
     powers,
     sums_and_extremes,
 )
+from xlabelstats.kernels.cpu_weights import weighted_powers
 
 __all__ = [
     "boxes",
@@ -39,6 +40,7 @@ __all__ = [
     "sums_and_extremes",
     "to_host",
     "unique",
+    "weighted_powers",
     "xp",
 ]
 

@@ -12,6 +12,8 @@ from importlib.resources import files
 import cupy as xp
 import numpy as np
 
+from xlabelstats.kernels.gpu_weights import weighted_powers as weighted_powers
+
 # Runs are cut at every so many pixels of a row, so that no thread has much more to do than its neighbours.
 LONGEST_RUN = 64
 THREADS = 256

@@ -17,7 +17,9 @@ from xlabelstats.engine.reduction import Context
 from xlabelstats.grid import Grid, check_lengths, check_one_unit, given_grid, pixel_grid, regular_grid
 from xlabelstats.inputs import check_mask, check_switches
 from xlabelstats.labels.subject import Subject, find_subject, find_whole
+from xlabelstats.labels.weights import check_weights, units_with, weighted_measures
 from xlabelstats.names import LABEL
+from xlabelstats.resampling import resampled
 
 
 def measure(
@@ -30,17 +32,21 @@ def measure(
     skipna: bool | None = None,
     ddof: float = 0,
     spacing: Any = None,
+    weights: Any = None,
+    align: str | None = None,
 ) -> xr.Dataset:
     """Measure every label of a mask; see `LabelsAccessor.measure`."""
     return measured(
         image,
         mask,
-        as_measures(requests),
+        as_measures(requests) if weights is None else weighted_measures(requests),
         labels=labels,
         background=background,
         skipna=skipna,
         ddof=ddof,
         spacing=spacing,
+        weights=weights,
+        align=align,
     )
 
 
@@ -58,6 +64,8 @@ def measured(
     described: bool = True,
     run: Callable[..., Any] = run,
     call: str = "image.labels.mean(mask)",
+    weights: Any = None,
+    align: str | None = None,
 ) -> xr.Dataset:
     """Some measures of every label, named and labelled: ``measures`` by the names of their variables.
 
@@ -66,9 +74,12 @@ def measured(
     if not isinstance(ddof, numbers.Real):
         raise TypeError(f"ddof is a number, not {ddof!r}")
     check_switches(background=background, **({} if skipna is None else {"skipna": skipna}))
+    mask = resampled(image, mask, align)
     if image is not None:
         check_match(image, mask)
     given, mask = mask, check_mask(mask)
+    if weights is not None:
+        check_weights(weights, mask, image, ddof)
     _check_defined(measures, mask, image)
     grid = (
         grid if grid is not None else _grid_for(measures, mask if image is None else share_coords(mask, image), spacing)
@@ -80,7 +91,9 @@ def measured(
         subject: Subject = find_whole(image, given, labels, background, taken, read=read)
     else:
         axes_matter = any(entry.axes_matter for entry in measures.values())
-        subject = find_subject(image, given, labels, background, taken, mask_order=axes_matter, read=read, call=call)
+        subject = find_subject(
+            image, given, labels, background, taken, mask_order=axes_matter, read=read, call=call, weights=weights
+        )
     options = Context(
         mask.ndim,
         np.dtype(np.float64) if image is None else image.dtype,
@@ -89,7 +102,8 @@ def measured(
         ddof,
         skipna is None or bool(skipna),
     )
-    return measure_subject(measures, subject, image, options, described=described, run=run)
+    result = measure_subject(measures, subject, image, options, described=described, run=run)
+    return result if weights is None else units_with(result, weights)
 
 
 def measure_subject(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from xlabelstats.inputs import check_mask, check_pooling, check_taken, data_of, 
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.selection import Selection, choose_labels, label_table, named_labels
 from xlabelstats.labels.swapped import ask_if_swapped
+from xlabelstats.labels.weights import as_lazy_as, weights_over
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Subject:
         Whether label 0 is measured.
     selection : Selection or None
         The labels of the result; None if they are those that the pass over a numpy mask finds.
+    weights : array over the mask, or None
+        What every pixel weighs: of length 1 along dims that it does not vary along, else with the chunks of the mask.
     """
 
     mask: Any
@@ -69,6 +72,7 @@ class Subject:
     coords: dict[Hashable, Any]
     background: bool
     selection: Selection | None
+    weights: Any = field(default=None, kw_only=True)
 
     def select(self, ids: Any) -> Selection:
         """The selection of all labels that a pass has found."""
@@ -115,19 +119,23 @@ def find_subject(
     mask_order: bool = True,
     read: bool = True,
     call: str = "image.labels.mean(mask)",
+    weights: xr.DataArray | None = None,
 ) -> Subject:
     """Match image and mask and find the labels.
 
     ``taken`` are the names that the result needs; ``mask_order`` as for `align`.  Where the image will not be ``read``,
     the mask keeps its chunks.  ``call`` is what a user who swapped image and mask is told to call.
     """
+    if weights is not None:
+        mask = as_lazy_as(weights, mask)
     mask, arrays = _matched(image, mask, taken, mask_order, read)
     # The labels come from the mask as the caller holds it, for which a scan may be remembered.
     waits = labels is None and not is_dask(arrays[0])
     selection = None if waits else choose_labels(mask, labels, background)
     if image is not None and labels is None:
         ask_if_swapped(mask, image, background, call=call)
-    return Subject(*arrays, background if selection is None else selection.background, selection)
+    weighing = None if weights is None else weights_over(weights, arrays[0], arrays[3])
+    return Subject(*arrays, background if selection is None else selection.background, selection, weights=weighing)
 
 
 def find_whole(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -187,30 +187,30 @@ def _lazily_taken(data: Any, indexes: Sequence[np.ndarray | None], chunks: Seque
     whole = [np.arange(n) if index is None else index for index, n in zip(indexes, shape, strict=True)]
     token = tokenize(data, indexes, chunks)
     name, pieces = f"nearest-{token}", f"nearest-pieces-{token}"
+    spans = [list(pairwise(np.cumsum((0, *sizes)).tolist())) for sizes in chunks]
     edges = [np.cumsum((0, *sizes)) for sizes in data.chunks]
-    starts = [np.cumsum((0, *sizes)) for sizes in chunks]
-    # Of every axis the blocks of the mask that each chunk needs.
+    # Of every axis the blocks of the mask that each chunk needs, and where these begin and end.
     needed = [
-        [_blocks_of(index[a:b], edge) for a, b in pairwise(start)]
-        for index, edge, start in zip(whole, edges, starts, strict=True)
+        [[(i, tuple(edge[i : i + 2].tolist())) for i in _blocks_of(index[slice(*span)], edge)] for span in along]
+        for index, edge, along in zip(whole, edges, spans, strict=True)
     ]
     # The indexes are held once, and each task looks at its part of them.
     held = [(f"nearest-index-{token}", axis) for axis in range(data.ndim)]
     graph: Graph = dict(zip(held, whole, strict=True))
     like = data._meta
-    for block in np.ndindex(*map(len, chunks)):
-        spans = tuple((int(start[i]), int(start[i + 1])) for start, i in zip(starts, block, strict=True))
-        sources = [blocks[i] for blocks, i in zip(needed, block, strict=True)]
+    for block in product(*map(range, map(len, chunks))):
+        span = tuple(along[i] for along, i in zip(spans, block, strict=True))
         keys: list[Key] = []
         bounds = []
-        for place in np.ndindex(*map(len, sources)):
-            source = tuple(blocks[i] for blocks, i in zip(sources, place, strict=True))
-            bound = tuple((int(edge[i]), int(edge[i + 1])) for edge, i in zip(edges, source, strict=True))
-            key = (pieces, *block, *source)
-            graph[key] = (partial(_piece, spans=spans, bound=bound), (data.name, *source), held)
-            keys.append(key)
+        for sources in product(*(blocks[i] for blocks, i in zip(needed, block, strict=True))):
+            place, bound = zip(*sources, strict=True)
+            keys.append((data.name, *place))
             bounds.append(bound)
-        graph[(name, *block)] = (partial(_joined, spans=spans, bounds=bounds, like=like), keys, held)
+        if len(keys) > 1:
+            for i, (key, bound) in enumerate(zip(keys, bounds, strict=True)):
+                graph[(pieces, *block, i)] = (partial(_piece, spans=span, bound=bound), key, held)
+            keys = [(pieces, *block, i) for i in range(len(keys))]
+        graph[(name, *block)] = (partial(_joined, spans=span, bounds=bounds, like=like), keys, held)
     return array_of_tasks(name, graph, chunks, [data], like)
 
 
@@ -247,8 +247,11 @@ def _joined(
     bounds: Sequence[Sequence[tuple[int, int]]],
     like: Any,
 ) -> Any:
-    """A chunk put together of such pieces."""
+    """A chunk put together of such pieces, or of one block of the mask."""
     shape = tuple(b - a for a, b in spans)
+    if len(bounds) == 1:
+        # A single block comes as it is.
+        pieces = [_piece(pieces[0], indexes, spans=spans, bound=bounds[0])]
     if len(pieces) == 1 and pieces[0].shape == shape:
         return pieces[0]
     xp = kernels_for(like).xp

@@ -17,9 +17,11 @@ from xlabelstats.catalogue.weighted import WEIGHTED
 ALL = ("count", "sum", "mean", "var", "std", "weight")
 
 
-def of_label(pixels: np.ndarray, w: np.ndarray) -> dict[str, float]:
+def of_label(pixels: np.ndarray, w: np.ndarray, skipna: bool = True) -> dict[str, float]:
     """The statistics of the pixels of one label, by numpy."""
     w = w.astype(float)
+    if not skipna and (np.isnan(w) | (np.isnan(pixels) & (w != 0))).any():
+        return of_label(pixels, w) | dict.fromkeys(("sum", "mean", "var", "std"), np.nan)
     held = (w != 0) & ~np.isnan(w) & ~np.isnan(pixels)
     pixels, w, count = pixels[held].astype(float), w[held], pixels.size
     if not w.size:
@@ -30,14 +32,19 @@ def of_label(pixels: np.ndarray, w: np.ndarray) -> dict[str, float]:
 
 
 def check(
-    found: xr.Dataset, image: xr.DataArray, mask: xr.DataArray, weights: xr.DataArray, rtol: float = 1e-12
+    found: xr.Dataset,
+    image: xr.DataArray,
+    mask: xr.DataArray,
+    weights: xr.DataArray,
+    rtol: float = 1e-12,
+    skipna: bool = True,
 ) -> None:
     """All statistics of all labels, of an image with a dim ``c``."""
     every = weights.broadcast_like(mask).transpose(*mask.dims).values
     for label in found.label.values:
         inside = mask.values == label
         for c in range(image.sizes["c"]):
-            known = of_label(image.isel(c=c).transpose(*mask.dims).values[inside], every[inside])
+            known = of_label(image.isel(c=c).transpose(*mask.dims).values[inside], every[inside], skipna)
             one = found.sel(label=label).isel(c=c)
             np.testing.assert_allclose(
                 [one[name] for name in ALL], [known[name] for name in ALL], rtol=rtol, atol=1e-13
@@ -73,14 +80,14 @@ def fields(draw: st.DrawFn) -> tuple[Any, ...]:
 
 class TestValues:
     @settings(deadline=None, max_examples=150)
-    @given(fields())
-    def test_they_are_numpys_for_every_dtype_order_of_dims_and_chunking(self, field):
+    @given(fields(), st.booleans())
+    def test_they_are_numpys_for_every_dtype_order_of_dims_and_chunking(self, field, skipna):
         image, mask, weights = field
         with dask.config.set(scheduler="sync"):
-            found = image.labels.aggregate(mask, weights=weights)
+            found = image.labels.aggregate(mask, weights=weights, skipna=skipna)
             assert (found["sum"].chunks is not None) == any(each.chunks is not None for each in field)
             assert tuple(found) == ALL
-            check(found.compute(), *(each.compute() for each in field))
+            check(found.compute(), *(each.compute() for each in field), skipna=skipna)
 
     @pytest.mark.parametrize("chunks", [None, {"y": 100, "x": 130}])
     @pytest.mark.parametrize("over", [("y", "x"), ("x",), ("y",), ()])

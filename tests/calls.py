@@ -67,6 +67,11 @@ def of_dataset(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.Da
     return xr.Dataset({"pixels": image}).labels.aggregate(mask, STATS, **options)
 
 
+def weighted(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.Dataset:
+    """The weighted statistics, every pixel weighing as much as its row has."""
+    return image.labels.aggregate(mask, weights=xr.ones_like(mask, float).isel({mask.dims[-1]: 0}), **options)
+
+
 _shape, _labels = (2, 3), frozenset({"labels"})
 _all = frozenset({"labels", "background", "skipna"})
 _double = {"dtype": np.float64}
@@ -77,6 +82,7 @@ CALLS: dict[str, Call] = {
         f"labels.{name}": Call(lambda i, m, name=name, **o: getattr(i.labels, name)(m, **o), options=_all)
         for name in SHORTCUTS
     },
+    "labels.aggregate(weights)": Call(weighted, options=_all),
     "labels.ids": Call(lambda i, m, **o: m.labels.ids(**o), False, options=frozenset({"background"})),
     "labels.scan": Call(lambda i, m, **o: m.labels.scan(**o), False, options=frozenset({"background"})),
     "labels.count": Call(lambda i, m, **o: m.labels.count(**o), False),

@@ -92,6 +92,7 @@ class TestMask:
     def test_sizes_differ(self):
         assert complaint(ValueError, image(), mask(y=5, x=6)) == (
             "image and mask differ in size: 'y' is 4 in the image and 5 in the mask. Bring both to the same grid first"
+            ": calls that measure do so with align='nearest', by coordinates"
         )
 
     def test_unknown_chunks(self):
@@ -161,8 +162,8 @@ class TestCoords:
         assert complaint(ValueError, a, b) == (
             "the coordinates of image and mask differ along 'y', first at index 2: 1.0 in the image, 1.01 in the mask. "
             "If the pixels do match, drop one side's coordinates: mask.drop_vars('y'). If not, bring the mask to the "
-            "image's pixels: mask.reindex_like(image, method='nearest', fill_value=0), with tolerance= for how far a "
-            "pixel may be"
+            "image's pixels: calls that measure do so with align='nearest', by coordinates; by hand it is "
+            "mask.reindex_like(image, method='nearest', fill_value=0), with tolerance= for how far a pixel may be"
         )
 
     def test_names_as_coords(self):

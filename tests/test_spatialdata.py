@@ -431,3 +431,85 @@ def test_accessors_take_elements_as_they_are(sdata, arrays):
     coarse = sdata["pyramid"]["scale1"].labels.mean(sdata["nuclei_pyramid"]["scale1"])
     np.testing.assert_allclose(coarse, expected)
     assert sdata["image"].instances.median(sdata["nuclei"]).dims == ("label", "c")
+
+
+class TestGridsThatDiffer:
+    """Image and labels whose transformations differ by scale and translation, with ``align="nearest"``."""
+
+    @pytest.fixture
+    def coarse(self, sdata, arrays) -> tuple[SpatialData, xr.DataArray]:
+        """A labels element of every third pixel from (y, x) = (6, 9) on, and the labels of the image's own pixels."""
+        mask = arrays[1]
+        few = mask.isel(y=slice(7, 490, 3), x=slice(10, 400, 3))
+        place = Sequence([Scale([3, 3], ("x", "y")), Translation([9, 6], ("x", "y"))])
+        sdata["coarse"] = Labels2DModel.parse(few.chunk(y=50, x=60), transformations={"global": place})
+        onto = few.isel(y=np.arange(3 * few.sizes["y"]) // 3, x=np.arange(3 * few.sizes["x"]) // 3)
+        before, size = {"y": 6, "x": 9}, onto.sizes
+        onto = onto.pad({dim: (n, 512 - n - size[dim]) for dim, n in before.items()}, constant_values=0)
+        return sdata, onto.astype(mask.dtype)
+
+    def test_pixels_get_the_nearest_label_and_centroids_are_in_the_coordinate_system(self, coarse, arrays):
+        sdata, onto = coarse
+        table = xs.aggregate(sdata, "image", "coarse", "t", ("count", "mean", "max"), align="nearest")
+        expected = arrays[0].labels.aggregate(onto, ("count", "mean", "max"))
+        assert table.obs["instance_id"].tolist() == expected.label.values.tolist()
+        np.testing.assert_array_equal(table.obs["count"], expected["count"])
+        np.testing.assert_allclose(table.X, expected["mean"])
+        np.testing.assert_array_equal(table.layers["max"], expected["max"])
+        np.testing.assert_allclose(table.obsm["spatial"], expected_centroids(sdata, "coarse", table))
+        assert_annotates(sdata, "t", "coarse")
+
+    def test_so_do_all_calls(self, coarse, arrays):
+        sdata, onto = coarse
+        image, options = arrays[0], {"align": "nearest"}
+        xs.quantiles(sdata, "image", "coarse", "t", [0.5], **options)
+        xs.measure(sdata, "image", "coarse", "t", ("mean", "area", "solidity"), **options)
+        xs.regionprops(sdata, "image", "coarse", "t", "eccentricity", **options)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*are cropped")
+            xs.featurize(sdata, "image", "coarse", "t", lambda b: b.sum(axis=(2, 3)), size=16, n_features=2, **options)
+            features = image.instances.featurize(onto, lambda b: b.sum(axis=(2, 3)), size=16, n_features=2)
+        table = sdata["t"]
+        np.testing.assert_array_equal(table.obsm["features"], features)
+        np.testing.assert_array_equal(table.obsm["quantiles"], image.instances.quantiles(onto, [0.5])[..., 0])
+        measured = image.labels.measure(onto, ("mean", "area", "solidity", "eccentricity"))
+        np.testing.assert_allclose(table.obs["mean_CD3"], measured["mean"].sel(c="CD3"))
+        for name in ("area", "solidity", "eccentricity"):
+            np.testing.assert_allclose(table.obs[name], measured[name])
+
+    def test_a_turn_of_both_alike_is_none(self, coarse, arrays):
+        sdata, onto = coarse
+        place = sdata["coarse"].attrs["transform"]["global"]
+        set_transformation(sdata["coarse"], Sequence([place, ROTATED]))
+        set_transformation(sdata["image"], ROTATED)
+        table = xs.aggregate(sdata, "image", "coarse", "t", ("mean",), align="nearest")
+        np.testing.assert_allclose(table.X, arrays[0].labels.mean(onto))
+        np.testing.assert_allclose(table.obsm["spatial"], expected_centroids(sdata, "coarse", table), atol=1e-6)
+
+    def test_the_same_grid_is_as_without(self, sdata):
+        assert_same_table(
+            xs.aggregate(sdata, "image", "nuclei", "a", align="nearest"), xs.aggregate(sdata, "image", "nuclei", "b")
+        )
+
+    def test_of_several_scales_that_differ(self, sdata, arrays):
+        """The finer image over the labels of every second pixel: the same means as on the labels' grid."""
+        half = Scale([0.5, 0.5], ("x", "y"))
+        set_transformation(sdata["pyramid"], half)
+        table = xs.aggregate(sdata, "pyramid", "nuclei", "t", ("count", "mean"), align="nearest")
+        expected = arrays[0].labels.aggregate(arrays[1], ("count", "mean"))
+        np.testing.assert_array_equal(table.obs["count"], 4 * expected["count"])
+        np.testing.assert_allclose(table.X, expected["mean"])
+
+    def test_rotations_are_an_error_that_says_so(self, sdata):
+        set_transformation(sdata["nuclei"], ROTATED)
+        with pytest.raises(ValueError, match="differ by a rotation or shear: it displaces pixels by up to"):
+            xs.aggregate(sdata, "image", "nuclei", "t", align="nearest")
+        assert not sdata.tables
+
+    def test_without_it_the_error_names_it(self, coarse):
+        with pytest.raises(ValueError, match="differ by scale and translation, give align='nearest'"):
+            xs.aggregate(coarse[0], "image", "coarse", "t")
+        with pytest.raises(ValueError, match="align is 'nearest', for a mask on another grid"):
+            xs.aggregate(coarse[0], "image", "nuclei", "t", align="linear")
+        with pytest.raises(ValueError, match="and there is none"):
+            xs.measure(coarse[0], None, "nuclei", "t", "area", align="nearest")

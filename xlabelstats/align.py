@@ -16,6 +16,8 @@ from xlabelstats.inputs import SWAPPED, check_image, check_is_mask, check_mask, 
 from xlabelstats.kernels import kernels_for
 from xlabelstats.units import common_units
 
+NEAREST = "calls that measure do so with align='nearest', by coordinates"
+
 # Coordinates that differ by less than this part of their spacing are taken as equal.
 ROUNDING = 1e-6
 
@@ -79,9 +81,9 @@ def check_match(image: xr.DataArray, mask: xr.DataArray) -> None:
         sizes = ", ".join(
             f"{dim!r} is {image.sizes[dim]} in the image and {mask.sizes[dim]} in the mask" for dim in unequal
         )
-        raise ValueError(f"image and mask differ in size: {sizes}. Bring both to the same grid first")
+        raise ValueError(f"image and mask differ in size: {sizes}. Bring both to the same grid first: {NEAREST}")
     for dim in mask.dims:
-        _check_coords(dim, image, mask)
+        check_coords_match(dim, image, mask)
     _warn_of_planes(image, mask)
     check_same_side(image=image, mask=mask)
 
@@ -113,39 +115,65 @@ def _turned(array: xr.DataArray, dims: tuple[Hashable, ...], what: str) -> Any:
     return data if axes == tuple(range(array.ndim)) else data.transpose(axes)
 
 
-def rounding_of(*coordinates: Any, spacing: float) -> float:
-    """How far coordinates may be off by rounding: that of their dtype, but never a good part of the spacing."""
+def rounding_of(*coordinates: Any, spacing: Any) -> Any:
+    """How far coordinates may be off by rounding: that of their dtype, but never a good part of the spacing.
+
+    There may be one spacing or several.
+    """
     kinds = [np.asarray(values) for values in coordinates]
     roundings = [4 * np.finfo(v.dtype).eps * np.abs(v).max() for v in kinds if v.dtype.kind == "f" and v.size]
-    return max(ROUNDING * spacing, min(max(roundings, default=0.0), 0.01 * spacing))
+    return np.maximum(ROUNDING * spacing, np.minimum(max(roundings, default=0.0), 0.01 * spacing))
 
 
-def _check_coords(dim: Hashable, image: xr.DataArray, mask: xr.DataArray) -> None:
+def check_coords_match(
+    dim: Hashable, image: xr.DataArray, mask: xr.DataArray, one: str = "image", other: str = "mask"
+) -> None:
+    """Complain if both have coordinates along a dim and these differ; ``one`` and ``other`` are what the two are."""
     if dim not in image.indexes or dim not in mask.indexes:
         return
+    check_units_match(dim, image, mask, one, other)
     ours, theirs = image.indexes[dim], mask.indexes[dim]
+    differs = coords_differ(ours, theirs)
+    if not differs.any():
+        return
+    i = int(np.argmax(differs))
+    drop, advice = one, f"bring the {one} to the pixels of the {other}: {one}.reindex_like({other}, method='nearest')"
+    if (one, other) == ("image", "mask"):
+        drop, advice = (
+            other,
+            (
+                f"bring the mask to the image's pixels: {NEAREST}; by hand it is "
+                "mask.reindex_like(image, method='nearest', fill_value=0), with tolerance= for how far a pixel may be"
+            ),
+        )
+    raise ValueError(
+        f"the coordinates of {one} and {other} differ along {dim!r}, first at index {i}: "
+        f"{ours[i]} in the {one}, {theirs[i]} in the {other}. If the pixels do match, drop one side's coordinates: "
+        f"{drop}.drop_vars({dim!r}). If not, {advice}"
+    )
+
+
+def check_units_match(dim: Hashable, image: Any, mask: xr.DataArray, one: str = "image", other: str = "mask") -> None:
+    """Complain if the coordinates along a dim are in different units."""
     units = [str(array[dim].attrs.get("units", "")) for array in (image, mask)]
     if all(units) and not common_units(units):
         raise ValueError(
-            f"the coordinates along {dim!r} are in {units[0]!r} in the image and in {units[1]!r} in the mask; "
+            f"the coordinates along {dim!r} are in {units[0]!r} in the {one} and in {units[1]!r} in the {other}; "
             "convert one of them"
         )
-    if ours.equals(theirs):
-        return
+
+
+def coords_differ(ours: Any, theirs: Any) -> np.ndarray:
+    """Where coordinates along a dim, as many on either side, differ by more than rounding."""
     a, b = np.asarray(ours), np.asarray(theirs)
+    if ours.equals(theirs):
+        return np.zeros(a.size, bool)
     differs = a != b
     if a.dtype.kind in "iuf" and b.dtype.kind in "iuf":
         a, b = a.astype(np.float64), b.astype(np.float64)
         spacing = abs(a[-1] - a[0]) / (a.size - 1) if a.size > 1 else abs(a[0]) or 1.0
         differs = ~(np.abs(a - b) <= rounding_of(ours, theirs, spacing=spacing))
-    if differs.any():
-        i = int(np.argmax(differs))
-        raise ValueError(
-            f"the coordinates of image and mask differ along {dim!r}, first at index {i}: "
-            f"{ours[i]} in the image, {theirs[i]} in the mask. If the pixels do match, drop one side's coordinates: "
-            f"mask.drop_vars({dim!r}). If not, bring the mask to the image's pixels: "
-            "mask.reindex_like(image, method='nearest', fill_value=0), with tolerance= for how far a pixel may be"
-        )
+    return differs
 
 
 def _warn_of_planes(image: xr.DataArray, mask: xr.DataArray) -> None:

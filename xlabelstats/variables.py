@@ -14,8 +14,10 @@ from xlabelstats.catalogue.histogram import LEFT, RIGHT
 from xlabelstats.cautions import caution, one_call
 from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.inputs import check_mask, check_pooling
+from xlabelstats.labels.weights import weighted_measures
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import LABEL, as_names
+from xlabelstats.resampling import resampled
 
 
 @one_call
@@ -26,6 +28,8 @@ def per_variable(
     *arguments: Any,
     once: Collection[str] = (),
     along: Collection[Hashable] = (),
+    weights: Any = None,
+    align: str | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """The results of a call of every image of a Dataset over a mask, named ``{name of the result}_{variable}``.
@@ -43,9 +47,16 @@ def per_variable(
         Results that depend on the mask alone: they keep their names and appear once.
     along : collection of dims
         Further dims that an image must have.
+    weights : DataArray, DataTree or name of a variable, optional
+        What weighs the pixels; it is none of the images.
+    align : str, optional
+        As in `resampled`: once, for all images.
     """
     check_pooling(variable(dataset, mask, "mask"))
-    images, mask = split(dataset, mask)
+    images, mask = split(dataset, mask, align)
+    if weights is not None:
+        options["weights"] = variable(dataset, weights, "weights")
+        images = images if isinstance(weights, xr.DataArray | xr.DataTree) else images.drop_vars([weights])
     results = []
     for name, image in _measurable(images, mask, along).items():
         result = attrgetter(call)(image)(mask, *arguments, **options)
@@ -57,10 +68,18 @@ def per_variable(
 
 @one_call
 def properties_per_variable(
-    dataset: xr.Dataset, mask: Any, properties: str | Iterable[str], call: str, **options: Any
+    dataset: xr.Dataset,
+    mask: Any,
+    properties: str | Iterable[str],
+    call: str,
+    *,
+    align: str | None = None,
+    **options: Any,
 ) -> xr.Dataset:
     """Region properties by a call of an array: those of the mask once, those of an image per variable."""
     names = as_names(properties, "property")
+    if align is not None:
+        dataset, mask = split(dataset, mask, align)
     of_image = [name for name in names if name in PROPERTIES and PROPERTIES[name].reads_image]
     of_mask = [name for name in names if name not in of_image]
     results = []
@@ -71,14 +90,21 @@ def properties_per_variable(
     return xr.merge(results, join="exact", combine_attrs="override")
 
 
-def measures_per_variable(dataset: xr.Dataset, mask: Any, requests: Any, **options: Any) -> xr.Dataset:
+def measures_per_variable(
+    dataset: xr.Dataset, mask: Any, requests: Any, *, weights: Any = None, align: str | None = None, **options: Any
+) -> xr.Dataset:
     """Measures of the catalogue: those of the mask once, those of an image per variable, in the order asked for."""
-    measures = as_measures(requests)
-    of_image = [each for each in measures.values() if each.reads_image]
+    measures = as_measures(requests) if weights is None else weighted_measures(requests)
+    if align is not None:
+        dataset, mask = split(dataset, mask, align)
+    of_image: list[Any] = [each for each in measures.values() if each.reads_image]
     of_mask = [each for each in measures.values() if not each.reads_image]
     if not of_image:
         return split(dataset, mask)[1].labels.measure(of_mask, **options)
+    if weights is not None:
+        of_image, options["weights"] = [each.name for each in of_image], weights
     result = per_variable(dataset, mask, "labels.measure", of_image, **options)
+    options.pop("weights", None)
     if of_mask:
         of_labels = split(dataset, mask)[1].labels.measure(of_mask, **options)
         result = xr.merge([of_labels, result], join="exact", combine_attrs="override")
@@ -91,15 +117,18 @@ def _measure_of(name: Hashable, measures: Iterable[str]) -> str:
     return max((each for each in measures if str(name).startswith(f"{each}_")), key=len)
 
 
-def split(dataset: xr.Dataset, mask: Any) -> tuple[xr.Dataset, xr.DataArray]:
-    """The images of a Dataset, and the mask, which may be one of its variables, with the Dataset's coordinates."""
+def split(dataset: xr.Dataset, mask: Any, align: str | None = None) -> tuple[xr.Dataset, xr.DataArray]:
+    """The images of a Dataset, and the mask, which may be one of its variables, with the Dataset's coordinates.
+
+    ``align`` is as in `resampled`.
+    """
     array = variable(dataset, mask, "mask")
     if array is not mask and not isinstance(mask, xr.DataTree):
         dataset = dataset.drop_vars([mask])
     elif array.name in dataset and held_data(dataset[array.name]) is held_data(array):
         dataset = dataset.drop_vars([array.name])
     # Cast once if at all, so that what is learned of the mask is remembered for all images.
-    mask = check_mask(array)
+    mask = resampled(dataset, check_mask(array), align)
     fits = all(dataset.sizes.get(dim, size) == size for dim, size in mask.sizes.items())
     return dataset, share_coords(mask, dataset) if fits else mask
 

@@ -70,6 +70,13 @@ def corners(batch: Any) -> Any:
     return batch.reshape(len(batch), -1)[:, [0, 0, -1]].astype(np.float32)
 
 
+def on_finer_grid(image: xr.DataArray, mask: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """The two with coordinates: along the last dim the image's pixels are half as large, the first of them outside."""
+    dim = mask.dims[-1]
+    x = np.arange(mask.sizes[dim], dtype=float)
+    return image.assign_coords({dim: x / 2 - (x.size > 1)}), mask.assign_coords({dim: x})
+
+
 Call = Callable[[xr.DataArray, xr.DataArray], Any]
 
 # Of any image and mask.
@@ -77,6 +84,16 @@ CALLS: dict[str, Call] = {
     "aggregate": lambda image, mask: image.labels.aggregate(mask, EVERY),
     "aggregate with NaN": lambda image, mask: image.labels.aggregate(mask, EVERY, skipna=False, background=True),
     "aggregate of some labels": lambda image, mask: image.labels.aggregate(mask, labels=[3, 1, 77], ddof=1),
+    "aggregate by weight": lambda image, mask: image.labels.aggregate(mask, weights=mask % 3),
+    "aggregate by weights along a dim, with NaN": lambda image, mask: image.labels.aggregate(
+        mask, weights=(mask % 3).isel({mask.dims[-1]: 0}), skipna=False, labels=[3, 1, 77]
+    ),
+    "aggregate on another grid": lambda image, mask: on_finer_grid(image, mask)[0].labels.aggregate(
+        on_finer_grid(image, mask)[1], EVERY, align="nearest"
+    ),
+    "windows on another grid": lambda image, mask: on_finer_grid(image, mask)[0].instances.windows(
+        on_finer_grid(image, mask)[1], align="nearest"
+    ),
     "count alone": lambda image, mask: image.labels.aggregate(mask, "count"),
     "mean": lambda image, mask: image.labels.mean(mask),
     "scan": lambda image, mask: mask.labels.scan(background=True),

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable
 import xarray as xr
 
 from xlabelstats.accessors.docs import documented
+from xlabelstats.accessors.shortcuts import ShortcutCalls
 from xlabelstats.accessors.statistics import StatisticsCalls
 from xlabelstats.accessors.types import Labels, Mask
 from xlabelstats.catalogue import CORRELATIONS
@@ -14,7 +15,7 @@ from xlabelstats.multiscale import as_array
 from xlabelstats.names import describe
 
 
-class CorrelationCalls(StatisticsCalls):
+class CorrelationCalls(ShortcutCalls):
     """The call of `LabelsAccessor` that compares channels."""
 
     @describe(statistics=CORRELATIONS)

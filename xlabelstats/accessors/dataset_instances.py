@@ -49,6 +49,7 @@ class InstancesDatasetAccessor(Accessor):
         labels: Labels = None,
         remove_background: bool = True,
         batch_size: int | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Cut a window of one size round every object, from every image of the Dataset.
 
@@ -76,6 +77,7 @@ class InstancesDatasetAccessor(Accessor):
             labels=labels,
             remove_background=remove_background,
             batch_size=batch_size,
+            align=align,
         )
 
     @of_every_image(InstancesAccessor.statistics)
@@ -91,6 +93,7 @@ class InstancesDatasetAccessor(Accessor):
         batch_size: int | None = None,
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Call a function of your own with every object, in every image of the Dataset.
 
@@ -127,6 +130,7 @@ class InstancesDatasetAccessor(Accessor):
             batch_size=batch_size,
             labels=labels,
             background=background,
+            align=align,
         )
 
     @of_every_image(InstancesAccessor.quantiles, "quantiles")
@@ -139,6 +143,7 @@ class InstancesDatasetAccessor(Accessor):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Quantiles of the pixels of every object, all of them, in every image of the Dataset."""
         return per_variable(
@@ -150,15 +155,28 @@ class InstancesDatasetAccessor(Accessor):
             skipna=skipna,
             labels=labels,
             background=background,
+            align=align,
         )
 
     @of_every_image(InstancesAccessor.median, "median")
     def median(
-        self, mask: Mask | Hashable, *, skipna: bool | None = None, labels: Labels = None, background: bool = False
+        self,
+        mask: Mask | Hashable,
+        *,
+        skipna: bool | None = None,
+        labels: Labels = None,
+        background: bool = False,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Median of the pixels of every object, in every image of the Dataset."""
         return per_variable(
-            self._dataset, mask, "instances.median", skipna=skipna, labels=labels, background=background
+            self._dataset,
+            mask,
+            "instances.median",
+            skipna=skipna,
+            labels=labels,
+            background=background,
+            align=align,
         )
 
     @of_every_image(InstancesAccessor.featurize)
@@ -174,6 +192,7 @@ class InstancesDatasetAccessor(Accessor):
         model_kwargs: Mapping[str, Any] | None = None,
         batch_size: int | None = None,
         dtype: Any = np.float32,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Turn the window of every object into features by a model, batch by batch, for every image of the Dataset.
 
@@ -211,6 +230,7 @@ class InstancesDatasetAccessor(Accessor):
             model_kwargs=model_kwargs,
             batch_size=batch_size,
             dtype=dtype,
+            align=align,
         )
 
     @of_every_image(InstancesAccessor.regionprops)
@@ -222,6 +242,7 @@ class InstancesDatasetAccessor(Accessor):
         spacing: Any = None,
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Region properties that need all pixels of an object at once, such as ``solidity``.
 
@@ -253,6 +274,7 @@ class InstancesDatasetAccessor(Accessor):
             spacing=spacing,
             labels=labels,
             background=background,
+            align=align,
         )
 
     @of_its_mask(InstancesAccessor.radii_and_axes)

@@ -12,7 +12,6 @@ from xlabelstats.accessors.instances import DECILES
 from xlabelstats.accessors.labels import LabelsAccessor
 from xlabelstats.accessors.tables import TableCalls
 from xlabelstats.accessors.types import Labels, Mask
-from xlabelstats.catalogue import DEFAULT_STATISTICS
 from xlabelstats.variables import per_variable
 
 if TYPE_CHECKING:
@@ -26,13 +25,15 @@ class StatisticsDatasetCalls(TableCalls):
     def aggregate(
         self,
         mask: Mask | Hashable,
-        stats: str | Aggregation | Iterable[str | Aggregation] = DEFAULT_STATISTICS,
+        stats: str | Aggregation | Iterable[str | Aggregation] | None = None,
         *,
         labels: Labels = None,
         background: bool = False,
         ddof: int = 0,
         skipna: bool | None = None,
         engine: str = "fused",
+        weights: Mask | Hashable | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Measure the pixels of every label in every image of the Dataset.
 
@@ -40,6 +41,8 @@ class StatisticsDatasetCalls(TableCalls):
         ----------
         stats : str, flox.Aggregation, or iterable of these
             As `LabelsAccessor.aggregate` lists them; by default all but ``std`` and ``valid``.
+        weights : name of a variable, or DataArray, optional
+            What every pixel weighs, as in `LabelsAccessor.aggregate`.
 
         Returns
         -------
@@ -70,6 +73,8 @@ class StatisticsDatasetCalls(TableCalls):
             ddof=ddof,
             skipna=skipna,
             engine=engine,
+            weights=weights,
+            align=align,
         )
 
     @of_every_image(LabelsAccessor.correlation)
@@ -121,17 +126,61 @@ class StatisticsDatasetCalls(TableCalls):
 
     @of_every_image(LabelsAccessor.mean, "mean")
     def mean(
-        self, mask: Mask | Hashable, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask | Hashable,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        skipna: bool | None = None,
+        weights: Mask | Hashable | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
-        """Mean of the pixels of every label, in every image of the Dataset."""
-        return per_variable(self._dataset, mask, "labels.mean", labels=labels, background=background, skipna=skipna)
+        """Mean of the pixels of every label, in every image of the Dataset.
+
+        Parameters
+        ----------
+        weights : name of a variable, or DataArray, optional
+            What every pixel weighs, as in `LabelsAccessor.aggregate`.
+        """
+        return per_variable(
+            self._dataset,
+            mask,
+            "labels.mean",
+            labels=labels,
+            background=background,
+            skipna=skipna,
+            weights=weights,
+            align=align,
+        )
 
     @of_every_image(LabelsAccessor.sum, "sum")
     def sum(
-        self, mask: Mask | Hashable, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask | Hashable,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        skipna: bool | None = None,
+        weights: Mask | Hashable | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
-        """Sum of the pixels of every label, in every image of the Dataset."""
-        return per_variable(self._dataset, mask, "labels.sum", labels=labels, background=background, skipna=skipna)
+        """Sum of the pixels of every label, in every image of the Dataset.
+
+        Parameters
+        ----------
+        weights : name of a variable, or DataArray, optional
+            What every pixel weighs, as in `LabelsAccessor.aggregate`.
+        """
+        return per_variable(
+            self._dataset,
+            mask,
+            "labels.sum",
+            labels=labels,
+            background=background,
+            skipna=skipna,
+            weights=weights,
+            align=align,
+        )
 
     @of_every_image(LabelsAccessor.var, "var")
     def var(
@@ -142,10 +191,26 @@ class StatisticsDatasetCalls(TableCalls):
         background: bool = False,
         ddof: int = 0,
         skipna: bool | None = None,
+        weights: Mask | Hashable | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
-        """Variance of the pixels of every label, in every image of the Dataset."""
+        """Variance of the pixels of every label, in every image of the Dataset.
+
+        Parameters
+        ----------
+        weights : name of a variable, or DataArray, optional
+            What every pixel weighs, as in `LabelsAccessor.aggregate`.
+        """
         return per_variable(
-            self._dataset, mask, "labels.var", labels=labels, background=background, ddof=ddof, skipna=skipna
+            self._dataset,
+            mask,
+            "labels.var",
+            labels=labels,
+            background=background,
+            ddof=ddof,
+            skipna=skipna,
+            weights=weights,
+            align=align,
         )
 
     @of_every_image(LabelsAccessor.std, "std")
@@ -157,46 +222,102 @@ class StatisticsDatasetCalls(TableCalls):
         background: bool = False,
         ddof: int = 0,
         skipna: bool | None = None,
+        weights: Mask | Hashable | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
-        """Standard deviation of the pixels of every label, in every image of the Dataset."""
+        """Standard deviation of the pixels of every label, in every image of the Dataset.
+
+        Parameters
+        ----------
+        weights : name of a variable, or DataArray, optional
+            What every pixel weighs, as in `LabelsAccessor.aggregate`.
+        """
         return per_variable(
-            self._dataset, mask, "labels.std", labels=labels, background=background, ddof=ddof, skipna=skipna
+            self._dataset,
+            mask,
+            "labels.std",
+            labels=labels,
+            background=background,
+            ddof=ddof,
+            skipna=skipna,
+            weights=weights,
+            align=align,
         )
 
     @of_every_image(LabelsAccessor.skew, "skew")
     def skew(
-        self, mask: Mask | Hashable, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask | Hashable,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        skipna: bool | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Skewness of the pixels of every label, in every image of the Dataset."""
-        return per_variable(self._dataset, mask, "labels.skew", labels=labels, background=background, skipna=skipna)
+        return per_variable(
+            self._dataset, mask, "labels.skew", labels=labels, background=background, skipna=skipna, align=align
+        )
 
     @of_every_image(LabelsAccessor.kurtosis, "kurtosis")
     def kurtosis(
-        self, mask: Mask | Hashable, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask | Hashable,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        skipna: bool | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Excess kurtosis of the pixels of every label, in every image of the Dataset."""
-        return per_variable(self._dataset, mask, "labels.kurtosis", labels=labels, background=background, skipna=skipna)
+        return per_variable(
+            self._dataset, mask, "labels.kurtosis", labels=labels, background=background, skipna=skipna, align=align
+        )
 
     @of_every_image(LabelsAccessor.min, "min")
     def min(
-        self, mask: Mask | Hashable, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask | Hashable,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        skipna: bool | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Smallest pixel of every label, in every image of the Dataset."""
-        return per_variable(self._dataset, mask, "labels.min", labels=labels, background=background, skipna=skipna)
+        return per_variable(
+            self._dataset, mask, "labels.min", labels=labels, background=background, skipna=skipna, align=align
+        )
 
     @of_every_image(LabelsAccessor.max, "max")
     def max(
-        self, mask: Mask | Hashable, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask | Hashable,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        skipna: bool | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Largest pixel of every label, in every image of the Dataset."""
-        return per_variable(self._dataset, mask, "labels.max", labels=labels, background=background, skipna=skipna)
+        return per_variable(
+            self._dataset, mask, "labels.max", labels=labels, background=background, skipna=skipna, align=align
+        )
 
     @of_every_image(LabelsAccessor.median, "median")
     def median(
-        self, mask: Mask | Hashable, *, skipna: bool | None = None, labels: Labels = None, background: bool = False
+        self,
+        mask: Mask | Hashable,
+        *,
+        skipna: bool | None = None,
+        labels: Labels = None,
+        background: bool = False,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Median of the pixels of every label, in every image of the Dataset."""
-        return per_variable(self._dataset, mask, "labels.median", skipna=skipna, labels=labels, background=background)
+        return per_variable(
+            self._dataset, mask, "labels.median", skipna=skipna, labels=labels, background=background, align=align
+        )
 
     @of_every_image(LabelsAccessor.quantile)
     def quantile(
@@ -208,6 +329,7 @@ class StatisticsDatasetCalls(TableCalls):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.Dataset:
         """One quantile of the pixels of every label, or several, in every image of the Dataset.
 
@@ -234,6 +356,7 @@ class StatisticsDatasetCalls(TableCalls):
             skipna=skipna,
             labels=labels,
             background=background,
+            align=align,
         )
 
     @of_every_image(LabelsAccessor.quantiles, "quantiles")
@@ -246,6 +369,7 @@ class StatisticsDatasetCalls(TableCalls):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Quantiles of the pixels of every label, in every image of the Dataset."""
         return per_variable(
@@ -257,6 +381,7 @@ class StatisticsDatasetCalls(TableCalls):
             skipna=skipna,
             labels=labels,
             background=background,
+            align=align,
         )
 
     @of_every_image(LabelsAccessor.histogram)

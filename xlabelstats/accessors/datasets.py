@@ -83,6 +83,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         units: str = "coords",
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.DataArray:
         """Mean position of the pixels of every label of a mask, plain or weighted by an image.
 
@@ -100,13 +101,14 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         array([3.5])
         """
         image = None if weights is None else variable(self._dataset, weights, "weights")
-        return self._mask(mask).labels.center_of_mass(image, units=units, labels=labels, background=background)
+        options = {"units": units, "labels": labels, "background": background, "align": align}
+        return self._mask(mask).labels.center_of_mass(image, **options)
 
     @of_every_image(LabelsAccessor.measure)
     def measure(
         self,
         mask: Mask | Hashable,
-        measures: Any,
+        measures: Any = None,
         *,
         labels: Labels = None,
         background: bool = False,
@@ -114,6 +116,8 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         ddof: int = 0,
         spacing: Any = None,
         units: str = "coords",
+        weights: Mask | Hashable | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Measure every label: statistics and quantiles of every image of the Dataset, and the shape of the mask.
 
@@ -121,6 +125,8 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         ----------
         measures : str, tuple, `Measure`, or sequence of these
             As for `LabelsAccessor.measure`.
+        weights : name of a variable, or DataArray, optional
+            What every pixel weighs, as in `LabelsAccessor.measure`.
 
         Returns
         -------
@@ -148,6 +154,8 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
             ddof=ddof,
             spacing=spacing,
             units=units,
+            weights=weights,
+            align=align,
         )
 
     @of_every_image(LabelsAccessor.regionprops)
@@ -160,6 +168,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         units: str = "coords",
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Region properties of every label, those that need an image for every image of the Dataset.
 
@@ -193,6 +202,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
             units=units,
             labels=labels,
             background=background,
+            align=align,
         )
 
     @of_its_mask(LabelsAccessor.paint)

@@ -39,6 +39,7 @@ class InstancesAccessor(WindowCalls):
 
         return WindowPlots(self._array)
 
+    @documented(WindowCalls.windows, take=())
     def statistics(
         self,
         mask: Mask | Callable[..., Any],
@@ -51,6 +52,7 @@ class InstancesAccessor(WindowCalls):
         batch_size: int | None = None,
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.DataArray:
         """Call a function of your own with every object: ``image.instances.statistics(mask, fn, dims={"area": 1})``.
 
@@ -127,8 +129,10 @@ class InstancesAccessor(WindowCalls):
             batch_size=batch_size,
             labels=labels,
             background=background,
+            align=align,
         )
 
+    @documented(WindowCalls.windows, take=())
     def quantiles(
         self,
         mask: Mask,
@@ -138,6 +142,7 @@ class InstancesAccessor(WindowCalls):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.DataArray:
         """Quantiles of the pixels of every object, all of them.
 
@@ -191,12 +196,25 @@ class InstancesAccessor(WindowCalls):
         from xlabelstats.labels.quantiles import quantiles
 
         return quantiles(
-            self._array, as_array(mask), q, method=method, skipna=skipna, labels=labels, background=background
+            self._array,
+            as_array(mask),
+            q,
+            method=method,
+            skipna=skipna,
+            labels=labels,
+            background=background,
+            align=align,
         )
 
     @documented(quantiles)
     def median(
-        self, mask: Mask, *, skipna: bool | None = None, labels: Labels = None, background: bool = False
+        self,
+        mask: Mask,
+        *,
+        skipna: bool | None = None,
+        labels: Labels = None,
+        background: bool = False,
+        align: str | None = None,
     ) -> xr.DataArray:
         """Median of the pixels of every object; see `quantiles`.
 
@@ -216,7 +234,7 @@ class InstancesAccessor(WindowCalls):
         """
         from xlabelstats.labels.quantiles import median
 
-        return median(self._array, as_array(mask), skipna=skipna, labels=labels, background=background)
+        return median(self._array, as_array(mask), skipna=skipna, labels=labels, background=background, align=align)
 
     @describe(properties=OBJECT_PROPERTIES)
     @documented(quantiles, take=())
@@ -228,6 +246,7 @@ class InstancesAccessor(WindowCalls):
         spacing: Any = None,
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Region properties of outlines, hulls and holes, such as ``solidity``, as scikit-image has them.
 
@@ -291,7 +310,7 @@ class InstancesAccessor(WindowCalls):
         from xlabelstats.labels.regionprops import object_properties
 
         image, mask, names = mask_or_names(self._array, mask, properties, None)
-        return object_properties(image, mask, names, spacing=spacing, labels=labels, background=background)
+        return object_properties(image, mask, names, spacing=spacing, labels=labels, background=background, align=align)
 
     @documented(quantiles, take=())
     def radii_and_axes(self, *, units: str = "coords", labels: Labels = None, background: bool = False) -> xr.Dataset:

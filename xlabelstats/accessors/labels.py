@@ -151,6 +151,7 @@ class LabelsAccessor(MeasureCalls):
         units: str = "coords",
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.DataArray:
         """Mean position of the pixels of every label of a mask, plain or weighted by an image.
 
@@ -186,7 +187,9 @@ class LabelsAccessor(MeasureCalls):
         """
         from xlabelstats.labels.center_of_mass import center_of_mass
 
-        return center_of_mass(self._array, as_array(weights), units=units, labels=labels, background=background)
+        return center_of_mass(
+            self._array, as_array(weights), units=units, labels=labels, background=background, align=align
+        )
 
     @describe(properties=PROPERTIES, further=FURTHER)
     @documented(MeasureCalls.aggregate, MeasureCalls.measure, take=())
@@ -199,6 +202,7 @@ class LabelsAccessor(MeasureCalls):
         units: str = "coords",
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Region properties of every label, with scikit-image's names, definitions and values.
 
@@ -261,7 +265,9 @@ class LabelsAccessor(MeasureCalls):
         eccentricity  0.791
         """
         image, mask, names = mask_or_names(self._array, mask, properties, REGION_PROPERTIES)
-        return regionprops(image, mask, names, spacing=spacing, units=units, labels=labels, background=background)
+        return regionprops(
+            image, mask, names, spacing=spacing, units=units, labels=labels, background=background, align=align
+        )
 
     def paint(self, values: Any, fill_value: Any = None) -> xr.DataArray:
         """An image like a mask in which every pixel carries its label's value.

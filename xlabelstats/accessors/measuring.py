@@ -28,6 +28,8 @@ class MeasureCalls(CorrelationCalls):
         ddof: int = 0,
         spacing: Any = None,
         units: str = "coords",
+        weights: Mask | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Measure every label: statistics, quantiles and region properties in one table.
 
@@ -57,6 +59,14 @@ class MeasureCalls(CorrelationCalls):
         units : {"coords", "pixel"}, default "coords"
             Lengths and positions in the units of the coordinates, where there are any; or in pixels, whatever the
             coordinates are.
+        weights : DataArray, optional
+            What every pixel weighs, as in `aggregate`: the measures are then ``count``, ``sum``, ``mean``, ``var``,
+            ``std`` and ``weight``, and by default all of these.
+        align : {"nearest"}, optional
+            For a mask on another grid of the same dims: every pixel of the image gets the label of the mask's pixel
+            that is nearest to it by coordinates, of two as near that of the smaller index, and 0 where it lies more
+            than half a pixel of the mask beyond the outermost.  Labels that no pixel gets are left out.  By default
+            grids that differ are an error.
 
         Returns
         -------
@@ -105,7 +115,7 @@ class MeasureCalls(CorrelationCalls):
             raise TypeError(
                 f"the first argument is a mask, a DataArray, not {type(mask).__name__}; {how_to_a_mask(mask)}"
             )
-        if measures is None:
+        if measures is None and weights is None:
             raise TypeError(
                 'which measures? Give their names: image.labels.measure(mask, ("mean", "area")); '
                 "xlabelstats.measures() lists them"
@@ -120,6 +130,8 @@ class MeasureCalls(CorrelationCalls):
             ddof=ddof,
             spacing=spacing,
             units=units,
+            weights=as_array(weights),
+            align=align,
         )
 
     @documented(StatisticsCalls.aggregate, take=("Warns",))

@@ -20,7 +20,13 @@ class QuantileCalls(Accessor):
 
     @documented(InstancesAccessor.quantiles)
     def median(
-        self, mask: Mask, *, skipna: bool | None = None, labels: Labels = None, background: bool = False
+        self,
+        mask: Mask,
+        *,
+        skipna: bool | None = None,
+        labels: Labels = None,
+        background: bool = False,
+        align: str | None = None,
     ) -> xr.DataArray:
         """Median of the pixels of every label: the same as `InstancesAccessor.median`.
 
@@ -38,7 +44,9 @@ class QuantileCalls(Accessor):
         >>> image.labels.median(mask).values.tolist()
         [2.0, 5.0]
         """
-        return InstancesAccessor(self._array).median(mask, skipna=skipna, labels=labels, background=background)
+        return InstancesAccessor(self._array).median(
+            mask, skipna=skipna, labels=labels, background=background, align=align
+        )
 
     @documented(InstancesAccessor.quantiles)
     def quantile(
@@ -50,6 +58,7 @@ class QuantileCalls(Accessor):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.DataArray:
         """One quantile of the pixels of every label, or several: the same as `InstancesAccessor.quantiles`.
 
@@ -67,7 +76,7 @@ class QuantileCalls(Accessor):
         >>> image.labels.quantile(mask, 0.75).values.tolist()
         [2.5, 7.0]
         """
-        return self.quantiles(mask, q, method=method, skipna=skipna, labels=labels, background=background)
+        return self.quantiles(mask, q, method=method, skipna=skipna, labels=labels, background=background, align=align)
 
     @documented(InstancesAccessor.quantiles)
     def quantiles(
@@ -79,6 +88,7 @@ class QuantileCalls(Accessor):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        align: str | None = None,
     ) -> xr.DataArray:
         """Quantiles of the pixels of every label: the same as `InstancesAccessor.quantiles`.
 
@@ -92,5 +102,5 @@ class QuantileCalls(Accessor):
         [[2.0, 2.5], [5.0, 7.0]]
         """
         return InstancesAccessor(self._array).quantiles(
-            mask, q, method=method, skipna=skipna, labels=labels, background=background
+            mask, q, method=method, skipna=skipna, labels=labels, background=background, align=align
         )

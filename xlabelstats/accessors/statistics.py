@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.quantiles import QuantileCalls
 from xlabelstats.accessors.types import Labels, Mask
-from xlabelstats.catalogue import DEFAULT_STATISTICS, STATISTICS
+from xlabelstats.catalogue import STATISTICS
 from xlabelstats.catalogue.flox_aggregations import MORE_STATISTICS
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import describe
@@ -26,13 +25,15 @@ class StatisticsCalls(QuantileCalls):
     def aggregate(
         self,
         mask: Mask,
-        stats: str | Aggregation | Iterable[str | Aggregation] = DEFAULT_STATISTICS,
+        stats: str | Aggregation | Iterable[str | Aggregation] | None = None,
         *,
         labels: Labels = None,
         background: bool = False,
         ddof: int = 0,
         skipna: bool | None = None,
         engine: str = "fused",
+        weights: Mask | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Measure the pixels of every label: any number of statistics in one pass over the image.
 
@@ -43,8 +44,8 @@ class StatisticsCalls(QuantileCalls):
             coordinates the same; where only one of the two has coordinates, they are the other's
             too.  Chunks may differ.
         stats : str, flox.Aggregation, or iterable of these
-            Any of the statistics below; by default all but ``std`` and ``valid``.  An Aggregation gives a variable of
-            its name.
+            Any of the statistics below; by default those of the first list but ``std`` and ``valid``.  An Aggregation
+            gives a variable of its name.
         labels : int or sequence of int, optional
             Measure these labels, in this order, without looking first which there are.  A label that
             does not occur gets count 0, sum 0 and NaN elsewhere, so ``min`` and ``max`` are float64.
@@ -57,6 +58,16 @@ class StatisticsCalls(QuantileCalls):
         engine : {"fused", "flox"}, default "fused"
             What runs the statistics that merge across blocks: one read of the image for all of them, or
             flox's own map-reduce for each.  The numbers agree but for rounding.
+        weights : DataArray, optional
+            What every pixel weighs, over some of the mask's dims or all of them, which it shares as the image does.
+            ``sum``, ``mean``, ``var`` and ``std`` are then weighted, and ``weight`` is the sum of the weights; beside
+            these there is ``count``, and by default there are all six.  Weights are 0 or more: pixels of weight 0 do
+            not count, whatever they hold; those of weight NaN are not valid, as NaN pixels are.
+        align : {"nearest"}, optional
+            For a mask on another grid of the same dims: every pixel of the image gets the label of the mask's pixel
+            that is nearest to it by coordinates, of two as near that of the smaller index, and 0 where it lies more
+            than half a pixel of the mask beyond the outermost.  Labels that no pixel gets are left out.  By default
+            grids that differ are an error.
 
         Returns
         -------
@@ -78,10 +89,12 @@ class StatisticsCalls(QuantileCalls):
         Raises
         ------
         TypeError
-            The mask does not hold integers, or the image no numbers.
+            The mask does not hold integers, or the image or the weights no numbers.
         ValueError
             Dims, sizes or coordinates do not match, the dim ``label`` is taken, a statistic or engine is
-            unknown, flox cannot run an Aggregation, or ``labels`` repeat.
+            unknown, flox cannot run an Aggregation, or ``labels`` repeat; weights are negative (of lazy ones this shows
+            when they are computed), or ``ddof`` is given with them; ``align`` is unknown, or a dim lacks coordinates
+            that it needs.
 
         Notes
         -----
@@ -99,6 +112,9 @@ class StatisticsCalls(QuantileCalls):
         Sums and moments are collected in float64, moments about the mean of each block, and merged
         pairwise across blocks [1]_ [2]_, so that a large mean costs no precision.  A sum of integers is
         exact up to 2**53.
+
+        With weights w, ``mean`` is sum(w x) / sum(w) and ``var`` sum(w (x - mean)**2) / sum(w), as `numpy.average` and
+        xarray's ``weighted`` have them.
 
         References
         ----------
@@ -131,192 +147,6 @@ class StatisticsCalls(QuantileCalls):
             ddof=ddof,
             skipna=skipna,
             engine=engine,
+            weights=as_array(weights),
+            align=align,
         )
-
-    @documented(aggregate)
-    def mean(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
-    ) -> xr.DataArray:
-        """Mean of the pixels of every label; see `aggregate`.
-
-        Returns
-        -------
-        DataArray
-            Dims ``(label, *other)``, float64; lazy for dask input.
-
-        Examples
-        --------
-        >>> import xarray as xr
-        >>> import xlabelstats
-        >>> mask = xr.DataArray([[0, 1, 1], [2, 2, 2]], dims=("y", "x"))
-        >>> image = xr.DataArray([[9, 1, 3], [4, 5, 9]], dims=("y", "x"))
-        >>> image.labels.mean(mask).values.tolist()
-        [2.0, 6.0]
-        """
-        return self.aggregate(mask, "mean", labels=labels, background=background, skipna=skipna)["mean"]
-
-    @documented(aggregate)
-    def sum(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
-    ) -> xr.DataArray:
-        """Sum of the pixels of every label; see `aggregate`.
-
-        Returns
-        -------
-        DataArray
-            Dims ``(label, *other)``, float64; lazy for dask input.
-
-        Examples
-        --------
-        >>> import xarray as xr
-        >>> import xlabelstats
-        >>> mask = xr.DataArray([[0, 1, 1], [2, 2, 2]], dims=("y", "x"))
-        >>> image = xr.DataArray([[9, 1, 3], [4, 5, 9]], dims=("y", "x"))
-        >>> image.labels.sum(mask).values.tolist()
-        [4.0, 18.0]
-        """
-        return self.aggregate(mask, "sum", labels=labels, background=background, skipna=skipna)["sum"]
-
-    @documented(aggregate)
-    def var(
-        self,
-        mask: Mask,
-        *,
-        labels: Labels = None,
-        background: bool = False,
-        ddof: int = 0,
-        skipna: bool | None = None,
-    ) -> xr.DataArray:
-        """Variance of the pixels of every label; see `aggregate`.
-
-        Returns
-        -------
-        DataArray
-            Dims ``(label, *other)``, float64; lazy for dask input.
-
-        Examples
-        --------
-        >>> import xarray as xr
-        >>> import xlabelstats
-        >>> mask = xr.DataArray([[0, 1, 1], [2, 2, 2]], dims=("y", "x"))
-        >>> image = xr.DataArray([[9, 1, 3], [4, 5, 9]], dims=("y", "x"))
-        >>> image.labels.var(mask, ddof=1).values.tolist()
-        [2.0, 7.0]
-        """
-        return self.aggregate(mask, "var", labels=labels, background=background, ddof=ddof, skipna=skipna)["var"]
-
-    @documented(aggregate)
-    def std(
-        self,
-        mask: Mask,
-        *,
-        labels: Labels = None,
-        background: bool = False,
-        ddof: int = 0,
-        skipna: bool | None = None,
-    ) -> xr.DataArray:
-        """Standard deviation of the pixels of every label; see `aggregate`.
-
-        Returns
-        -------
-        DataArray
-            Dims ``(label, *other)``, float64; lazy for dask input.
-
-        Examples
-        --------
-        >>> import xarray as xr
-        >>> import xlabelstats
-        >>> mask = xr.DataArray([[0, 1, 1], [2, 2, 2]], dims=("y", "x"))
-        >>> image = xr.DataArray([[9, 1, 3], [4, 5, 9]], dims=("y", "x"))
-        >>> image.labels.std(mask).values.round(3).tolist()
-        [1.0, 2.16]
-        """
-        return self.aggregate(mask, "std", labels=labels, background=background, ddof=ddof, skipna=skipna)["std"]
-
-    @documented(aggregate)
-    def skew(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
-    ) -> xr.DataArray:
-        """Skewness of the pixels of every label; see `aggregate`.
-
-        Returns
-        -------
-        DataArray
-            Dims ``(label, *other)``, float64; lazy for dask input.
-
-        Examples
-        --------
-        >>> import xarray as xr
-        >>> import xlabelstats
-        >>> mask = xr.DataArray([[0, 1, 1], [2, 2, 2]], dims=("y", "x"))
-        >>> image = xr.DataArray([[9, 1, 3], [4, 5, 9]], dims=("y", "x"))
-        >>> image.labels.skew(mask).values.round(3).tolist()
-        [0.0, 0.595]
-        """
-        return self.aggregate(mask, "skew", labels=labels, background=background, skipna=skipna)["skew"]
-
-    @documented(aggregate)
-    def kurtosis(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
-    ) -> xr.DataArray:
-        """Excess kurtosis (a normal distribution has 0) of the pixels of every label; see `aggregate`.
-
-        Returns
-        -------
-        DataArray
-            Dims ``(label, *other)``, float64; lazy for dask input.
-
-        Examples
-        --------
-        >>> import xarray as xr
-        >>> import xlabelstats
-        >>> mask = xr.DataArray([[0, 1, 1], [2, 2, 2]], dims=("y", "x"))
-        >>> image = xr.DataArray([[9, 1, 3], [4, 5, 9]], dims=("y", "x"))
-        >>> image.labels.kurtosis(mask).values.round(3).tolist()
-        [-2.0, -1.5]
-        """
-        return self.aggregate(mask, "kurtosis", labels=labels, background=background, skipna=skipna)["kurtosis"]
-
-    @documented(aggregate)
-    def min(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
-    ) -> xr.DataArray:
-        """Smallest pixel of every label; see `aggregate`.
-
-        Returns
-        -------
-        DataArray
-            Dims ``(label, *other)``, in the image's dtype, float64 if ``labels`` are given; lazy for dask input.
-
-        Examples
-        --------
-        >>> import xarray as xr
-        >>> import xlabelstats
-        >>> mask = xr.DataArray([[0, 1, 1], [2, 2, 2]], dims=("y", "x"))
-        >>> image = xr.DataArray([[9, 1, 3], [4, 5, 9]], dims=("y", "x"))
-        >>> image.labels.min(mask).values.tolist()
-        [1, 4]
-        """
-        return self.aggregate(mask, "min", labels=labels, background=background, skipna=skipna)["min"]
-
-    @documented(aggregate)
-    def max(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
-    ) -> xr.DataArray:
-        """Largest pixel of every label; see `aggregate`.
-
-        Returns
-        -------
-        DataArray
-            Dims ``(label, *other)``, in the image's dtype, float64 if ``labels`` are given; lazy for dask input.
-
-        Examples
-        --------
-        >>> import xarray as xr
-        >>> import xlabelstats
-        >>> mask = xr.DataArray([[0, 1, 1], [2, 2, 2]], dims=("y", "x"))
-        >>> image = xr.DataArray([[9, 1, 3], [4, 5, 9]], dims=("y", "x"))
-        >>> image.labels.max(mask).values.tolist()
-        [3, 9]
-        """
-        return self.aggregate(mask, "max", labels=labels, background=background, skipna=skipna)["max"]

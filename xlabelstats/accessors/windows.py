@@ -28,6 +28,7 @@ class WindowCalls(Accessor):
         labels: Labels = None,
         remove_background: bool = True,
         batch_size: int | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Cut a window of one size round every object: ``image.instances.windows(mask, 64)``.
 
@@ -45,6 +46,11 @@ class WindowCalls(Accessor):
         batch_size : int, optional
             The chunk along ``label``.  By default such that a chunk has about 16 MiB.  Not used for numpy
             arrays, which have no chunks.
+        align : {"nearest"}, optional
+            For a mask on another grid of the same dims: every pixel of the image gets the label of the mask's pixel
+            that is nearest to it by coordinates, of two as near that of the smaller index, and 0 where it lies more
+            than half a pixel of the mask beyond the outermost.  Labels that no pixel gets are left out.  By default
+            grids that differ are an error.
 
         Returns
         -------
@@ -87,7 +93,9 @@ class WindowCalls(Accessor):
         from xlabelstats.instances.windows import windows
 
         image, mask, size = mask_or_argument(self._array, mask, size, "size", "windows")
-        return windows(image, mask, size, labels=labels, remove_background=remove_background, batch_size=batch_size)
+        return windows(
+            image, mask, size, labels=labels, remove_background=remove_background, batch_size=batch_size, align=align
+        )
 
     @documented(windows, take=())
     def featurize(
@@ -102,6 +110,7 @@ class WindowCalls(Accessor):
         model_kwargs: Mapping[str, Any] | None = None,
         batch_size: int | None = None,
         dtype: Any = np.float32,
+        align: str | None = None,
     ) -> xr.DataArray:
         """Turn the window of every object into features by a model, batch by batch.
 
@@ -169,4 +178,5 @@ class WindowCalls(Accessor):
             model_kwargs=model_kwargs,
             batch_size=batch_size,
             dtype=dtype,
+            align=align,
         )

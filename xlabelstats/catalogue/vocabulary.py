@@ -87,6 +87,7 @@ _ELSEWHERE = {
     "median": "image.instances.median(mask)",
     "quantiles": "image.instances.quantiles(mask, q)",
     "label": "the coordinate 'label' of every result",
+    "weight": 'image.labels.aggregate(mask, "weight", weights=weights)',
 }
 
 # Statistics that are properties too, under scikit-image's names.

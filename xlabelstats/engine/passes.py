@@ -82,9 +82,9 @@ def run_merging(subject: Subject, finishing: Finishing) -> tuple[Selection, dict
         None if selection is None else selection.only,
         None if subject.image is None else subject.image.dtype,
     )
-    image = subject.image if collection.reads_image else None
+    image, weights = (subject.image, subject.weights) if collection.reads_image else (None, None)
     if selection is not None and is_dask(subject.mask):
-        tables = lazy_tables(collection, subject.mask, image)
+        tables = lazy_tables(collection, subject.mask, image, weights)
         return selection, lazy_columns(
             tables,
             selection.ids,
@@ -94,7 +94,7 @@ def run_merging(subject: Subject, finishing: Finishing) -> tuple[Selection, dict
             selection.rows,
             like=subject.mask,
         )
-    tables = tables_of(collection, subject.mask, image)
+    tables = tables_of(collection, subject.mask, image, weights)
     other = () if image is None else image.shape[: image.ndim - subject.mask.ndim]
     if selection is None:
         tables = [finishing.merge(tables)]
@@ -105,26 +105,34 @@ def run_merging(subject: Subject, finishing: Finishing) -> tuple[Selection, dict
     return selection, selection.take(finishing(tables, other, ids))
 
 
-def tables_of(collection: Collection, mask: Array, image: Array | None = None) -> list[Table]:
+def tables_of(
+    collection: Collection, mask: Array, image: Array | None = None, weights: Array | None = None
+) -> list[Table]:
     """The tables of the blocks of an array in memory, collected now."""
     pieces = [slice(None)] if on_device(mask) else stretches(mask.shape)
     if len(pieces) > 1:
         # Stretches are views, so what the kernels cannot read as it lies is turned once, not once per stretch.
         mask = np.ascontiguousarray(mask)
         image = None if image is None else np.ascontiguousarray(image, pixel_dtype(image.dtype))
-    return map_locally(partial(_collect_lines, collection, mask, image), pieces)
+        weights = None if weights is None else np.ascontiguousarray(weights, pixel_dtype(weights.dtype))
+    return map_locally(partial(_collect_lines, collection, mask, image, weights), pieces)
 
 
-def _collect_lines(collection: Collection, mask: Array, image: Array | None, lines: slice) -> Table:
+def _collect_lines(
+    collection: Collection, mask: Array, image: Array | None, weights: Array | None, lines: slice
+) -> Table:
     origin = (0,) * mask.ndim
     labels = collection.find_runs(mask, lines)
     if collection.halo:
         labels = replace(labels, surroundings=Surroundings(mask, origin))
-    return collect(collection.reductions, Block(labels, origin, image))
+    return collect(collection.reductions, Block(labels, origin, image, weights))
 
 
-def lazy_tables(collection: Collection, mask: Any, image: Any = None) -> Any:
-    """A dask array (*other, *shared) of tables, one per block of the mask, or of the image over it."""
+def lazy_tables(collection: Collection, mask: Any, image: Any = None, weights: Any = None) -> Any:
+    """A dask array (*other, *shared) of tables, one per block of the mask, or of the image over it.
+
+    Weights of one block along an axis serve all blocks along it.
+    """
     import dask.array as da
     from dask import delayed
 
@@ -135,7 +143,7 @@ def lazy_tables(collection: Collection, mask: Any, image: Any = None) -> Any:
         # The runs of a block are found once and serve all chunks of the image's own dims.
         mask = map_mask_blocks(_find_runs, mask, collection=collection)
     source = mask if image is None else image
-    arrays = (mask,) if image is None else (mask, image)
+    arrays = [array for array in (mask, image, weights) if array is not None]
     # As a layer of blocks, since dask then reads the image within the tasks that collect from it.
     return da.map_blocks(
         _collect,
@@ -154,6 +162,7 @@ def _find_runs(mask: Array, offset: tuple[int, ...], *, collection: Collection) 
 def _collect(
     mask: Array | LabelRuns,
     image: Array | None = None,
+    weights: Array | None = None,
     *,
     collection: Collection,
     starts: tuple[np.ndarray, ...],
@@ -171,7 +180,7 @@ def _collect(
                 f"a block of the image holds {image.dtype}, which its dask array calls {declared}; {NOT_AS_DECLARED}"
             )
     first = not any(block_id[: len(block_id) - len(starts)])
-    return collect(collection.reductions, Block(labels, offset, image), first=first)
+    return collect(collection.reductions, Block(labels, offset, image, weights), first=first)
 
 
 def run_whole(subject: WholeSubject, finishing: Finishing) -> tuple[Selection, dict[str, Any]]:

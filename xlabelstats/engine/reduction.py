@@ -32,12 +32,15 @@ class Block:
     offset : tuple of int
         The position of the block's first pixel.
     image : array (*other, *shape) or None
+    weights : array over the block or None
+        What every pixel weighs; of length 1 along axes that it does not vary along.
     """
 
     image: Any
+    weights: Any = None
 
-    def __init__(self, labels: LabelRuns, offset: tuple[int, ...], image: Any = None) -> None:
-        self.labels, self.offset, self.image = labels, offset, image
+    def __init__(self, labels: LabelRuns, offset: tuple[int, ...], image: Any = None, weights: Any = None) -> None:
+        self.labels, self.offset, self.image, self.weights = labels, offset, image, weights
 
     @property
     def ids(self) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from xlabelstats.kernels import kernels_for
-from xlabelstats.kernels.protocol import Runs
+from xlabelstats.kernels.protocol import Memory, Runs
 
 # Of the type of the mask they belong to, numpy or CuPy.
 Array = Any
@@ -178,6 +178,16 @@ def pixels_of(image: Array, shape: tuple[int, ...]) -> Array:
     channels = math.prod(image.shape[: image.ndim - len(shape)])
     pixels = kernels.xp.ascontiguousarray(image, pixel_dtype(image.dtype)).reshape(channels, math.prod(shape))
     return kernels.read_only(pixels)
+
+
+def weights_of(weights: Array, shape: tuple[int, ...]) -> Memory:
+    """What the pixels of a block weigh, as the kernels read it: weights that vary along some of its axes alone."""
+    kernels = kernels_for(weights)
+    check_shape(weights.shape, tuple(1 if n == 1 else size for n, size in zip(weights.shape, shape, strict=True)))
+    dtype = pixel_dtype(weights.dtype)
+    held = kernels.xp.ascontiguousarray(weights, dtype if dtype.kind == "f" else np.float64)
+    steps = [0 if n == 1 else step // held.itemsize for n, step in zip(held.shape, held.strides, strict=True)]
+    return Memory(kernels.read_only(held.reshape(-1)), np.array(steps, np.int64))
 
 
 def no_pixels(mask: Array) -> Array:

@@ -24,6 +24,7 @@ from xlabelstats.instances.windows import batch_of, check_batch, check_present, 
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.subject import find_whole
 from xlabelstats.names import LABEL
+from xlabelstats.resampling import resampled
 
 
 def featurize(
@@ -38,6 +39,7 @@ def featurize(
     model_kwargs: Mapping[str, Any] | None = None,
     batch_size: int | None = None,
     dtype: Any = np.float32,
+    align: str | None = None,
 ) -> xr.DataArray:
     """What a model makes of the window of every object; see `InstancesAccessor.featurize`."""
     if not callable(model):
@@ -48,6 +50,7 @@ def featurize(
     if isinstance(n_features, bool) or not isinstance(n_features, numbers.Integral) or n_features < 0:
         raise ValueError(f"n_features is the number of columns that the model returns, not {n_features!r}")
     batch = check_batch(batch_size)
+    mask = resampled(image, mask, align)
     subject = find_whole(image, mask, labels)
     check_present(subject)
     window = window_of(size, subject)

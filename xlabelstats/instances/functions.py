@@ -21,6 +21,7 @@ from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.measure import measure_subject
 from xlabelstats.labels.subject import Objects, find_whole
 from xlabelstats.names import LABEL
+from xlabelstats.resampling import resampled
 
 
 def statistics(
@@ -35,6 +36,7 @@ def statistics(
     batch_size: int | None = None,
     labels: Any = None,
     background: bool = False,
+    align: str | None = None,
 ) -> xr.DataArray:
     """What a function makes of every object; see `InstancesAccessor.statistics`."""
     if not callable(fn):
@@ -43,6 +45,7 @@ def statistics(
     if LABEL in shape:
         raise ValueError(f"dims names {LABEL!r}, the dim of the results' labels; give it another name")
     dtype, batch = np.dtype(dtype), check_batch(batch_size)
+    mask = resampled(image, mask, align)
     subject = find_whole(image, mask, labels, background, taken=shape)
     window = None if size is None else window_of(size, subject)
     kind = WindowFunction if image is None else PixelFunction

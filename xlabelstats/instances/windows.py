@@ -17,6 +17,7 @@ from xlabelstats.engine.merge_tree import LABELS_PER_CHUNK
 from xlabelstats.instances.window_cutting import LazyWindows, Window, cut_windows
 from xlabelstats.labels.subject import Objects, WholeSubject, find_whole
 from xlabelstats.names import LABEL
+from xlabelstats.resampling import resampled
 
 # The bytes of a chunk of windows whose number the user left open.
 CHUNK_BYTES = 2**24
@@ -30,9 +31,11 @@ def windows(
     labels: Any = None,
     remove_background: bool = True,
     batch_size: int | None = None,
+    align: str | None = None,
 ) -> xr.Dataset:
     """Cut a window round every object; see `InstancesAccessor.windows`."""
     batch = check_batch(batch_size)
+    mask = resampled(image, mask, align)
     subject = find_whole(image, mask, labels, taken=("image", "mask"))
     clash = [dim for dim in ("image", "mask") if dim in subject.shared]
     if clash:

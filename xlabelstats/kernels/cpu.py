@@ -26,6 +26,7 @@ from xlabelstats.kernels.cpu_runs import (
     powers,
     sums_and_extremes,
 )
+from xlabelstats.kernels.cpu_weights import weighted_powers
 
 __all__ = [
     "add_counts",
@@ -58,6 +59,7 @@ __all__ = [
     "sums_and_extremes",
     "to_host",
     "unique",
+    "weighted_powers",
     "xp",
 ]
 

@@ -160,6 +160,42 @@ __global__ void first_places(
         }
 }
 
+// Weights, and weighted powers of pixel - sums[0], added to the four fields behind that.
+template <typename P, typename W>
+__global__ void weighted_powers(
+    const P* image, integer pixels, integer channels, const integer* codes, const integer* starts, const integer* lengths,
+    integer runs, const integer* shape, integer ndim, const W* weights, const integer* steps, double* sums
+) {
+    integer t = thread();
+    if (t >= runs * channels) return;
+    integer run = t % runs, c = t / runs, last = ndim - 1, step = steps[last];
+    integer place = starts[run] % shape[last] * step, rest = starts[run] / shape[last];
+    for (integer axis = last - 1; axis >= 0; axis--) {
+        place += rest % shape[axis] * steps[axis];
+        rest /= shape[axis];
+    }
+    const P* line = image + c * pixels + starts[run];
+    double* into = sums + (codes[run] * channels + c) * 5;
+    double mean = into[0], a1 = 0, a2 = 0, total = 0, spoiled = 0;
+    for (integer i = 0; i < lengths[run]; i++) {
+        double w = weights[place + i * step];
+        P x = line[i];
+        if (w > 0 && x == x) {
+            double d = (double)x - mean;
+            a1 += w * d;
+            a2 += w * d * d;
+            total += w;
+        } else if (w != 0) {
+            // Of negative weights minus infinity.
+            spoiled += w < 0 ? -1.0 / 0.0 : 1.0;
+        }
+    }
+    atomicAdd(into + 1, a1);
+    atomicAdd(into + 2, a2);
+    atomicAdd(into + 3, total);
+    atomicAdd(into + 4, spoiled);
+}
+
 __global__ void centre(const double* sums, double* moments, integer size, integer order) {
     integer t = thread();
     if (t >= size) return;

@@ -13,6 +13,7 @@ from xlabelstats.kernels.gpu_boundaries import border_pixels, neighbours
 from xlabelstats.kernels.gpu_channels import colocalise, cross_powers, cross_sums
 from xlabelstats.kernels.gpu_counts import add_counts, first_extremes, histograms, ranked
 from xlabelstats.kernels.gpu_launch import each, from_ordered, ordered, placed, runs_of, shape_of, sign
+from xlabelstats.kernels.gpu_weights import weighted_powers
 
 # Runs are cut at every so many pixels of a row, so that no thread has much more to do than its neighbours.
 LONGEST_RUN = 64
@@ -48,6 +49,7 @@ __all__ = [
     "sums_and_extremes",
     "to_host",
     "unique",
+    "weighted_powers",
     "xp",
 ]
 

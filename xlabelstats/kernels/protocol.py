@@ -142,6 +142,9 @@ class Kernels(Protocol):
     def powers(self, image: Array, runs: Runs, sums: Array, order: int) -> None:
         """Add powers of the deviations from a mean."""
 
+    def weighted_powers(self, image: Array, runs: Runs, weights: Memory, sums: Array) -> None:
+        """Add weights, and weighted powers of the deviations from a mean."""
+
     def centre(self, sums: Array, moments: Array) -> None:
         """Set central moments from sums of powers about a rounded mean."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.catalogue import STATISTICS, order
+from xlabelstats.catalogue import DEFAULT_STATISTICS, STATISTICS, order
 from xlabelstats.catalogue.flox_aggregations import MORE_STATISTICS, FloxMeasure
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.vocabulary import check_measures
@@ -16,6 +16,7 @@ from xlabelstats.engine import plan
 from xlabelstats.inputs import check_on_host
 from xlabelstats.labels import flox
 from xlabelstats.labels.measure import measured
+from xlabelstats.labels.weights import weighted_measures
 
 ENGINES = ("fused", "flox")
 
@@ -23,18 +24,25 @@ ENGINES = ("fused", "flox")
 def aggregate(
     image: xr.DataArray,
     mask: xr.DataArray,
-    stats: Any,
+    stats: Any = None,
     *,
     labels: Any = None,
     background: bool = False,
     ddof: float = 0,
     skipna: bool | None = None,
     engine: str = "fused",
+    weights: Any = None,
+    align: str | None = None,
 ) -> xr.Dataset:
     """Measure every label of an image; see `LabelsAccessor.aggregate`."""
     if engine not in ENGINES:
         raise ValueError(f"engine is {' or '.join(map(repr, ENGINES))}, not {engine!r}")
-    measures = as_statistics(stats)
+    if weights is not None and engine == "flox":
+        raise ValueError("engine='flox' has no weights; leave engine out")
+    if weights is not None:
+        measures = weighted_measures(stats, "statistic")
+    else:
+        measures = as_statistics(DEFAULT_STATISTICS if stats is None else stats)
     by_flox = [name for name, entry in measures.items() if isinstance(entry, FloxMeasure)]
     how: Any = plan.run
     if by_flox or engine == "flox":
@@ -57,6 +65,8 @@ def aggregate(
         skipna=skipna,
         described=False,
         run=how,
+        weights=weights,
+        align=align,
     )
 
 

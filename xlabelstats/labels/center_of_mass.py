@@ -11,6 +11,7 @@ from xlabelstats.catalogue import center
 from xlabelstats.grid import check_units, coordinate, units_of
 from xlabelstats.inputs import check_mask
 from xlabelstats.labels.measure import measured
+from xlabelstats.resampling import resampled
 
 
 def center_of_mass(
@@ -20,9 +21,11 @@ def center_of_mass(
     units: str = "coords",
     labels: Any = None,
     background: bool = False,
+    align: str | None = None,
 ) -> xr.DataArray:
     """Mean position of every label; see `LabelsAccessor.center_of_mass`."""
     check_units(units)
+    mask = resampled(weights, mask, align)
     if weights is not None:
         check_match(weights, mask)
     given, mask = mask, check_mask(mask)

@@ -31,7 +31,9 @@ from xlabelstats.inputs import check_mask, check_switches, data_of, is_dask
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.pairs import as_given, paired
 from xlabelstats.labels.subject import Subject, find_subject
+from xlabelstats.labels.weights import check_weights, units_with, weighted_measures
 from xlabelstats.names import LABEL
+from xlabelstats.resampling import resampled
 
 
 def measure(
@@ -45,18 +47,22 @@ def measure(
     ddof: float = 0,
     spacing: Any = None,
     units: str = "coords",
+    weights: Any = None,
+    align: str | None = None,
 ) -> xr.Dataset:
     """Measure every label of a mask; see `LabelsAccessor.measure`."""
     return measured(
         image,
         mask,
-        as_measures(requests),
+        as_measures(requests) if weights is None else weighted_measures(requests),
         labels=labels,
         background=background,
         skipna=skipna,
         ddof=ddof,
         spacing=spacing,
         units=units,
+        weights=weights,
+        align=align,
     )
 
 
@@ -75,6 +81,8 @@ def measured(
     described: bool = True,
     run: Callable[..., Any] = run,
     call: str = "image.labels.mean(mask)",
+    weights: Any = None,
+    align: str | None = None,
 ) -> xr.Dataset:
     """Some measures of every label, named and labelled: ``measures`` by the names of their variables.
 
@@ -83,9 +91,12 @@ def measured(
     if not isinstance(ddof, numbers.Real):
         raise TypeError(f"ddof is a number, not {ddof!r}")
     check_switches(background=background, **({} if skipna is None else {"skipna": skipna}))
+    mask = resampled(image, mask, align)
     if image is not None:
         check_match(image, mask)
     given, mask = mask, check_mask(mask)
+    if weights is not None:
+        check_weights(weights, mask, image, ddof)
     _check_defined(measures, mask, image)
     original, (image, measures) = image, paired(image, mask, measures)
     if image is not None:
@@ -117,8 +128,11 @@ def measured(
         whole=lambda lazy, elements: any(
             is_whole(entry, options, lazy=lazy, elements=elements) for entry in measures.values()
         ),
+        weights=weights,
     )
     result = measure_subject(measures, subject, image, options, described=described, run=run)
+    if weights is not None:
+        result = units_with(result, weights)
     return result if image is original else as_given(result, original, measures)
 
 

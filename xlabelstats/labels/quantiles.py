@@ -20,11 +20,12 @@ def quantiles(
     skipna: bool | None = None,
     labels: Any = None,
     background: bool = False,
+    align: str | None = None,
 ) -> xr.DataArray:
     """Quantiles of every label's pixels; see `InstancesAccessor.quantiles`."""
     check_on_host("the choice of quantiles", q=q)
     numbers = order.check_q(q)
-    options = {"skipna": skipna, "labels": labels, "background": background, "described": False}
+    options = {"skipna": skipna, "labels": labels, "background": background, "described": False, "align": align}
     if numbers.ndim == 0:
         # The name tells one from another, so that the results for two numbers go into one Dataset.
         name = f"p{100 * float(numbers):.12g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ from xlabelstats.inputs import check_mask, check_pooling, check_taken, data_of, 
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.selection import Selection, choose_labels, label_table, named_labels
 from xlabelstats.labels.swapped import ask_if_swapped
+from xlabelstats.labels.weights import as_lazy_as, weights_over
 
 # What a subject holds of the arrays of a mask and an image.
 Arrays = tuple[Any, Any, tuple[Hashable, ...], tuple[Hashable, ...], dict[Hashable, Any]]
@@ -64,6 +65,8 @@ class Subject:
         Whether label 0 is measured.
     selection : Selection or None
         The labels of the result; None if they are those that the pass over a numpy mask finds.
+    weights : array over the mask, or None
+        What every pixel weighs: of length 1 along dims that it does not vary along, else with the chunks of the mask.
     """
 
     mask: Any
@@ -73,6 +76,7 @@ class Subject:
     coords: dict[Hashable, Any]
     background: bool
     selection: Selection | None
+    weights: Any = field(default=None, kw_only=True)
 
     def select(self, ids: Any) -> Selection:
         """The selection of all labels that a pass has found."""
@@ -120,6 +124,7 @@ def find_subject(
     read: bool = True,
     call: str = "image.labels.mean(mask)",
     whole: Callable[[bool, int], bool] = lambda lazy, elements: False,
+    weights: xr.DataArray | None = None,
 ) -> Subject:
     """Match image and mask and find the labels, and where their objects lie if these are needed whole.
 
@@ -127,6 +132,8 @@ def find_subject(
     the mask keeps its chunks.  ``call`` is what a user who swapped image and mask is told to call.  ``whole`` says
     of lazy arrays or others whether objects are needed whole if there are so many labels times channels.
     """
+    if weights is not None:
+        mask = as_lazy_as(weights, mask)
     mask, arrays = _matched(image, mask, taken, mask_order, read)
     lazy, channels = is_dask(arrays[0]), 1 if image is None else math.prod(image.sizes[dim] for dim in arrays[2])
     if whole(lazy, 0):
@@ -138,7 +145,8 @@ def find_subject(
         return _whole(image, mask, arrays, labels, background)
     if image is not None and labels is None:
         ask_if_swapped(mask, image, background, call=call)
-    return Subject(*arrays, background if selection is None else selection.background, selection)
+    weighing = None if weights is None else weights_over(weights, arrays[0], arrays[3])
+    return Subject(*arrays, background if selection is None else selection.background, selection, weights=weighing)
 
 
 def find_whole(

@@ -35,6 +35,7 @@ def aggregate(
     instance_key: str = "instance_id",
     region_key: str = "region",
     overwrite: bool = False,
+    align: str | None = None,
     **options: Any,
 ) -> AnnData:
     """Measure the pixels of every label, and add a table of it that annotates the labels.
@@ -44,7 +45,7 @@ def aggregate(
     sdata : SpatialData
         What holds the elements, and gets the table.
     image_name, labels_name : str
-        An image and a labels element of one grid, 2-D or 3-D, of one scale or several.
+        An image and a labels element, 2-D or 3-D, of one scale or several.
     table_name : str
         The name of the table.
     stats : str or iterable of str
@@ -59,6 +60,10 @@ def aggregate(
         The columns of ``obs`` that hold the label ids and the name of the labels element.
     overwrite : bool, default False
         Whether to replace a table of this name.
+    align : {"nearest"}, optional
+        For labels on another grid than the image, if the two differ by scale and translation: every pixel of the image
+        gets the label of the nearest pixel, and none outside of the labels; labels that no pixel gets are left out, and
+        pixels are those of the image.  By default grids that differ are an error.
     **options
         ``labels``, ``background``, ``ddof`` and ``skipna`` of `LabelsAccessor.aggregate`.
 
@@ -87,7 +92,7 @@ def aggregate(
     """
     annotation = Annotation(sdata, table_name, labels_name, instance_key, region_key, overwrite)
     annotation.check_new()
-    image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale)
+    image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale, align)
     names = as_names(stats, "statistic")
     result = image.labels.aggregate(placed.mask, names, **options)
     if X is None:
@@ -108,14 +113,15 @@ def quantiles(
     instance_key: str = "instance_id",
     region_key: str = "region",
     overwrite: bool = False,
+    align: str | None = None,
     **options: Any,
 ) -> AnnData:
     """Quantiles of the pixels of every label, in ``obsm`` of a table that annotates the labels.
 
     Parameters
     ----------
-    sdata, image_name, labels_name, to_coordinate_system, scale, instance_key, region_key
-        As in `aggregate`; the last two, and the coordinate system, are for a new table.
+    sdata, image_name, labels_name, to_coordinate_system, scale, instance_key, region_key, align
+        As in `aggregate`; the two keys and the coordinate system are for a new table.
     table_name : str
         A new table, or one that annotates these labels and no others: its rows stay, labels that it lacks are left
         out, and rows whose label does not occur are NaN.
@@ -140,7 +146,7 @@ def quantiles(
     """
     annotation = Annotation(sdata, table_name, labels_name, instance_key, region_key, overwrite)
     annotation.check_extension(obsm=[key])
-    image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale)
+    image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale, align)
     found = image.instances.quantiles(placed.mask, q, **annotation.only_its_labels(placed.mask, options))
     return annotation.extend(placed, found.to_dataset(name=key))
 
@@ -160,13 +166,14 @@ def featurize(
     instance_key: str = "instance_id",
     region_key: str = "region",
     overwrite: bool = False,
+    align: str | None = None,
     **options: Any,
 ) -> AnnData:
     """Features of the window of every label, in ``obsm`` of a table that annotates the labels.
 
     Parameters
     ----------
-    sdata, labels_name, to_coordinate_system, scale, instance_key, region_key
+    sdata, labels_name, to_coordinate_system, scale, instance_key, region_key, align
         As in `quantiles`.
     image_name : str or None
         An image element, or None to give the model windows of the labels alone.
@@ -192,7 +199,7 @@ def featurize(
     """
     annotation = Annotation(sdata, table_name, labels_name, instance_key, region_key, overwrite)
     annotation.check_extension(obsm=[key])
-    image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale)
+    image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale, align)
     options = annotation.only_its_labels(placed.mask, {"size": size, "n_features": n_features, **options})
     if image is None:
         found = placed.mask.instances.featurize(model, **options)
@@ -214,13 +221,14 @@ def measure(
     instance_key: str = "instance_id",
     region_key: str = "region",
     overwrite: bool = False,
+    align: str | None = None,
     **options: Any,
 ) -> AnnData:
     """Any measures of every label, in ``obs`` of a table that annotates the labels.
 
     Parameters
     ----------
-    sdata, labels_name, to_coordinate_system, scale, instance_key, region_key
+    sdata, labels_name, to_coordinate_system, scale, instance_key, region_key, align
         As in `quantiles`.
     image_name : str or None
         An image element, or None for measures of the labels alone.
@@ -255,7 +263,7 @@ def measure(
     names = list(as_measures(measures))
     annotation = Annotation(sdata, table_name, labels_name, instance_key, region_key, overwrite)
     annotation.check_extension(obs=names)
-    image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale)
+    image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale, align)
     options = annotation.only_its_labels(placed.mask, options)
     subject, first = (placed.mask, measures) if image is None else (image, placed.mask)
     table = subject.labels.measure(first, None if image is None else measures, **options).labels.to_dataframe()
@@ -274,13 +282,14 @@ def regionprops(
     instance_key: str = "instance_id",
     region_key: str = "region",
     overwrite: bool = False,
+    align: str | None = None,
     **options: Any,
 ) -> AnnData:
     """Region properties of every label, in ``obs`` of a table that annotates the labels.
 
     Parameters
     ----------
-    sdata, labels_name, to_coordinate_system, scale, instance_key, region_key
+    sdata, labels_name, to_coordinate_system, scale, instance_key, region_key, align
         As in `quantiles`.
     image_name : str or None
         An image element, or None for properties of the labels alone.
@@ -318,5 +327,6 @@ def regionprops(
         instance_key=instance_key,
         region_key=region_key,
         overwrite=overwrite,
+        align=align,
         **options,
     )

@@ -12,6 +12,7 @@ import xarray as xr
 
 from xlabelstats.multiscale import as_array, at_scale
 from xlabelstats.names import LABEL, check_known
+from xlabelstats.resampling import check_method, resampled
 from xlabelstats.tables import CENTROIDS, to_anndata
 
 if TYPE_CHECKING:
@@ -162,9 +163,17 @@ class Annotation:
 
 
 def find_elements(
-    sdata: SpatialData, image_name: str | None, labels_name: str, to_coordinate_system: str, scale: str | None
+    sdata: SpatialData,
+    image_name: str | None,
+    labels_name: str,
+    to_coordinate_system: str,
+    scale: str | None,
+    align: str | None = None,
 ) -> tuple[Any, PlacedMask]:
-    """The image, if one is named, and the grid of the labels that it shares, or why it does not."""
+    """The image, if one is named, and the grid of the labels that it shares, or why it does not.
+
+    With ``align`` the labels come on the image's grid.
+    """
     check_known([labels_name], sdata.labels, "labels element")
     if image_name is not None:
         check_known([image_name], sdata.images, "image element")
@@ -175,15 +184,21 @@ def find_elements(
     axes = tuple(axis for axis in ("x", "y", "z") if axis in mask.dims)
     affine = _affine(mask, labels_name, to_coordinate_system, axes)
     placed = PlacedMask(_without_coords(mask, axes), affine)
+    check_method(align, image_name is not None)
     if image_name is None:
         return None, placed
     image = _array_at(sdata.images[image_name], scale)
-    apart = _unequal_sizes(image, mask) or _displacement(_affine(image, image_name, to_coordinate_system, axes), placed)
+    of_image = _affine(image, image_name, to_coordinate_system, axes)
+    apart = _unequal_sizes(image, mask) or _displacement(of_image, placed)
+    if apart and align is not None:
+        image = _without_coords(image, axes)
+        return image, PlacedMask(_on_grid_of(image, of_image, placed, align, labels_name), of_image)
     if apart:
         raise ValueError(
             f"the image {image_name!r} and the labels {labels_name!r} are not on one grid: {apart}. "
             "Bring both to one by spatialdata.rasterize, with the same axes, corners, coordinate system and width for "
-            "each and return_regions_as_labels=True for the labels"
+            "each and return_regions_as_labels=True for the labels; or, where they differ by scale and translation, "
+            "give align='nearest'"
         )
     return _without_coords(image, axes), placed
 
@@ -221,6 +236,32 @@ def _displacement(affine: np.ndarray, placed: PlacedMask) -> str:
     to_pixels = np.linalg.inv(placed.affine) @ affine
     distance = np.abs(_transform(to_pixels, corners) - corners).max()
     return "" if distance <= SAME else f"their transformations place pixels up to {distance:.4g} pixels apart"
+
+
+def _on_grid_of(
+    image: xr.DataArray, of_image: np.ndarray, placed: PlacedMask, align: str, labels_name: str
+) -> xr.DataArray:
+    """The labels on the grid of an image that differs by scale and translation, or why it does not."""
+    axes = tuple(axis for axis in ("x", "y", "z") if axis in placed.mask.dims)
+    # From pixels of the image to those of the labels; a turn of both alike is none.
+    between = np.linalg.inv(placed.affine) @ of_image
+    scale, shift = between.diagonal()[:-1], between[:-1, -1]
+    sizes = [image.sizes.get(axis, 1) for axis in axes]
+    off = np.abs(between[:-1, :-1] - np.diag(scale)) @ sizes
+    if off.max(initial=0) > SAME:
+        raise ValueError(
+            f"align='nearest' is for grids that differ by scale and translation, and the transformations of the image "
+            f"and of the labels {labels_name!r} differ by a rotation or shear: it displaces pixels by up to "
+            f"{off.max():.4g} pixels of the labels. Bring both to one grid by spatialdata.rasterize"
+        )
+    places = {axis: np.arange(placed.mask.sizes[axis]) + MIDDLE for axis in axes}
+    onto = {
+        axis: factor * (np.arange(size) + MIDDLE) + offset
+        for axis, size, factor, offset in zip(axes, sizes, scale, shift, strict=True)
+        if axis in image.dims
+    }
+    found = resampled(image.assign_coords(onto), placed.mask.assign_coords(places), align)
+    return _without_coords(found, axes)
 
 
 def _transform(affine: np.ndarray, positions: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import xarray as xr
 from xlabelstats.accessors.base import Accessor
 from xlabelstats.accessors.docs import of_every_image, of_its_mask
 from xlabelstats.accessors.instances import DECILES, InstancesAccessor
-from xlabelstats.accessors.types import Labels, Mask, Size
+from xlabelstats.accessors.types import Labels, Mask, Per, Size
 from xlabelstats.catalogue import OBJECT_PROPERTIES
 from xlabelstats.variables import per_variable, properties_per_variable, split
 
@@ -47,6 +47,7 @@ class InstancesDatasetAccessor(Accessor):
         size: Size = None,
         *,
         labels: Labels = None,
+        per: Per = None,
         remove_background: bool = True,
         batch_size: int | None = None,
     ) -> xr.Dataset:
@@ -74,6 +75,7 @@ class InstancesDatasetAccessor(Accessor):
             size,
             once=("mask",),
             labels=labels,
+            per=per,
             remove_background=remove_background,
             batch_size=batch_size,
         )
@@ -91,6 +93,7 @@ class InstancesDatasetAccessor(Accessor):
         batch_size: int | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
     ) -> xr.Dataset:
         """Call a function of your own with every object, in every image of the Dataset.
 
@@ -127,6 +130,7 @@ class InstancesDatasetAccessor(Accessor):
             batch_size=batch_size,
             labels=labels,
             background=background,
+            per=per,
         )
 
     @of_every_image(InstancesAccessor.quantiles, "quantiles")
@@ -139,6 +143,7 @@ class InstancesDatasetAccessor(Accessor):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
     ) -> xr.Dataset:
         """Quantiles of the pixels of every object, all of them, in every image of the Dataset."""
         return per_variable(
@@ -150,15 +155,22 @@ class InstancesDatasetAccessor(Accessor):
             skipna=skipna,
             labels=labels,
             background=background,
+            per=per,
         )
 
     @of_every_image(InstancesAccessor.median, "median")
     def median(
-        self, mask: Mask | Hashable, *, skipna: bool | None = None, labels: Labels = None, background: bool = False
+        self,
+        mask: Mask | Hashable,
+        *,
+        skipna: bool | None = None,
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
     ) -> xr.Dataset:
         """Median of the pixels of every object, in every image of the Dataset."""
         return per_variable(
-            self._dataset, mask, "instances.median", skipna=skipna, labels=labels, background=background
+            self._dataset, mask, "instances.median", skipna=skipna, labels=labels, background=background, per=per
         )
 
     @of_every_image(InstancesAccessor.featurize)
@@ -170,6 +182,7 @@ class InstancesDatasetAccessor(Accessor):
         size: Size,
         n_features: int,
         labels: Labels = None,
+        per: Per = None,
         remove_background: bool = True,
         model_kwargs: Mapping[str, Any] | None = None,
         batch_size: int | None = None,
@@ -207,6 +220,7 @@ class InstancesDatasetAccessor(Accessor):
             size=size,
             n_features=n_features,
             labels=labels,
+            per=per,
             remove_background=remove_background,
             model_kwargs=model_kwargs,
             batch_size=batch_size,
@@ -222,6 +236,7 @@ class InstancesDatasetAccessor(Accessor):
         spacing: Any = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
     ) -> xr.Dataset:
         """Region properties that need all pixels of an object at once, such as ``solidity``.
 
@@ -253,11 +268,18 @@ class InstancesDatasetAccessor(Accessor):
             spacing=spacing,
             labels=labels,
             background=background,
+            per=per,
         )
 
     @of_its_mask(InstancesAccessor.radii_and_axes)
     def radii_and_axes(
-        self, mask: Mask | Hashable, *, units: str = "coords", labels: Labels = None, background: bool = False
+        self,
+        mask: Mask | Hashable,
+        *,
+        units: str = "coords",
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
     ) -> xr.Dataset:
         """Radii and principal axes of every label of a mask of the Dataset, exact for objects of any size.
 
@@ -270,4 +292,4 @@ class InstancesDatasetAccessor(Accessor):
         array([[1.195, 0.535]])
         """
         mask = split(self._dataset, mask)[1]
-        return mask.instances.radii_and_axes(units=units, labels=labels, background=background)
+        return mask.instances.radii_and_axes(units=units, labels=labels, background=background, per=per)

@@ -11,7 +11,7 @@ from xlabelstats.accessors.docs import of_every_image
 from xlabelstats.accessors.instances import DECILES
 from xlabelstats.accessors.labels import LabelsAccessor
 from xlabelstats.accessors.tables import TableCalls
-from xlabelstats.accessors.types import Labels, Mask
+from xlabelstats.accessors.types import Labels, Mask, Per
 from xlabelstats.catalogue import DEFAULT_STATISTICS
 from xlabelstats.variables import per_variable
 
@@ -30,6 +30,7 @@ class StatisticsDatasetCalls(TableCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         ddof: int = 0,
         skipna: bool | None = None,
         engine: str = "fused",
@@ -67,6 +68,7 @@ class StatisticsDatasetCalls(TableCalls):
             once=("count",),
             labels=labels,
             background=background,
+            per=per,
             ddof=ddof,
             skipna=skipna,
             engine=engine,
@@ -74,17 +76,33 @@ class StatisticsDatasetCalls(TableCalls):
 
     @of_every_image(LabelsAccessor.mean, "mean")
     def mean(
-        self, mask: Mask | Hashable, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask | Hashable,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
+        skipna: bool | None = None,
     ) -> xr.Dataset:
         """Mean of the pixels of every label, in every image of the Dataset."""
-        return per_variable(self._dataset, mask, "labels.mean", labels=labels, background=background, skipna=skipna)
+        return per_variable(
+            self._dataset, mask, "labels.mean", labels=labels, background=background, per=per, skipna=skipna
+        )
 
     @of_every_image(LabelsAccessor.sum, "sum")
     def sum(
-        self, mask: Mask | Hashable, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask | Hashable,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
+        skipna: bool | None = None,
     ) -> xr.Dataset:
         """Sum of the pixels of every label, in every image of the Dataset."""
-        return per_variable(self._dataset, mask, "labels.sum", labels=labels, background=background, skipna=skipna)
+        return per_variable(
+            self._dataset, mask, "labels.sum", labels=labels, background=background, per=per, skipna=skipna
+        )
 
     @of_every_image(LabelsAccessor.var, "var")
     def var(
@@ -93,12 +111,13 @@ class StatisticsDatasetCalls(TableCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         ddof: int = 0,
         skipna: bool | None = None,
     ) -> xr.Dataset:
         """Variance of the pixels of every label, in every image of the Dataset."""
         return per_variable(
-            self._dataset, mask, "labels.var", labels=labels, background=background, ddof=ddof, skipna=skipna
+            self._dataset, mask, "labels.var", labels=labels, background=background, per=per, ddof=ddof, skipna=skipna
         )
 
     @of_every_image(LabelsAccessor.std, "std")
@@ -108,48 +127,89 @@ class StatisticsDatasetCalls(TableCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         ddof: int = 0,
         skipna: bool | None = None,
     ) -> xr.Dataset:
         """Standard deviation of the pixels of every label, in every image of the Dataset."""
         return per_variable(
-            self._dataset, mask, "labels.std", labels=labels, background=background, ddof=ddof, skipna=skipna
+            self._dataset, mask, "labels.std", labels=labels, background=background, per=per, ddof=ddof, skipna=skipna
         )
 
     @of_every_image(LabelsAccessor.skew, "skew")
     def skew(
-        self, mask: Mask | Hashable, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask | Hashable,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
+        skipna: bool | None = None,
     ) -> xr.Dataset:
         """Skewness of the pixels of every label, in every image of the Dataset."""
-        return per_variable(self._dataset, mask, "labels.skew", labels=labels, background=background, skipna=skipna)
+        return per_variable(
+            self._dataset, mask, "labels.skew", labels=labels, background=background, per=per, skipna=skipna
+        )
 
     @of_every_image(LabelsAccessor.kurtosis, "kurtosis")
     def kurtosis(
-        self, mask: Mask | Hashable, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask | Hashable,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
+        skipna: bool | None = None,
     ) -> xr.Dataset:
         """Excess kurtosis of the pixels of every label, in every image of the Dataset."""
-        return per_variable(self._dataset, mask, "labels.kurtosis", labels=labels, background=background, skipna=skipna)
+        return per_variable(
+            self._dataset, mask, "labels.kurtosis", labels=labels, background=background, per=per, skipna=skipna
+        )
 
     @of_every_image(LabelsAccessor.min, "min")
     def min(
-        self, mask: Mask | Hashable, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask | Hashable,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
+        skipna: bool | None = None,
     ) -> xr.Dataset:
         """Smallest pixel of every label, in every image of the Dataset."""
-        return per_variable(self._dataset, mask, "labels.min", labels=labels, background=background, skipna=skipna)
+        return per_variable(
+            self._dataset, mask, "labels.min", labels=labels, background=background, per=per, skipna=skipna
+        )
 
     @of_every_image(LabelsAccessor.max, "max")
     def max(
-        self, mask: Mask | Hashable, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask | Hashable,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
+        skipna: bool | None = None,
     ) -> xr.Dataset:
         """Largest pixel of every label, in every image of the Dataset."""
-        return per_variable(self._dataset, mask, "labels.max", labels=labels, background=background, skipna=skipna)
+        return per_variable(
+            self._dataset, mask, "labels.max", labels=labels, background=background, per=per, skipna=skipna
+        )
 
     @of_every_image(LabelsAccessor.median, "median")
     def median(
-        self, mask: Mask | Hashable, *, skipna: bool | None = None, labels: Labels = None, background: bool = False
+        self,
+        mask: Mask | Hashable,
+        *,
+        skipna: bool | None = None,
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
     ) -> xr.Dataset:
         """Median of the pixels of every label, in every image of the Dataset."""
-        return per_variable(self._dataset, mask, "labels.median", skipna=skipna, labels=labels, background=background)
+        return per_variable(
+            self._dataset, mask, "labels.median", skipna=skipna, labels=labels, background=background, per=per
+        )
 
     @of_every_image(LabelsAccessor.quantile)
     def quantile(
@@ -161,6 +221,7 @@ class StatisticsDatasetCalls(TableCalls):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
     ) -> xr.Dataset:
         """One quantile of the pixels of every label, or several, in every image of the Dataset.
 
@@ -187,6 +248,7 @@ class StatisticsDatasetCalls(TableCalls):
             skipna=skipna,
             labels=labels,
             background=background,
+            per=per,
         )
 
     @of_every_image(LabelsAccessor.quantiles, "quantiles")
@@ -199,6 +261,7 @@ class StatisticsDatasetCalls(TableCalls):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
     ) -> xr.Dataset:
         """Quantiles of the pixels of every label, in every image of the Dataset."""
         return per_variable(
@@ -210,4 +273,5 @@ class StatisticsDatasetCalls(TableCalls):
             skipna=skipna,
             labels=labels,
             background=background,
+            per=per,
         )

@@ -10,7 +10,7 @@ import xarray as xr
 
 from xlabelstats.accessors.arguments import mask_or_argument, mask_or_names
 from xlabelstats.accessors.docs import documented
-from xlabelstats.accessors.types import Labels, Mask, Size
+from xlabelstats.accessors.types import Labels, Mask, Per, Size
 from xlabelstats.accessors.windows import WindowCalls
 from xlabelstats.catalogue import OBJECT_PROPERTIES
 from xlabelstats.multiscale import as_array
@@ -27,9 +27,9 @@ class InstancesAccessor(WindowCalls):
     """Work that needs all pixels of an object at once, reached as ``array.instances``.
 
     The calls that take a mask belong to an image, those that take none to the mask itself; image and
-    mask are as for `LabelsAccessor`.  An object may lie in any number of blocks of dask arrays.  It is
-    brought into the block that its centroid lies in, and measured there, once.  The mask is read at
-    once, to learn where the objects lie; the rest is lazy for dask arrays.
+    mask are as for `LabelsAccessor`.  An object may lie in any number of blocks of dask arrays.  It is brought into the
+    block that its centroid lies in, and measured there, once.  The mask is read at once, to learn where the objects
+    lie; the rest is lazy for dask arrays.
     """
 
     @property
@@ -51,6 +51,7 @@ class InstancesAccessor(WindowCalls):
         batch_size: int | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
     ) -> xr.DataArray:
         """Call a function of your own with every object: ``image.instances.statistics(mask, fn, dims={"area": 1})``.
 
@@ -81,6 +82,10 @@ class InstancesAccessor(WindowCalls):
             then a ValueError.
         background : bool, default False
             Whether label 0 counts as an object.  Does not matter when ``labels`` are given.
+        per : str or sequence of str, optional
+            Dims of the mask, such as ``"t"``: measure every label apart at every position along them.  The dim of the
+            result is ``object`` in place of ``label``, with the coordinates ``t`` and ``label`` along it.  A label has
+            a row where it occurs, or everywhere if ``labels`` are given.
 
         Returns
         -------
@@ -127,6 +132,7 @@ class InstancesAccessor(WindowCalls):
             batch_size=batch_size,
             labels=labels,
             background=background,
+            per=per,
         )
 
     def quantiles(
@@ -138,6 +144,7 @@ class InstancesAccessor(WindowCalls):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
     ) -> xr.DataArray:
         """Quantiles of the pixels of every object, all of them.
 
@@ -156,6 +163,10 @@ class InstancesAccessor(WindowCalls):
             Only these objects, in this order.  The row of a label that does not occur is NaN.
         background : bool, default False
             Whether label 0 counts as an object.  Does not matter when ``labels`` are given.
+        per : str or sequence of str, optional
+            Dims of the mask, such as ``"t"``: measure every label apart at every position along them.  The dim of the
+            result is ``object`` in place of ``label``, with the coordinates ``t`` and ``label`` along it.  A label has
+            a row where it occurs, or everywhere if ``labels`` are given.
 
         Returns
         -------
@@ -191,12 +202,18 @@ class InstancesAccessor(WindowCalls):
         from xlabelstats.labels.quantiles import quantiles
 
         return quantiles(
-            self._array, as_array(mask), q, method=method, skipna=skipna, labels=labels, background=background
+            self._array, as_array(mask), q, method=method, skipna=skipna, labels=labels, background=background, per=per
         )
 
     @documented(quantiles)
     def median(
-        self, mask: Mask, *, skipna: bool | None = None, labels: Labels = None, background: bool = False
+        self,
+        mask: Mask,
+        *,
+        skipna: bool | None = None,
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
     ) -> xr.DataArray:
         """Median of the pixels of every object; see `quantiles`.
 
@@ -216,7 +233,7 @@ class InstancesAccessor(WindowCalls):
         """
         from xlabelstats.labels.quantiles import median
 
-        return median(self._array, as_array(mask), skipna=skipna, labels=labels, background=background)
+        return median(self._array, as_array(mask), skipna=skipna, labels=labels, background=background, per=per)
 
     @describe(properties=OBJECT_PROPERTIES)
     @documented(quantiles, take=())
@@ -228,6 +245,7 @@ class InstancesAccessor(WindowCalls):
         spacing: Any = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
     ) -> xr.Dataset:
         """Region properties that need all pixels of an object at once, such as ``solidity``, as scikit-image has them.
 
@@ -288,25 +306,26 @@ class InstancesAccessor(WindowCalls):
         from xlabelstats.labels.regionprops import object_properties
 
         image, mask, names = mask_or_names(self._array, mask, properties, None)
-        return object_properties(image, mask, names, spacing=spacing, labels=labels, background=background)
+        return object_properties(image, mask, names, spacing=spacing, labels=labels, background=background, per=per)
 
     @documented(quantiles, take=())
-    def radii_and_axes(self, *, units: str = "coords", labels: Labels = None, background: bool = False) -> xr.Dataset:
+    def radii_and_axes(
+        self, *, units: str = "coords", labels: Labels = None, background: bool = False, per: Per = None
+    ) -> xr.Dataset:
         """Radii and principal axes of every label of a mask, exact for objects of any size.
 
         Parameters
         ----------
         units : {"coords", "pixel"}, default "coords"
-            Lengths in the units of the coordinates, which must be evenly spaced, where there are any; or
-            in pixels.
+            Lengths in the units of the coordinates, which must be evenly spaced, where there are any; or in pixels.
 
         Returns
         -------
         Dataset
-            ``radius`` ``(label, component)``: the standard deviation of pixel position along each
-            principal axis (divided by n - 1), largest first.  ``axis_vector`` ``(label, component, axis)``: unit
-            vectors, of which the entry of largest magnitude is positive.  A label of fewer pixels than
-            dims has radius 0 and the unit vectors of the mask's dims.  Lazy for dask input.
+            ``radius`` ``(label, component)``: the standard deviation of pixel position along each principal axis
+            (divided by n - 1), largest first.  ``axis_vector`` ``(label, component, axis)``: unit vectors, of which the
+            entry of largest magnitude is positive.  A label of fewer pixels than dims has radius 0 and the unit vectors
+            of the mask's dims.  Lazy for dask input.
 
         Raises
         ------
@@ -315,8 +334,8 @@ class InstancesAccessor(WindowCalls):
 
         Notes
         -----
-        Square roots of the eigenvalues, and the eigenvectors, of the sample covariance of pixel
-        positions, which blocks contribute to and merge: no window is cut.
+        Square roots of the eigenvalues, and the eigenvectors, of the sample covariance of pixel positions, which blocks
+        contribute to and merge: no window is cut.
 
         Examples
         --------
@@ -328,4 +347,4 @@ class InstancesAccessor(WindowCalls):
         """
         from xlabelstats.labels.radii import radii_and_axes
 
-        return radii_and_axes(self._array, units=units, labels=labels, background=background)
+        return radii_and_axes(self._array, units=units, labels=labels, background=background, per=per)

@@ -12,7 +12,7 @@ from xlabelstats.accessors.arguments import mask_or_names
 from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.measuring import MeasureCalls
 from xlabelstats.accessors.tables import TableCalls
-from xlabelstats.accessors.types import Labels, Mask
+from xlabelstats.accessors.types import Labels, Mask, Per
 from xlabelstats.catalogue import PROPERTIES
 from xlabelstats.labels.regionprops import regionprops
 from xlabelstats.multiscale import as_array
@@ -77,7 +77,7 @@ class LabelsAccessor(MeasureCalls):
         return label_ids(check_mask(self._array), background=background).copy()
 
     @documented(MeasureCalls.aggregate, take=())
-    def count(self, *, labels: Labels = None, background: bool = False) -> xr.DataArray:
+    def count(self, *, labels: Labels = None, background: bool = False, per: Per = None) -> xr.DataArray:
         """Pixels per label of a mask.
 
         Returns
@@ -100,7 +100,7 @@ class LabelsAccessor(MeasureCalls):
         >>> mask.labels.count().to_series().to_dict()
         {2: 3, 7: 2}
         """
-        return self.aggregate(self._array, "count", labels=labels, background=background)["count"]
+        return self.aggregate(self._array, "count", labels=labels, background=background, per=per)["count"]
 
     def scan(self, *, background: bool = False) -> xr.Dataset:
         """The label table of a mask: where every label lies and how it spreads, in one pass.
@@ -148,6 +148,7 @@ class LabelsAccessor(MeasureCalls):
         units: str = "coords",
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
     ) -> xr.DataArray:
         """Mean position of the pixels of every label of a mask, plain or weighted by an image.
 
@@ -183,7 +184,9 @@ class LabelsAccessor(MeasureCalls):
         """
         from xlabelstats.labels.center_of_mass import center_of_mass
 
-        return center_of_mass(self._array, as_array(weights), units=units, labels=labels, background=background)
+        return center_of_mass(
+            self._array, as_array(weights), units=units, labels=labels, background=background, per=per
+        )
 
     @describe(properties=PROPERTIES)
     @documented(MeasureCalls.aggregate, take=())
@@ -195,6 +198,7 @@ class LabelsAccessor(MeasureCalls):
         spacing: Any = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
     ) -> xr.Dataset:
         """Region properties of every label, with scikit-image's names, definitions and values.
 
@@ -253,7 +257,7 @@ class LabelsAccessor(MeasureCalls):
         eccentricity  0.791
         """
         image, mask, names = mask_or_names(self._array, mask, properties, REGION_PROPERTIES)
-        return regionprops(image, mask, names, spacing=spacing, labels=labels, background=background)
+        return regionprops(image, mask, names, spacing=spacing, labels=labels, background=background, per=per)
 
     def paint(self, values: Any, fill_value: Any = None) -> xr.DataArray:
         """An image like a mask in which every pixel carries its label's value.

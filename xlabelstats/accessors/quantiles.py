@@ -9,7 +9,7 @@ import xarray as xr
 from xlabelstats.accessors.base import Accessor
 from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.instances import DECILES, InstancesAccessor
-from xlabelstats.accessors.types import Labels, Mask
+from xlabelstats.accessors.types import Labels, Mask, Per
 
 
 class QuantileCalls(Accessor):
@@ -20,7 +20,13 @@ class QuantileCalls(Accessor):
 
     @documented(InstancesAccessor.quantiles)
     def median(
-        self, mask: Mask, *, skipna: bool | None = None, labels: Labels = None, background: bool = False
+        self,
+        mask: Mask,
+        *,
+        skipna: bool | None = None,
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
     ) -> xr.DataArray:
         """Median of the pixels of every label: the same as `InstancesAccessor.median`.
 
@@ -38,7 +44,7 @@ class QuantileCalls(Accessor):
         >>> image.labels.median(mask).values.tolist()
         [2.0, 5.0]
         """
-        return InstancesAccessor(self._array).median(mask, skipna=skipna, labels=labels, background=background)
+        return InstancesAccessor(self._array).median(mask, skipna=skipna, labels=labels, background=background, per=per)
 
     @documented(InstancesAccessor.quantiles)
     def quantile(
@@ -50,6 +56,7 @@ class QuantileCalls(Accessor):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
     ) -> xr.DataArray:
         """One quantile of the pixels of every label, or several: the same as `InstancesAccessor.quantiles`.
 
@@ -67,7 +74,7 @@ class QuantileCalls(Accessor):
         >>> image.labels.quantile(mask, 0.75).values.tolist()
         [2.5, 7.0]
         """
-        return self.quantiles(mask, q, method=method, skipna=skipna, labels=labels, background=background)
+        return self.quantiles(mask, q, method=method, skipna=skipna, labels=labels, background=background, per=per)
 
     @documented(InstancesAccessor.quantiles)
     def quantiles(
@@ -79,6 +86,7 @@ class QuantileCalls(Accessor):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
     ) -> xr.DataArray:
         """Quantiles of the pixels of every label: the same as `InstancesAccessor.quantiles`.
 
@@ -92,5 +100,5 @@ class QuantileCalls(Accessor):
         [[2.0, 2.5], [5.0, 7.0]]
         """
         return InstancesAccessor(self._array).quantiles(
-            mask, q, method=method, skipna=skipna, labels=labels, background=background
+            mask, q, method=method, skipna=skipna, labels=labels, background=background, per=per
         )

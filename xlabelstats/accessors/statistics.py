@@ -9,7 +9,7 @@ import xarray as xr
 
 from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.quantiles import QuantileCalls
-from xlabelstats.accessors.types import Labels, Mask
+from xlabelstats.accessors.types import Labels, Mask, Per
 from xlabelstats.catalogue import DEFAULT_STATISTICS, STATISTICS
 from xlabelstats.catalogue.flox_aggregations import MORE_STATISTICS
 from xlabelstats.multiscale import as_array
@@ -30,6 +30,7 @@ class StatisticsCalls(QuantileCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         ddof: int = 0,
         skipna: bool | None = None,
         engine: str = "fused",
@@ -50,6 +51,10 @@ class StatisticsCalls(QuantileCalls):
             does not occur gets count 0, sum 0 and NaN elsewhere, so ``min`` and ``max`` are float64.
         background : bool, default False
             Measure label 0 too.  Does not matter when ``labels`` are given.
+        per : str or sequence of str, optional
+            Dims of the mask, such as ``"t"``: measure every label apart at every position along them.  The dim of the
+            result is ``object`` in place of ``label``, with the coordinates ``t`` and ``label`` along it.  A label has
+            a row where it occurs, or everywhere if ``labels`` are given.
         ddof : int, default 0
             Delta degrees of freedom of ``var`` and ``std``: they divide by ``valid - ddof``.
         skipna : bool, optional
@@ -70,18 +75,18 @@ class StatisticsCalls(QuantileCalls):
         Warns
         -----
         UserWarning
-            The mask has a time dim, so that labels are measured over all times; it is bool, or has only the values 0
-            and 255, and has several components, which are one label; its labels lie among each other as grey values do,
-            so that image and mask may be swapped, which is not looked into if ``labels`` are given; or a percentile
-            such as ``p0.95`` is asked for, which is less than the first.
+            The mask has a time dim, so that labels are measured over all times without ``per``; it is bool, or has only
+            the values 0 and 255, and has several components, which are one label; its labels lie among each other as
+            grey values do, so that image and mask may be swapped, which is not looked into if ``labels`` are given; or
+            a percentile such as ``p0.95`` is asked for, which is less than the first.
 
         Raises
         ------
         TypeError
             The mask does not hold integers, or the image no numbers.
         ValueError
-            Dims, sizes or coordinates do not match, the dim ``label`` is taken, a statistic or engine is
-            unknown, flox cannot run an Aggregation, or ``labels`` repeat.
+            Dims, sizes or coordinates do not match, the dim ``label`` is taken, ``per`` names no dims of the mask or
+            all of them, a statistic or engine is unknown, flox cannot run an Aggregation, or ``labels`` repeat.
 
         Notes
         -----
@@ -128,6 +133,7 @@ class StatisticsCalls(QuantileCalls):
             stats,
             labels=labels,
             background=background,
+            per=per,
             ddof=ddof,
             skipna=skipna,
             engine=engine,
@@ -135,7 +141,13 @@ class StatisticsCalls(QuantileCalls):
 
     @documented(aggregate)
     def mean(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
+        skipna: bool | None = None,
     ) -> xr.DataArray:
         """Mean of the pixels of every label; see `aggregate`.
 
@@ -153,11 +165,17 @@ class StatisticsCalls(QuantileCalls):
         >>> image.labels.mean(mask).values.tolist()
         [2.0, 6.0]
         """
-        return self.aggregate(mask, "mean", labels=labels, background=background, skipna=skipna)["mean"]
+        return self.aggregate(mask, "mean", labels=labels, background=background, per=per, skipna=skipna)["mean"]
 
     @documented(aggregate)
     def sum(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
+        skipna: bool | None = None,
     ) -> xr.DataArray:
         """Sum of the pixels of every label; see `aggregate`.
 
@@ -175,7 +193,7 @@ class StatisticsCalls(QuantileCalls):
         >>> image.labels.sum(mask).values.tolist()
         [4.0, 18.0]
         """
-        return self.aggregate(mask, "sum", labels=labels, background=background, skipna=skipna)["sum"]
+        return self.aggregate(mask, "sum", labels=labels, background=background, per=per, skipna=skipna)["sum"]
 
     @documented(aggregate)
     def var(
@@ -184,6 +202,7 @@ class StatisticsCalls(QuantileCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         ddof: int = 0,
         skipna: bool | None = None,
     ) -> xr.DataArray:
@@ -203,7 +222,9 @@ class StatisticsCalls(QuantileCalls):
         >>> image.labels.var(mask, ddof=1).values.tolist()
         [2.0, 7.0]
         """
-        return self.aggregate(mask, "var", labels=labels, background=background, ddof=ddof, skipna=skipna)["var"]
+        return self.aggregate(mask, "var", labels=labels, background=background, per=per, ddof=ddof, skipna=skipna)[
+            "var"
+        ]
 
     @documented(aggregate)
     def std(
@@ -212,6 +233,7 @@ class StatisticsCalls(QuantileCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         ddof: int = 0,
         skipna: bool | None = None,
     ) -> xr.DataArray:
@@ -231,11 +253,19 @@ class StatisticsCalls(QuantileCalls):
         >>> image.labels.std(mask).values.round(3).tolist()
         [1.0, 2.16]
         """
-        return self.aggregate(mask, "std", labels=labels, background=background, ddof=ddof, skipna=skipna)["std"]
+        return self.aggregate(mask, "std", labels=labels, background=background, per=per, ddof=ddof, skipna=skipna)[
+            "std"
+        ]
 
     @documented(aggregate)
     def skew(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
+        skipna: bool | None = None,
     ) -> xr.DataArray:
         """Skewness of the pixels of every label; see `aggregate`.
 
@@ -253,11 +283,17 @@ class StatisticsCalls(QuantileCalls):
         >>> image.labels.skew(mask).values.round(3).tolist()
         [0.0, 0.595]
         """
-        return self.aggregate(mask, "skew", labels=labels, background=background, skipna=skipna)["skew"]
+        return self.aggregate(mask, "skew", labels=labels, background=background, per=per, skipna=skipna)["skew"]
 
     @documented(aggregate)
     def kurtosis(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
+        skipna: bool | None = None,
     ) -> xr.DataArray:
         """Excess kurtosis (a normal distribution has 0) of the pixels of every label; see `aggregate`.
 
@@ -275,11 +311,19 @@ class StatisticsCalls(QuantileCalls):
         >>> image.labels.kurtosis(mask).values.round(3).tolist()
         [-2.0, -1.5]
         """
-        return self.aggregate(mask, "kurtosis", labels=labels, background=background, skipna=skipna)["kurtosis"]
+        return self.aggregate(mask, "kurtosis", labels=labels, background=background, per=per, skipna=skipna)[
+            "kurtosis"
+        ]
 
     @documented(aggregate)
     def min(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
+        skipna: bool | None = None,
     ) -> xr.DataArray:
         """Smallest pixel of every label; see `aggregate`.
 
@@ -297,11 +341,17 @@ class StatisticsCalls(QuantileCalls):
         >>> image.labels.min(mask).values.tolist()
         [1, 4]
         """
-        return self.aggregate(mask, "min", labels=labels, background=background, skipna=skipna)["min"]
+        return self.aggregate(mask, "min", labels=labels, background=background, per=per, skipna=skipna)["min"]
 
     @documented(aggregate)
     def max(
-        self, mask: Mask, *, labels: Labels = None, background: bool = False, skipna: bool | None = None
+        self,
+        mask: Mask,
+        *,
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
+        skipna: bool | None = None,
     ) -> xr.DataArray:
         """Largest pixel of every label; see `aggregate`.
 
@@ -319,4 +369,4 @@ class StatisticsCalls(QuantileCalls):
         >>> image.labels.max(mask).values.tolist()
         [3, 9]
         """
-        return self.aggregate(mask, "max", labels=labels, background=background, skipna=skipna)["max"]
+        return self.aggregate(mask, "max", labels=labels, background=background, per=per, skipna=skipna)["max"]

@@ -16,10 +16,12 @@ from xlabelstats.engine.plan import run
 from xlabelstats.engine.reduction import Context
 from xlabelstats.grid import Grid, check_lengths, check_one_unit, given_grid, pixel_grid, regular_grid
 from xlabelstats.inputs import check_mask, check_switches
+from xlabelstats.labels.per import apart
 from xlabelstats.labels.subject import Subject, find_subject, find_whole
 from xlabelstats.names import LABEL
 
 
+@apart()
 def measure(
     image: xr.DataArray | None,
     mask: xr.DataArray,

@@ -11,12 +11,14 @@ from xlabelstats.catalogue import ELSEWHERE, OBJECT_PROPERTIES, PROPERTIES
 from xlabelstats.catalogue.vocabulary import check_measures
 from xlabelstats.inputs import check_on_host
 from xlabelstats.labels.measure import measured
+from xlabelstats.labels.per import apart
 from xlabelstats.names import LABEL, as_names, check_here
 
 # The call for what `regionprops` has not.
 WHOLE_OBJECT = dict.fromkeys(OBJECT_PROPERTIES, "mask.instances.regionprops(properties)") | ELSEWHERE
 
 
+@apart()
 def regionprops(
     image: xr.DataArray | None, mask: xr.DataArray, properties: str | Iterable[str], **options: Any
 ) -> xr.Dataset:
@@ -26,6 +28,7 @@ def regionprops(
     return _properties(image, mask, names, PROPERTIES, **options)
 
 
+@apart()
 def object_properties(
     image: xr.DataArray | None, mask: xr.DataArray, properties: str | Iterable[str] | None, **options: Any
 ) -> xr.Dataset:

@@ -265,8 +265,9 @@ class LabelsAccessor(MeasureCalls):
         Parameters
         ----------
         values : DataArray with dim ``label``, pandas Series, or mapping from label to value
-            One number per label, or an array of them along further dims.  Text and categories are classes, painted
-            by their position among the names, which the attrs give as ``classes``.
+            One number per label, or an array of them along further dims; with dim ``object``, as ``per=`` gives it, per
+            label and position.  Text and categories are classes, painted by their position among the names, which the
+            attrs give as ``classes``.
         fill_value : number, optional
             For the background and for labels without a value.  By default NaN for floats and 0 for
             integers (so number classes from 1), whose dtype is kept; another is given room by a wider dtype
@@ -275,15 +276,15 @@ class LabelsAccessor(MeasureCalls):
         Returns
         -------
         DataArray
-            Dims ``(*extra, *mask)``, ``extra`` being the values' dims beside ``label``; lazy for dask input.
+            Dims ``(*extra, *mask)``, ``extra`` being the values' dims beside those of rows; lazy for dask input.
 
         Raises
         ------
         TypeError
             The values are not numbers, or of another kind; the index of a Series is no whole numbers.
         ValueError
-            The values have no dim ``label`` with coordinates, repeat a label, or share a dim with the mask; the rows of
-            a Series are numbered as pandas does by itself, and these numbers are not the labels.
+            The values have no dim ``label`` with coordinates, repeat a label, share a dim with the mask, or are of
+            positions that it lacks; the rows of a Series are numbered as pandas does by itself, and not by labels.
 
         Examples
         --------

@@ -48,19 +48,18 @@ class TestTime:
         image, mask = over_time()
         image, mask = (image.chunk(t=1, y=5), mask.chunk(t=1, y=5)) if lazy else (image, mask)
         (message,) = warned(lambda: call.run(image, mask), "time dim")
+        scans = call is CALLS["labels.scan"]
         assert message == (
             "the mask has the time dim 't', and each label is measured over all times together. To measure each time "
-            "apart: xr.concat([measure(image.isel(t=i), mask.isel(t=i)) for i in range(mask.sizes['t'])], mask['t'], "
-            "join='outer'), where measure is this call, such as lambda image, mask: image.labels.mean(mask)"
+            "apart: " + ("mask.isel(t=i).labels.scan()" if scans else "per='t'")
         )
 
     @pytest.mark.parametrize("coord", [None, [0.0, 5.0, 7.0], np.array(["2020", "2021", "2022"], "M8[ns]")])
-    def test_the_loop_of_the_message_gives_what_each_time_has(self, coord: Any) -> None:
+    def test_the_keyword_of_the_message_gives_what_each_time_has(self, coord: Any) -> None:
         image, mask = over_time(**({} if coord is None else {"t": coord}))
         message = warned(lambda: image.labels.mean(mask), "time dim")[0]
-        loop = message.partition("apart: ")[2].partition(", where")[0]
-        measure = eval(message.partition("such as ")[2])
-        result = eval(loop, {"xr": xr, "image": image, "mask": mask, "measure": measure})
+        keyword = eval(f"dict({message.partition('apart: ')[2]})")
+        result = image.labels.mean(mask, **keyword).set_index(object=("t", "label")).unstack("object")
         for i in range(3):
             plane = mask.isel(t=i)
             for label in plane.labels.ids():
@@ -68,6 +67,17 @@ class TestTime:
                 np.testing.assert_allclose(result.isel(t=i).sel(label=label), expected)
         if coord is not None:
             np.testing.assert_array_equal(result["t"], mask["t"])
+
+    @pytest.mark.parametrize("lazy", [False, True])
+    def test_per_time_pools_nothing_and_does_not_warn(self, lazy: bool) -> None:
+        image, mask = over_time()
+        image, mask = (image.chunk(t=1, y=5), mask.chunk(t=1, y=5)) if lazy else (image, mask)
+        for call in (
+            lambda: image.labels.aggregate(mask, per="t"),
+            lambda: xr.Dataset({"a": image, "b": image}).labels.mean(mask, per="t"),
+            lambda: mask.assign_coords(t=[0.0, 5.0, 10.0]).instances.radii_and_axes(per="t"),
+        ):
+            assert warned(call, "") == []
 
     @pytest.mark.parametrize(
         ("dim", "coord"),
@@ -123,7 +133,7 @@ class TestTime:
             lambda: mask.instances.regionprops("area_filled"),
             lambda: mask.instances.radii_and_axes(),
         ):
-            with pytest.raises(ValueError, match=r"coordinates along 't' are times.*xr\.concat.*Or measure in pixels"):
+            with pytest.raises(ValueError, match=r"coordinates along 't' are times.*per='t'.*Or measure in pixels"):
                 call()
         for call in (
             lambda: mask.labels.regionprops(properties=("num_pixels", "bbox", "centroid", "extent")),
@@ -142,9 +152,7 @@ class TestTime:
             mask.instances.radii_and_axes()
         assert str(error.value) == (
             "radius is a length or is made of lengths, and the coordinates along 't' are times, which do not add to "
-            "lengths. Measure each time apart: xr.concat([measure(image.isel(t=i), mask.isel(t=i)) for i in "
-            "range(mask.sizes['t'])], mask['t'], join='outer'), where measure is this call, such as lambda image, "
-            "mask: image.labels.mean(mask). Or measure in pixels: units='pixel'"
+            "lengths. Measure each time apart: per='t'. Or measure in pixels: units='pixel'"
         )
 
     def test_what_is_wrong_is_said_before_what_may_surprise(self) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import CodeType
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -15,8 +18,45 @@ T = TypeVar("T")
 _given: ContextVar[set[str] | None] = ContextVar("given", default=None)
 
 
+@dataclass
+class Rounds:
+    """A call that is made of many alike, one for every position along some dims.
+
+    Attributes
+    ----------
+    position : str
+        Where the one that is being made is, such as ``t=3``; empty for all.
+    given : set
+        The lines that have warned.
+    """
+
+    position: str = ""
+    given: set[tuple[CodeType, int]] = field(default_factory=set)
+
+
+_rounds: ContextVar[Rounds | None] = ContextVar("rounds", default=None)
+
+
+@contextmanager
+def rounds() -> Iterator[Rounds]:
+    """Give each kind of warning once for many calls that are alike, with the position of the first that warns."""
+    token = _rounds.set(Rounds())
+    try:
+        yield _rounds.get()  # type: ignore[misc]
+    finally:
+        _rounds.reset(token)
+
+
 def caution(message: str) -> None:
     """Warn at the nearest line outside of the package, in a task a line of dask; within `one_call` once."""
+    turn = _rounds.get()
+    if turn is not None:
+        caller = sys._getframe(1)
+        line = (caller.f_code, caller.f_lineno)
+        if line in turn.given:
+            return
+        turn.given.add(line)
+        message = f"at {turn.position}: {message}" if turn.position else message
     given = _given.get()
     if given is not None:
         if message in given:

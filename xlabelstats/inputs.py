@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import numpy as np
@@ -38,17 +38,20 @@ def check_is_mask(mask: Any, image: Any = None) -> None:
     check_chunks(mask, "mask")
 
 
-def check_pooling(mask: xr.DataArray, image: xr.DataArray | None = None) -> None:
+def check_pooling(
+    mask: xr.DataArray, image: xr.DataArray | None = None, advice: Callable[[Hashable], str] | None = None
+) -> None:
     """Warn of a mask whose labels pool what may be meant to be apart: times, or the components of a bool mask.
 
-    ``mask`` is as the user gave it, and ``image`` may have the coordinates that it lacks.
+    ``mask`` is as the user gave it, and ``image`` may have the coordinates that it lacks.  ``advice`` says for a time
+    dim how to measure each time apart, where it is not `each_time`.
     """
     times = time_dims(mask, image)
     for dim in mask.dims:
         if mask.sizes[dim] > 1 and (dim in times or letter_of(dim) == "T"):
             caution(
                 f"the mask has the time dim {dim!r}, and each label is measured over all times together. "
-                f"To measure each time apart: {each_time(dim)}"
+                f"To measure each time apart: {each_time(dim) if advice is None else advice(dim)}"
             )
     if mask.dtype in (bool, np.uint8) and mask.chunks is None and not on_device(_held(mask)):
         from scipy.ndimage import label
@@ -88,11 +91,12 @@ def time_dims(mask: xr.DataArray, image: xr.DataArray | None = None) -> list[Has
 
 def each_time(dim: Hashable) -> str:
     """How to measure each time apart."""
-    one = f"isel({dim}=i)" if str(dim).isidentifier() else f"isel({{{dim!r}: i}})"
-    return (
-        f"xr.concat([measure(image.{one}, mask.{one}) for i in range(mask.sizes[{dim!r}])], mask[{dim!r}], "
-        "join='outer'), where measure is this call, such as lambda image, mask: image.labels.mean(mask)"
-    )
+    return f"per={dim!r}"
+
+
+def at_position(dim: Hashable) -> str:
+    """How to choose a position along a dim."""
+    return f"isel({dim}=i)" if str(dim).isidentifier() else f"isel({{{dim!r}: i}})"
 
 
 def is_array(given: Any) -> bool:

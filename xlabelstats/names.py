@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable)
 
-# The dim of results, and its coordinate.
+# The dim of results, and its coordinate; and the dim of those in which a label may occur at several positions.
 LABEL = "label"
+OBJECT = "object"
 
 # Every letter of an axis, in the order of an image stack, and the dims that it stands for, in either case, singular or
 # plural.

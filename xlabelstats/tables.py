@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,9 @@ import xarray as xr
 from xlabelstats.catalogue import STATISTICS
 from xlabelstats.extras import need
 from xlabelstats.inputs import check_on_host, is_dask
-from xlabelstats.names import LABEL
+from xlabelstats.names import LABEL, OBJECT
 from xlabelstats.options import compute
+from xlabelstats.rows import ids_of, names_of_rows, positions_of, rows_of
 
 if TYPE_CHECKING:
     import anndata
@@ -42,7 +44,7 @@ def to_dataframe(result: xr.Dataset, instance_key: str = LABEL, *, units: bool =
                     f"two columns would be named {column!r}; rename a variable or make the coordinates unique"
                 )
             columns[column] = values
-    return pd.DataFrame(columns, index=pd.Index(ids_of(result), name=instance_key))
+    return pd.DataFrame(columns, index=names_of_rows(result, instance_key))
 
 
 def to_anndata(
@@ -60,17 +62,18 @@ def to_anndata(
     if instance_key != LABEL and instance_key in result.variables:
         raise ValueError(f"{instance_key!r} is the name of a variable or coordinate; choose another instance_key")
     result, positions = _computed_with(result, centroids)
-    ids = ids_of(result)
+    ids, names = ids_of(result), _names_in_obs(result)
+    places = {str(name): np.array(values) for name, values in positions_of(result).items()}
 
     # All are copies, since users of annotated tables scale and transform them in place.
-    matrices, columns, arrays = {}, _other_coords(result), {}
+    matrices, columns, arrays = {}, _other_coords(result, places), {}
     for name, variable in result.items():
         if X is not None and _is_matrix(str(name), variable, X, result[X]):
             matrices[str(name)] = np.array(_by_element(variable.transpose(*result[X].dims)))
         elif variable.ndim == 1:
             columns[str(name)] = np.array(variable)
         else:
-            arrays[str(name)] = _array_of(variable, ids)
+            arrays[str(name)] = _array_of(variable, names)
     if positions is not None:
         if CENTROIDS in arrays:
             raise ValueError(f"the result has a variable {CENTROIDS!r}, which is where centroids go; rename it")
@@ -78,24 +81,20 @@ def to_anndata(
     return package.AnnData(
         X=None if X is None else matrices.pop(X),
         layers=matrices,
-        obs=pd.DataFrame({instance_key: _integers(ids), **columns}, index=ids.astype(str)),
+        obs=pd.DataFrame({**places, instance_key: _integers(ids), **columns}, index=names),
         var=None if X is None else _var(result[X]),
         obsm=arrays,
     )
 
 
-def ids_of(result: xr.Dataset | xr.DataArray) -> np.ndarray:
-    """The labels of the rows, their numbers where there are none."""
-    return result[LABEL].to_numpy() if LABEL in result.coords else np.arange(result.sizes[LABEL])
-
-
 def _check_rows(result: xr.Dataset, what: str) -> None:
     for variable in result.values():
         check_on_host(what, result=variable)
-    without = [name for name, variable in result.items() if LABEL not in variable.dims]
-    if LABEL not in result.dims or without:
+    rows = rows_of(result)
+    without = [name for name, variable in result.items() if rows not in variable.dims]
+    if rows not in result.dims or without:
         what = f"variable {without[0]!r} has" if without else "this has"
-        raise ValueError(f"{what} no dim {LABEL!r}, so there are no rows; a result of .labels.aggregate has one")
+        raise ValueError(f"{what} no dim {rows!r}, so there are no rows; a result of .labels.aggregate has one")
 
 
 def _in_memory(result: xr.Dataset) -> xr.Dataset:
@@ -106,26 +105,25 @@ def _computed_with(result: xr.Dataset, centroids: xr.DataArray | None) -> tuple[
     """The result, and the centroids of its labels as (x, y[, z]), computed together."""
     if centroids is None:
         return _in_memory(result), None
-    centroids = _of_labels(centroids, ids_of(result))
+    centroids = _of_labels(centroids, names_of_rows(result))
     # Without their coordinates, since a variable of the result may have other axes.
     name, axis = "centroids for obsm", "axis of centroids for obsm"
-    both = _in_memory(result.assign({name: ((LABEL, axis), centroids.data)}))
+    both = _in_memory(result.assign({name: ((rows_of(result), axis), centroids.data)}))
     return both.drop_vars(name), both[name].to_numpy()[:, _x_first(centroids)]
 
 
-def _of_labels(centroids: xr.DataArray, ids: np.ndarray) -> xr.DataArray:
-    """The centroids (label, axis) of the given labels, in their order."""
-    import pandas as pd
-
-    if not isinstance(centroids, xr.DataArray) or LABEL not in centroids.dims or centroids.ndim != 2:
+def _of_labels(centroids: xr.DataArray, names: pd.Index) -> xr.DataArray:
+    """The centroids (label, axis) of the rows of a result, in their order."""
+    dim = OBJECT if names.nlevels > 1 else LABEL
+    if not isinstance(centroids, xr.DataArray) or dim not in centroids.dims or centroids.ndim != 2:
         what = f"dims {centroids.dims}" if isinstance(centroids, xr.DataArray) else type(centroids).__name__
-        raise ValueError(f"centroids are a DataArray (label, axis), as mask.labels.center_of_mass() gives, not {what}")
-    rows = pd.Index(ids_of(centroids)).get_indexer(ids)
-    lacking = ids[rows < 0]
+        raise ValueError(f"centroids are a DataArray ({dim}, axis), as mask.labels.center_of_mass() gives, not {what}")
+    rows = names_of_rows(centroids).get_indexer(names)
+    lacking = names[rows < 0]
     if lacking.size:
         raise ValueError(f"centroids lack {lacking.size} of the labels, the first is {lacking[0]}")
-    centroids = centroids.transpose(LABEL, ...)
-    return centroids if np.array_equal(rows, np.arange(len(centroids))) else centroids.isel({LABEL: rows})
+    centroids = centroids.transpose(dim, ...)
+    return centroids if np.array_equal(rows, np.arange(len(centroids))) else centroids.isel({dim: rows})
 
 
 def _x_first(centroids: xr.DataArray) -> list[int]:
@@ -144,21 +142,21 @@ def _is_matrix(name: str, variable: xr.DataArray, X: str, of_X: xr.DataArray) ->
     return of_X.ndim > 1 or name == X or (name in STATISTICS and name != "count")
 
 
-def _array_of(variable: xr.DataArray, ids: np.ndarray) -> Any:
+def _array_of(variable: xr.DataArray, names: list[str]) -> Any:
     """An array (label, element), as a table if its elements have names."""
     import pandas as pd
 
     values = np.array(_by_element(variable))
-    if not any(dim in variable.coords for dim in variable.dims if dim != LABEL):
+    if not any(dim in variable.coords for dim in variable.dims if dim != rows_of(variable)):
         return values
-    return pd.DataFrame(values, index=ids.astype(str), columns=_element_names(variable))
+    return pd.DataFrame(values, index=names, columns=_element_names(variable))
 
 
 def _var(of_X: xr.DataArray) -> pd.DataFrame:
     """The rows of var: the elements of X's other dims by name, and in columns whatever else is known of them."""
     import pandas as pd
 
-    other = tuple(dim for dim in of_X.dims if dim != LABEL)
+    other = tuple(dim for dim in of_X.dims if dim != rows_of(of_X))
     grid = xr.DataArray(np.zeros([of_X.sizes[dim] for dim in other]), dims=other)
     names = [name for name, coord in of_X.coords.items() if coord.ndim and set(coord.dims) <= set(other)]
     columns = {
@@ -169,10 +167,17 @@ def _var(of_X: xr.DataArray) -> pd.DataFrame:
     return pd.DataFrame(columns, index=_element_names(of_X))
 
 
-def _other_coords(result: xr.Dataset) -> dict[str, Any]:
-    """The coordinates that describe the labels, beside the ids themselves."""
-    coords = result.coords.items()
-    return {str(name): np.array(coord) for name, coord in coords if coord.dims == (LABEL,) and name != LABEL}
+def _names_in_obs(result: xr.Dataset) -> list[str]:
+    """The names of the rows as text: the labels, or the positions and labels joined by ``_``."""
+    columns = [*positions_of(result).values(), ids_of(result)]
+    return ["_".join(row) for row in zip(*(column.astype(str).tolist() for column in columns), strict=True)]
+
+
+def _other_coords(result: xr.Dataset, places: Container[str]) -> dict[str, Any]:
+    """The coordinates that describe the rows, beside where they are and the ids themselves."""
+    rows = rows_of(result)
+    along = {str(name): coord for name, coord in result.coords.items() if coord.dims == (rows,)}
+    return {name: np.array(coord) for name, coord in along.items() if name not in (LABEL, rows) and name not in places}
 
 
 def _integers(ids: np.ndarray) -> np.ndarray:
@@ -183,7 +188,7 @@ def _integers(ids: np.ndarray) -> np.ndarray:
 
 def _by_element(variable: xr.DataArray) -> np.ndarray:
     """A variable as (label, element)."""
-    values = variable.transpose(LABEL, ...).to_numpy()
+    values = variable.transpose(rows_of(variable), ...).to_numpy()
     return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
@@ -198,6 +203,6 @@ def _element_names(variable: xr.DataArray) -> list[str]:
 
 def _elements(variable: xr.DataArray) -> list[tuple[str, ...]]:
     """The names of a variable's elements per label: for each a name per dim, its coordinate or number."""
-    other = [dim for dim in variable.dims if dim != LABEL]
+    other = [dim for dim in variable.dims if dim != rows_of(variable)]
     keys = [variable[dim].to_numpy() if dim in variable.coords else range(variable.sizes[dim]) for dim in other]
     return [tuple(map(str, element)) for element in itertools.product(*keys)]

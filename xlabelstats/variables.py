@@ -16,8 +16,9 @@ from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.inputs import check_mask, check_pooling
 from xlabelstats.labels.weights import weighted_measures
 from xlabelstats.multiscale import as_array
-from xlabelstats.names import LABEL, as_names
+from xlabelstats.names import as_names
 from xlabelstats.resampling import resampled
+from xlabelstats.rows import names_of_rows, rows_of
 
 
 @one_call
@@ -52,7 +53,9 @@ def per_variable(
     align : str, optional
         As in `resampled`: once, for all images.
     """
-    check_pooling(variable(dataset, mask, "mask"))
+    array = variable(dataset, mask, "mask")
+    if options.get("per") is None:
+        check_pooling(array)
     images, mask = split(dataset, mask, align)
     if weights is not None:
         options["weights"] = variable(dataset, weights, "weights")
@@ -87,7 +90,7 @@ def properties_per_variable(
         results.append(attrgetter(call)(split(dataset, mask)[1])(of_mask, **options))
     if of_image:
         results.append(per_variable(dataset, mask, call, of_image, **options))
-    return xr.merge(results, join="exact", combine_attrs="override")
+    return xr.merge(results, compat="override", join="exact", combine_attrs="override")
 
 
 def measures_per_variable(
@@ -107,7 +110,7 @@ def measures_per_variable(
     options.pop("weights", None)
     if of_mask:
         of_labels = split(dataset, mask)[1].labels.measure(of_mask, **options)
-        result = xr.merge([of_labels, result], join="exact", combine_attrs="override")
+        result = xr.merge([of_labels, result], compat="override", join="exact", combine_attrs="override")
     order = {name: i for i, name in enumerate(measures)}
     return result[sorted(result, key=lambda name: order[name if name in order else _measure_of(name, measures)])]
 
@@ -182,14 +185,19 @@ def _check_bins(results: Sequence[xr.Dataset]) -> None:
 
 
 def _in_step(results: Sequence[xr.Dataset]) -> list[xr.Dataset]:
-    """Results with the labels in the order of the first, and with equal chunks along them.
+    """Results with the rows in the order of the first, and with equal chunks along them.
 
     The order of lazy windows is that of the image's blocks, and their chunks are such that each takes some memory.
     """
-    order = results[0].indexes[LABEL]
-    same = [result.indexes[LABEL].equals(order) for result in results]
-    sorted_alike = [one if alike else one.sel({LABEL: order}) for one, alike in zip(results, same, strict=True)]
-    sizes = [one.chunksizes[LABEL][0] for one in results if LABEL in one.chunksizes]
+    dim = rows_of(results[0])
+    order = names_of_rows(results[0])
+    rows = [names_of_rows(result) for result in results]
+    same = [each.equals(order) for each in rows]
+    sorted_alike = [
+        one if alike else one.isel({dim: each.get_indexer(order)})
+        for one, each, alike in zip(results, rows, same, strict=True)
+    ]
+    sizes = [one.chunksizes[dim][0] for one in results if dim in one.chunksizes]
     if all(same) and len(set(sizes)) < 2:
         return sorted_alike
-    return [one.chunk({LABEL: min(sizes)}) if LABEL in one.chunksizes else one for one in sorted_alike]
+    return [one.chunk({dim: min(sizes)}) if dim in one.chunksizes else one for one in sorted_alike]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -423,3 +423,27 @@ class TestReproducible:
         quantiles = [image.instances.quantiles(mask).as_numpy() for _ in range(10)]
         for other in quantiles[1:]:
             xr.testing.assert_identical(other, quantiles[0])
+
+
+class TestPerPosition:
+    CALLS: ClassVar[dict[str, Call]] = {
+        "aggregate": lambda image, mask: image.labels.aggregate(mask, (*EVERY, "median"), per="t"),
+        "some labels": lambda image, mask: image.labels.aggregate(mask, labels=[3, 1, 77], per="t"),
+        "center_of_mass": lambda image, mask: mask.labels.center_of_mass(image, per="t"),
+        "windows": lambda image, mask: image.instances.windows(mask, per="t"),
+        "featurize": lambda image, mask: image.instances.featurize(mask, corners, size=2, n_features=3, per="t"),
+        "statistics": lambda image, mask: image.instances.statistics(
+            mask, totals, dims={"total": 1}, dtype=np.float64, per="t"
+        ),
+        "paint": lambda image, mask: mask.labels.paint(image.labels.mean(mask, per="t")),
+    }
+
+    @pytest.mark.parametrize("chunks", [None, {"t": 2, "c": 1, "y": 5, "x": 4}], ids=["at once", "in chunks"])
+    @pytest.mark.parametrize("name", CALLS)
+    @pytest.mark.parametrize("dims", ["tyx", "ytx", "yxt"])
+    def test_gives_what_it_gives_for_numpy(self, name, chunks, dims):
+        rng = np.random.default_rng(0)
+        mask = xr.DataArray(rng.integers(0, 5, (3, 9, 8)), dims=("t", "y", "x")).transpose(*dims)
+        image = xr.DataArray(rng.integers(0, 99, (3, 2, 9, 8)).astype("u2"), dims=("t", "c", "y", "x"))
+        found, expected = on_both(self.CALLS[name], image, mask, chunks)
+        same(found, expected, scale=99)

@@ -11,7 +11,7 @@ import xarray as xr
 from xlabelstats.accessors.base import Accessor
 from xlabelstats.accessors.docs import of_every_image, of_its_mask
 from xlabelstats.accessors.instances import DECILES, InstancesAccessor
-from xlabelstats.accessors.types import Labels, Mask, Size
+from xlabelstats.accessors.types import Labels, Mask, Per, Size
 from xlabelstats.catalogue import OBJECT_PROPERTIES
 from xlabelstats.variables import per_variable, properties_per_variable, split
 
@@ -47,6 +47,7 @@ class InstancesDatasetAccessor(Accessor):
         size: Size = None,
         *,
         labels: Labels = None,
+        per: Per = None,
         remove_background: bool = True,
         batch_size: int | None = None,
         align: str | None = None,
@@ -75,6 +76,7 @@ class InstancesDatasetAccessor(Accessor):
             size,
             once=("mask",),
             labels=labels,
+            per=per,
             remove_background=remove_background,
             batch_size=batch_size,
             align=align,
@@ -93,6 +95,7 @@ class InstancesDatasetAccessor(Accessor):
         batch_size: int | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.Dataset:
         """Call a function of your own with every object, in every image of the Dataset.
@@ -130,6 +133,7 @@ class InstancesDatasetAccessor(Accessor):
             batch_size=batch_size,
             labels=labels,
             background=background,
+            per=per,
             align=align,
         )
 
@@ -143,6 +147,7 @@ class InstancesDatasetAccessor(Accessor):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.Dataset:
         """Quantiles of the pixels of every object, all of them, in every image of the Dataset."""
@@ -155,6 +160,7 @@ class InstancesDatasetAccessor(Accessor):
             skipna=skipna,
             labels=labels,
             background=background,
+            per=per,
             align=align,
         )
 
@@ -166,6 +172,7 @@ class InstancesDatasetAccessor(Accessor):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.Dataset:
         """Median of the pixels of every object, in every image of the Dataset."""
@@ -176,6 +183,7 @@ class InstancesDatasetAccessor(Accessor):
             skipna=skipna,
             labels=labels,
             background=background,
+            per=per,
             align=align,
         )
 
@@ -188,6 +196,7 @@ class InstancesDatasetAccessor(Accessor):
         size: Size,
         n_features: int,
         labels: Labels = None,
+        per: Per = None,
         remove_background: bool = True,
         model_kwargs: Mapping[str, Any] | None = None,
         batch_size: int | None = None,
@@ -226,6 +235,7 @@ class InstancesDatasetAccessor(Accessor):
             size=size,
             n_features=n_features,
             labels=labels,
+            per=per,
             remove_background=remove_background,
             model_kwargs=model_kwargs,
             batch_size=batch_size,
@@ -242,6 +252,7 @@ class InstancesDatasetAccessor(Accessor):
         spacing: Any = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.Dataset:
         """Region properties that need all pixels of an object at once, such as ``solidity``.
@@ -274,12 +285,19 @@ class InstancesDatasetAccessor(Accessor):
             spacing=spacing,
             labels=labels,
             background=background,
+            per=per,
             align=align,
         )
 
     @of_its_mask(InstancesAccessor.radii_and_axes)
     def radii_and_axes(
-        self, mask: Mask | Hashable, *, units: str = "coords", labels: Labels = None, background: bool = False
+        self,
+        mask: Mask | Hashable,
+        *,
+        units: str = "coords",
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
     ) -> xr.Dataset:
         """Radii and principal axes of every label of a mask of the Dataset, exact for objects of any size.
 
@@ -292,4 +310,4 @@ class InstancesDatasetAccessor(Accessor):
         array([[1.195, 0.535]])
         """
         mask = split(self._dataset, mask)[1]
-        return mask.instances.radii_and_axes(units=units, labels=labels, background=background)
+        return mask.instances.radii_and_axes(units=units, labels=labels, background=background, per=per)

@@ -11,7 +11,7 @@ from xlabelstats.accessors.docs import of_every_image
 from xlabelstats.accessors.instances import DECILES
 from xlabelstats.accessors.labels import LabelsAccessor
 from xlabelstats.accessors.tables import TableCalls
-from xlabelstats.accessors.types import Labels, Mask
+from xlabelstats.accessors.types import Labels, Mask, Per
 from xlabelstats.variables import per_variable
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class StatisticsDatasetCalls(TableCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         ddof: int = 0,
         skipna: bool | None = None,
         engine: str = "fused",
@@ -70,6 +71,7 @@ class StatisticsDatasetCalls(TableCalls):
             once=("count",),
             labels=labels,
             background=background,
+            per=per,
             ddof=ddof,
             skipna=skipna,
             engine=engine,
@@ -131,6 +133,7 @@ class StatisticsDatasetCalls(TableCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
         weights: Mask | Hashable | None = None,
         align: str | None = None,
@@ -148,6 +151,7 @@ class StatisticsDatasetCalls(TableCalls):
             "labels.mean",
             labels=labels,
             background=background,
+            per=per,
             skipna=skipna,
             weights=weights,
             align=align,
@@ -160,6 +164,7 @@ class StatisticsDatasetCalls(TableCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
         weights: Mask | Hashable | None = None,
         align: str | None = None,
@@ -177,6 +182,7 @@ class StatisticsDatasetCalls(TableCalls):
             "labels.sum",
             labels=labels,
             background=background,
+            per=per,
             skipna=skipna,
             weights=weights,
             align=align,
@@ -189,6 +195,7 @@ class StatisticsDatasetCalls(TableCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         ddof: int = 0,
         skipna: bool | None = None,
         weights: Mask | Hashable | None = None,
@@ -207,6 +214,7 @@ class StatisticsDatasetCalls(TableCalls):
             "labels.var",
             labels=labels,
             background=background,
+            per=per,
             ddof=ddof,
             skipna=skipna,
             weights=weights,
@@ -220,6 +228,7 @@ class StatisticsDatasetCalls(TableCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         ddof: int = 0,
         skipna: bool | None = None,
         weights: Mask | Hashable | None = None,
@@ -238,6 +247,7 @@ class StatisticsDatasetCalls(TableCalls):
             "labels.std",
             labels=labels,
             background=background,
+            per=per,
             ddof=ddof,
             skipna=skipna,
             weights=weights,
@@ -251,12 +261,20 @@ class StatisticsDatasetCalls(TableCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
         align: str | None = None,
     ) -> xr.Dataset:
         """Skewness of the pixels of every label, in every image of the Dataset."""
         return per_variable(
-            self._dataset, mask, "labels.skew", labels=labels, background=background, skipna=skipna, align=align
+            self._dataset,
+            mask,
+            "labels.skew",
+            labels=labels,
+            background=background,
+            per=per,
+            skipna=skipna,
+            align=align,
         )
 
     @of_every_image(LabelsAccessor.kurtosis, "kurtosis")
@@ -266,12 +284,20 @@ class StatisticsDatasetCalls(TableCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
         align: str | None = None,
     ) -> xr.Dataset:
         """Excess kurtosis of the pixels of every label, in every image of the Dataset."""
         return per_variable(
-            self._dataset, mask, "labels.kurtosis", labels=labels, background=background, skipna=skipna, align=align
+            self._dataset,
+            mask,
+            "labels.kurtosis",
+            labels=labels,
+            background=background,
+            per=per,
+            skipna=skipna,
+            align=align,
         )
 
     @of_every_image(LabelsAccessor.min, "min")
@@ -281,12 +307,13 @@ class StatisticsDatasetCalls(TableCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
         align: str | None = None,
     ) -> xr.Dataset:
         """Smallest pixel of every label, in every image of the Dataset."""
         return per_variable(
-            self._dataset, mask, "labels.min", labels=labels, background=background, skipna=skipna, align=align
+            self._dataset, mask, "labels.min", labels=labels, background=background, per=per, skipna=skipna, align=align
         )
 
     @of_every_image(LabelsAccessor.max, "max")
@@ -296,12 +323,13 @@ class StatisticsDatasetCalls(TableCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
         align: str | None = None,
     ) -> xr.Dataset:
         """Largest pixel of every label, in every image of the Dataset."""
         return per_variable(
-            self._dataset, mask, "labels.max", labels=labels, background=background, skipna=skipna, align=align
+            self._dataset, mask, "labels.max", labels=labels, background=background, per=per, skipna=skipna, align=align
         )
 
     @of_every_image(LabelsAccessor.median, "median")
@@ -312,11 +340,19 @@ class StatisticsDatasetCalls(TableCalls):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.Dataset:
         """Median of the pixels of every label, in every image of the Dataset."""
         return per_variable(
-            self._dataset, mask, "labels.median", skipna=skipna, labels=labels, background=background, align=align
+            self._dataset,
+            mask,
+            "labels.median",
+            skipna=skipna,
+            labels=labels,
+            background=background,
+            per=per,
+            align=align,
         )
 
     @of_every_image(LabelsAccessor.quantile)
@@ -329,6 +365,7 @@ class StatisticsDatasetCalls(TableCalls):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.Dataset:
         """One quantile of the pixels of every label, or several, in every image of the Dataset.
@@ -356,6 +393,7 @@ class StatisticsDatasetCalls(TableCalls):
             skipna=skipna,
             labels=labels,
             background=background,
+            per=per,
             align=align,
         )
 
@@ -369,6 +407,7 @@ class StatisticsDatasetCalls(TableCalls):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.Dataset:
         """Quantiles of the pixels of every label, in every image of the Dataset."""

@@ -11,7 +11,7 @@ import xarray as xr
 from xlabelstats.accessors.dataset_statistics import StatisticsDatasetCalls
 from xlabelstats.accessors.docs import of_every_image, of_its_mask
 from xlabelstats.accessors.labels import REGION_PROPERTIES, LabelsAccessor
-from xlabelstats.accessors.types import Labels, Mask
+from xlabelstats.accessors.types import Labels, Mask, Per
 from xlabelstats.variables import measures_per_variable, properties_per_variable, split, variable
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         return self._mask(mask).labels.ids(background)
 
     @of_its_mask(LabelsAccessor.count)
-    def count(self, mask: Mask | Hashable, *, labels: Labels = None, background: bool = False) -> xr.DataArray:
+    def count(
+        self, mask: Mask | Hashable, *, labels: Labels = None, background: bool = False, per: Per = None
+    ) -> xr.DataArray:
         """Pixels per label of a mask of the Dataset.
 
         Examples
@@ -58,7 +60,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         >>> xr.Dataset({"cells": ("x", [0, 7, 7, 2])}).labels.count("cells").values
         array([1, 2])
         """
-        return self._mask(mask).labels.count(labels=labels, background=background)
+        return self._mask(mask).labels.count(labels=labels, background=background, per=per)
 
     @of_its_mask(LabelsAccessor.scan)
     def scan(self, mask: Mask | Hashable, *, background: bool = False) -> xr.Dataset:
@@ -83,6 +85,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         units: str = "coords",
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.DataArray:
         """Mean position of the pixels of every label of a mask, plain or weighted by an image.
@@ -101,7 +104,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         array([3.5])
         """
         image = None if weights is None else variable(self._dataset, weights, "weights")
-        options = {"units": units, "labels": labels, "background": background, "align": align}
+        options = {"units": units, "labels": labels, "background": background, "per": per, "align": align}
         return self._mask(mask).labels.center_of_mass(image, **options)
 
     @of_every_image(LabelsAccessor.measure)
@@ -112,6 +115,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
         ddof: int = 0,
         spacing: Any = None,
@@ -150,6 +154,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
             measures,
             labels=labels,
             background=background,
+            per=per,
             skipna=skipna,
             ddof=ddof,
             spacing=spacing,
@@ -168,6 +173,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         units: str = "coords",
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.Dataset:
         """Region properties of every label, those that need an image for every image of the Dataset.
@@ -202,6 +208,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
             units=units,
             labels=labels,
             background=background,
+            per=per,
             align=align,
         )
 

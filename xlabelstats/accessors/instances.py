@@ -10,7 +10,7 @@ import xarray as xr
 
 from xlabelstats.accessors.arguments import mask_or_argument, mask_or_names
 from xlabelstats.accessors.docs import documented
-from xlabelstats.accessors.types import Labels, Mask, Size
+from xlabelstats.accessors.types import Labels, Mask, Per, Size
 from xlabelstats.accessors.windows import WindowCalls
 from xlabelstats.catalogue import OBJECT_PROPERTIES
 from xlabelstats.multiscale import as_array
@@ -27,9 +27,9 @@ class InstancesAccessor(WindowCalls):
     """Work that needs all pixels of an object at once, reached as ``array.instances``.
 
     The calls that take a mask belong to an image, those that take none to the mask itself; image and
-    mask are as for `LabelsAccessor`.  An object may lie in any number of blocks of dask arrays.  It is
-    brought into the block that its centroid lies in, and measured there, once.  The mask is read at
-    once, to learn where the objects lie; the rest is lazy for dask arrays.
+    mask are as for `LabelsAccessor`.  An object may lie in any number of blocks of dask arrays.  It is brought into the
+    block that its centroid lies in, and measured there, once.  The mask is read at once, to learn where the objects
+    lie; the rest is lazy for dask arrays.
     """
 
     @property
@@ -52,6 +52,7 @@ class InstancesAccessor(WindowCalls):
         batch_size: int | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.DataArray:
         """Call a function of your own with every object: ``image.instances.statistics(mask, fn, dims={"area": 1})``.
@@ -83,6 +84,10 @@ class InstancesAccessor(WindowCalls):
             then a ValueError.
         background : bool, default False
             Whether label 0 counts as an object.  Does not matter when ``labels`` are given.
+        per : str or sequence of str, optional
+            Dims of the mask, such as ``"t"``: measure every label apart at every position along them.  The dim of the
+            result is ``object`` in place of ``label``, with the coordinates ``t`` and ``label`` along it.  A label has
+            a row where it occurs, or everywhere if ``labels`` are given.
 
         Returns
         -------
@@ -129,6 +134,7 @@ class InstancesAccessor(WindowCalls):
             batch_size=batch_size,
             labels=labels,
             background=background,
+            per=per,
             align=align,
         )
 
@@ -142,6 +148,7 @@ class InstancesAccessor(WindowCalls):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.DataArray:
         """Quantiles of the pixels of every object, all of them.
@@ -161,6 +168,10 @@ class InstancesAccessor(WindowCalls):
             Only these objects, in this order.  The row of a label that does not occur is NaN.
         background : bool, default False
             Whether label 0 counts as an object.  Does not matter when ``labels`` are given.
+        per : str or sequence of str, optional
+            Dims of the mask, such as ``"t"``: measure every label apart at every position along them.  The dim of the
+            result is ``object`` in place of ``label``, with the coordinates ``t`` and ``label`` along it.  A label has
+            a row where it occurs, or everywhere if ``labels`` are given.
 
         Returns
         -------
@@ -203,6 +214,7 @@ class InstancesAccessor(WindowCalls):
             skipna=skipna,
             labels=labels,
             background=background,
+            per=per,
             align=align,
         )
 
@@ -214,6 +226,7 @@ class InstancesAccessor(WindowCalls):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.DataArray:
         """Median of the pixels of every object; see `quantiles`.
@@ -234,7 +247,9 @@ class InstancesAccessor(WindowCalls):
         """
         from xlabelstats.labels.quantiles import median
 
-        return median(self._array, as_array(mask), skipna=skipna, labels=labels, background=background, align=align)
+        return median(
+            self._array, as_array(mask), skipna=skipna, labels=labels, background=background, per=per, align=align
+        )
 
     @describe(properties=OBJECT_PROPERTIES)
     @documented(quantiles, take=())
@@ -246,6 +261,7 @@ class InstancesAccessor(WindowCalls):
         spacing: Any = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.Dataset:
         """Region properties of outlines, hulls and holes, such as ``solidity``, as scikit-image has them.
@@ -310,25 +326,28 @@ class InstancesAccessor(WindowCalls):
         from xlabelstats.labels.regionprops import object_properties
 
         image, mask, names = mask_or_names(self._array, mask, properties, None)
-        return object_properties(image, mask, names, spacing=spacing, labels=labels, background=background, align=align)
+        return object_properties(
+            image, mask, names, spacing=spacing, labels=labels, background=background, per=per, align=align
+        )
 
     @documented(quantiles, take=())
-    def radii_and_axes(self, *, units: str = "coords", labels: Labels = None, background: bool = False) -> xr.Dataset:
+    def radii_and_axes(
+        self, *, units: str = "coords", labels: Labels = None, background: bool = False, per: Per = None
+    ) -> xr.Dataset:
         """Radii and principal axes of every label of a mask, exact for objects of any size.
 
         Parameters
         ----------
         units : {"coords", "pixel"}, default "coords"
-            Lengths in the units of the coordinates, which must be evenly spaced, where there are any; or
-            in pixels.
+            Lengths in the units of the coordinates, which must be evenly spaced, where there are any; or in pixels.
 
         Returns
         -------
         Dataset
-            ``radius`` ``(label, component)``: the standard deviation of pixel position along each
-            principal axis (divided by n - 1), largest first.  ``axis_vector`` ``(label, component, axis)``: unit
-            vectors, of which the entry of largest magnitude is positive.  A label of fewer pixels than
-            dims has radius 0 and the unit vectors of the mask's dims.  Lazy for dask input.
+            ``radius`` ``(label, component)``: the standard deviation of pixel position along each principal axis
+            (divided by n - 1), largest first.  ``axis_vector`` ``(label, component, axis)``: unit vectors, of which the
+            entry of largest magnitude is positive.  A label of fewer pixels than dims has radius 0 and the unit vectors
+            of the mask's dims.  Lazy for dask input.
 
         Raises
         ------
@@ -337,8 +356,8 @@ class InstancesAccessor(WindowCalls):
 
         Notes
         -----
-        Square roots of the eigenvalues, and the eigenvectors, of the sample covariance of pixel
-        positions, which blocks contribute to and merge: no window is cut.
+        Square roots of the eigenvalues, and the eigenvectors, of the sample covariance of pixel positions, which blocks
+        contribute to and merge: no window is cut.
 
         Examples
         --------
@@ -350,4 +369,4 @@ class InstancesAccessor(WindowCalls):
         """
         from xlabelstats.labels.radii import radii_and_axes
 
-        return radii_and_axes(self._array, units=units, labels=labels, background=background)
+        return radii_and_axes(self._array, units=units, labels=labels, background=background, per=per)

@@ -12,7 +12,7 @@ from xlabelstats.accessors.arguments import mask_or_names
 from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.measuring import MeasureCalls
 from xlabelstats.accessors.tables import TableCalls
-from xlabelstats.accessors.types import Labels, Mask
+from xlabelstats.accessors.types import Labels, Mask, Per
 from xlabelstats.catalogue import FURTHER_PROPERTIES, PROPERTIES
 from xlabelstats.labels.regionprops import regionprops
 from xlabelstats.multiscale import as_array
@@ -80,7 +80,7 @@ class LabelsAccessor(MeasureCalls):
         return label_ids(check_mask(self._array), background=background).copy()
 
     @documented(MeasureCalls.aggregate, take=())
-    def count(self, *, labels: Labels = None, background: bool = False) -> xr.DataArray:
+    def count(self, *, labels: Labels = None, background: bool = False, per: Per = None) -> xr.DataArray:
         """Pixels per label of a mask.
 
         Returns
@@ -103,7 +103,7 @@ class LabelsAccessor(MeasureCalls):
         >>> mask.labels.count().to_series().to_dict()
         {2: 3, 7: 2}
         """
-        return self.aggregate(self._array, "count", labels=labels, background=background)["count"]
+        return self.aggregate(self._array, "count", labels=labels, background=background, per=per)["count"]
 
     def scan(self, *, background: bool = False) -> xr.Dataset:
         """The label table of a mask: where every label lies and how it spreads, in one pass.
@@ -151,6 +151,7 @@ class LabelsAccessor(MeasureCalls):
         units: str = "coords",
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.DataArray:
         """Mean position of the pixels of every label of a mask, plain or weighted by an image.
@@ -188,7 +189,7 @@ class LabelsAccessor(MeasureCalls):
         from xlabelstats.labels.center_of_mass import center_of_mass
 
         return center_of_mass(
-            self._array, as_array(weights), units=units, labels=labels, background=background, align=align
+            self._array, as_array(weights), units=units, labels=labels, background=background, per=per, align=align
         )
 
     @describe(properties=PROPERTIES, further=FURTHER)
@@ -202,6 +203,7 @@ class LabelsAccessor(MeasureCalls):
         units: str = "coords",
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.Dataset:
         """Region properties of every label, with scikit-image's names, definitions and values.
@@ -266,7 +268,7 @@ class LabelsAccessor(MeasureCalls):
         """
         image, mask, names = mask_or_names(self._array, mask, properties, REGION_PROPERTIES)
         return regionprops(
-            image, mask, names, spacing=spacing, units=units, labels=labels, background=background, align=align
+            image, mask, names, spacing=spacing, units=units, labels=labels, background=background, per=per, align=align
         )
 
     def paint(self, values: Any, fill_value: Any = None) -> xr.DataArray:
@@ -275,8 +277,9 @@ class LabelsAccessor(MeasureCalls):
         Parameters
         ----------
         values : DataArray with dim ``label``, pandas Series, or mapping from label to value
-            One number per label, or an array of them along further dims.  Text and categories are classes, painted
-            by their position among the names, which the attrs give as ``classes``.
+            One number per label, or an array of them along further dims; with dim ``object``, as ``per=`` gives it, per
+            label and position.  Text and categories are classes, painted by their position among the names, which the
+            attrs give as ``classes``.
         fill_value : number, optional
             For the background and for labels without a value.  By default NaN for floats and 0 for
             integers (so number classes from 1), whose dtype is kept; another is given room by a wider dtype
@@ -285,15 +288,15 @@ class LabelsAccessor(MeasureCalls):
         Returns
         -------
         DataArray
-            Dims ``(*extra, *mask)``, ``extra`` being the values' dims beside ``label``; lazy for dask input.
+            Dims ``(*extra, *mask)``, ``extra`` being the values' dims beside those of rows; lazy for dask input.
 
         Raises
         ------
         TypeError
             The values are not numbers, or of another kind; the index of a Series is no whole numbers.
         ValueError
-            The values have no dim ``label`` with coordinates, repeat a label, or share a dim with the mask; the rows of
-            a Series are numbered as pandas does by itself, and these numbers are not the labels.
+            The values have no dim ``label`` with coordinates, repeat a label, share a dim with the mask, or are of
+            positions that it lacks; the rows of a Series are numbered as pandas does by itself, and not by labels.
 
         Examples
         --------

@@ -9,7 +9,7 @@ import xarray as xr
 from xlabelstats.accessors.correlations import CorrelationCalls
 from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.statistics import StatisticsCalls
-from xlabelstats.accessors.types import Labels, Mask
+from xlabelstats.accessors.types import Labels, Mask, Per
 from xlabelstats.inputs import how_to_a_mask
 from xlabelstats.multiscale import as_array
 
@@ -24,6 +24,7 @@ class MeasureCalls(CorrelationCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
         ddof: int = 0,
         spacing: Any = None,
@@ -47,6 +48,10 @@ class MeasureCalls(CorrelationCalls):
             elsewhere.
         background : bool, default False
             Measure label 0 too.  Does not matter when ``labels`` are given.
+        per : str or sequence of str, optional
+            Dims of the mask, such as ``"t"``: measure every label apart at every position along them.  The dim of the
+            result is ``object`` in place of ``label``, with the coordinates ``t`` and ``label`` along it.  A label has
+            a row where it occurs, or everywhere if ``labels`` are given.
         skipna : bool, optional
             Leave NaN pixels out (the default) or let them make the label's statistics and quantiles NaN.  Region
             properties of an image, such as ``intensity_mean`` and ``centroid_weighted``, are those of scikit-image,
@@ -126,6 +131,7 @@ class MeasureCalls(CorrelationCalls):
             measures,
             labels=labels,
             background=background,
+            per=per,
             skipna=skipna,
             ddof=ddof,
             spacing=spacing,

@@ -9,7 +9,7 @@ import xarray as xr
 from xlabelstats.accessors.base import Accessor
 from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.instances import DECILES, InstancesAccessor
-from xlabelstats.accessors.types import Labels, Mask
+from xlabelstats.accessors.types import Labels, Mask, Per
 
 
 class QuantileCalls(Accessor):
@@ -26,6 +26,7 @@ class QuantileCalls(Accessor):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.DataArray:
         """Median of the pixels of every label: the same as `InstancesAccessor.median`.
@@ -45,7 +46,7 @@ class QuantileCalls(Accessor):
         [2.0, 5.0]
         """
         return InstancesAccessor(self._array).median(
-            mask, skipna=skipna, labels=labels, background=background, align=align
+            mask, skipna=skipna, labels=labels, background=background, per=per, align=align
         )
 
     @documented(InstancesAccessor.quantiles)
@@ -58,6 +59,7 @@ class QuantileCalls(Accessor):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.DataArray:
         """One quantile of the pixels of every label, or several: the same as `InstancesAccessor.quantiles`.
@@ -76,7 +78,9 @@ class QuantileCalls(Accessor):
         >>> image.labels.quantile(mask, 0.75).values.tolist()
         [2.5, 7.0]
         """
-        return self.quantiles(mask, q, method=method, skipna=skipna, labels=labels, background=background, align=align)
+        return self.quantiles(
+            mask, q, method=method, skipna=skipna, labels=labels, background=background, per=per, align=align
+        )
 
     @documented(InstancesAccessor.quantiles)
     def quantiles(
@@ -88,6 +92,7 @@ class QuantileCalls(Accessor):
         skipna: bool | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         align: str | None = None,
     ) -> xr.DataArray:
         """Quantiles of the pixels of every label: the same as `InstancesAccessor.quantiles`.
@@ -102,5 +107,5 @@ class QuantileCalls(Accessor):
         [[2.0, 2.5], [5.0, 7.0]]
         """
         return InstancesAccessor(self._array).quantiles(
-            mask, q, method=method, skipna=skipna, labels=labels, background=background, align=align
+            mask, q, method=method, skipna=skipna, labels=labels, background=background, per=per, align=align
         )

@@ -6,7 +6,7 @@ import xarray as xr
 
 from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.statistics import StatisticsCalls
-from xlabelstats.accessors.types import Labels, Mask
+from xlabelstats.accessors.types import Labels, Mask, Per
 
 
 class ShortcutCalls(StatisticsCalls):
@@ -19,6 +19,7 @@ class ShortcutCalls(StatisticsCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
         weights: Mask | None = None,
         align: str | None = None,
@@ -40,7 +41,7 @@ class ShortcutCalls(StatisticsCalls):
         [2.0, 6.0]
         """
         return self.aggregate(
-            mask, "mean", labels=labels, background=background, skipna=skipna, weights=weights, align=align
+            mask, "mean", labels=labels, background=background, per=per, skipna=skipna, weights=weights, align=align
         )["mean"]
 
     @documented(StatisticsCalls.aggregate)
@@ -50,6 +51,7 @@ class ShortcutCalls(StatisticsCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
         weights: Mask | None = None,
         align: str | None = None,
@@ -71,7 +73,7 @@ class ShortcutCalls(StatisticsCalls):
         [4.0, 18.0]
         """
         return self.aggregate(
-            mask, "sum", labels=labels, background=background, skipna=skipna, weights=weights, align=align
+            mask, "sum", labels=labels, background=background, per=per, skipna=skipna, weights=weights, align=align
         )["sum"]
 
     @documented(StatisticsCalls.aggregate)
@@ -81,6 +83,7 @@ class ShortcutCalls(StatisticsCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         ddof: int = 0,
         skipna: bool | None = None,
         weights: Mask | None = None,
@@ -103,7 +106,15 @@ class ShortcutCalls(StatisticsCalls):
         [2.0, 7.0]
         """
         return self.aggregate(
-            mask, "var", labels=labels, background=background, ddof=ddof, skipna=skipna, weights=weights, align=align
+            mask,
+            "var",
+            labels=labels,
+            background=background,
+            per=per,
+            ddof=ddof,
+            skipna=skipna,
+            weights=weights,
+            align=align,
         )["var"]
 
     @documented(StatisticsCalls.aggregate)
@@ -113,6 +124,7 @@ class ShortcutCalls(StatisticsCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         ddof: int = 0,
         skipna: bool | None = None,
         weights: Mask | None = None,
@@ -135,7 +147,15 @@ class ShortcutCalls(StatisticsCalls):
         [1.0, 2.16]
         """
         return self.aggregate(
-            mask, "std", labels=labels, background=background, ddof=ddof, skipna=skipna, weights=weights, align=align
+            mask,
+            "std",
+            labels=labels,
+            background=background,
+            per=per,
+            ddof=ddof,
+            skipna=skipna,
+            weights=weights,
+            align=align,
         )["std"]
 
     @documented(StatisticsCalls.aggregate)
@@ -145,6 +165,7 @@ class ShortcutCalls(StatisticsCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
         align: str | None = None,
     ) -> xr.DataArray:
@@ -164,7 +185,9 @@ class ShortcutCalls(StatisticsCalls):
         >>> image.labels.skew(mask).values.round(3).tolist()
         [0.0, 0.595]
         """
-        return self.aggregate(mask, "skew", labels=labels, background=background, skipna=skipna, align=align)["skew"]
+        return self.aggregate(mask, "skew", labels=labels, background=background, per=per, skipna=skipna, align=align)[
+            "skew"
+        ]
 
     @documented(StatisticsCalls.aggregate)
     def kurtosis(
@@ -173,6 +196,7 @@ class ShortcutCalls(StatisticsCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
         align: str | None = None,
     ) -> xr.DataArray:
@@ -192,9 +216,9 @@ class ShortcutCalls(StatisticsCalls):
         >>> image.labels.kurtosis(mask).values.round(3).tolist()
         [-2.0, -1.5]
         """
-        return self.aggregate(mask, "kurtosis", labels=labels, background=background, skipna=skipna, align=align)[
-            "kurtosis"
-        ]
+        return self.aggregate(
+            mask, "kurtosis", labels=labels, background=background, per=per, skipna=skipna, align=align
+        )["kurtosis"]
 
     @documented(StatisticsCalls.aggregate)
     def min(
@@ -203,6 +227,7 @@ class ShortcutCalls(StatisticsCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
         align: str | None = None,
     ) -> xr.DataArray:
@@ -222,7 +247,9 @@ class ShortcutCalls(StatisticsCalls):
         >>> image.labels.min(mask).values.tolist()
         [1, 4]
         """
-        return self.aggregate(mask, "min", labels=labels, background=background, skipna=skipna, align=align)["min"]
+        return self.aggregate(mask, "min", labels=labels, background=background, per=per, skipna=skipna, align=align)[
+            "min"
+        ]
 
     @documented(StatisticsCalls.aggregate)
     def max(
@@ -231,6 +258,7 @@ class ShortcutCalls(StatisticsCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
         align: str | None = None,
     ) -> xr.DataArray:
@@ -250,4 +278,6 @@ class ShortcutCalls(StatisticsCalls):
         >>> image.labels.max(mask).values.tolist()
         [3, 9]
         """
-        return self.aggregate(mask, "max", labels=labels, background=background, skipna=skipna, align=align)["max"]
+        return self.aggregate(mask, "max", labels=labels, background=background, per=per, skipna=skipna, align=align)[
+            "max"
+        ]

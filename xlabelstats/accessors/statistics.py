@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from xlabelstats.accessors.quantiles import QuantileCalls
-from xlabelstats.accessors.types import Labels, Mask
+from xlabelstats.accessors.types import Labels, Mask, Per
 from xlabelstats.catalogue import STATISTICS
 from xlabelstats.catalogue.flox_aggregations import MORE_STATISTICS
 from xlabelstats.multiscale import as_array
@@ -29,6 +29,7 @@ class StatisticsCalls(QuantileCalls):
         *,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         ddof: int = 0,
         skipna: bool | None = None,
         engine: str = "fused",
@@ -51,6 +52,10 @@ class StatisticsCalls(QuantileCalls):
             does not occur gets count 0, sum 0 and NaN elsewhere, so ``min`` and ``max`` are float64.
         background : bool, default False
             Measure label 0 too.  Does not matter when ``labels`` are given.
+        per : str or sequence of str, optional
+            Dims of the mask, such as ``"t"``: measure every label apart at every position along them.  The dim of the
+            result is ``object`` in place of ``label``, with the coordinates ``t`` and ``label`` along it.  A label has
+            a row where it occurs, or everywhere if ``labels`` are given.
         ddof : int, default 0
             Delta degrees of freedom of ``var`` and ``std``: they divide by ``valid - ddof``.
         skipna : bool, optional
@@ -81,20 +86,20 @@ class StatisticsCalls(QuantileCalls):
         Warns
         -----
         UserWarning
-            The mask has a time dim, so that labels are measured over all times; it is bool, or has only the values 0
-            and 255, and has several components, which are one label; its labels lie among each other as grey values do,
-            so that image and mask may be swapped, which is not looked into if ``labels`` are given; or a percentile
-            such as ``p0.95`` is asked for, which is less than the first.
+            The mask has a time dim, so that labels are measured over all times without ``per``; it is bool, or has only
+            the values 0 and 255, and has several components, which are one label; its labels lie among each other as
+            grey values do, so that image and mask may be swapped, which is not looked into if ``labels`` are given; or
+            a percentile such as ``p0.95`` is asked for, which is less than the first.
 
         Raises
         ------
         TypeError
             The mask does not hold integers, or the image or the weights no numbers.
         ValueError
-            Dims, sizes or coordinates do not match, the dim ``label`` is taken, a statistic or engine is
-            unknown, flox cannot run an Aggregation, or ``labels`` repeat; weights are negative (of lazy ones this shows
-            when they are computed), or ``ddof`` is given with them; ``align`` is unknown, or a dim lacks coordinates
-            that it needs.
+            Dims, sizes or coordinates do not match, the dim ``label`` is taken, ``per`` names no dims of the mask or
+            all of them, a statistic or engine is unknown, flox cannot run an Aggregation, or ``labels`` repeat; weights
+            are negative (of lazy ones this shows when they are computed), or ``ddof`` is given with them; ``align`` is
+            unknown, or a dim lacks coordinates that it needs.
 
         Notes
         -----
@@ -144,6 +149,7 @@ class StatisticsCalls(QuantileCalls):
             stats,
             labels=labels,
             background=background,
+            per=per,
             ddof=ddof,
             skipna=skipna,
             engine=engine,

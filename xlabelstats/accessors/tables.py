@@ -23,12 +23,13 @@ class TableCalls(Accessor):
         self._dataset = dataset
 
     def to_dataframe(self, instance_key: str = LABEL, *, units: bool = False) -> pd.DataFrame:
-        """A result as a wide pandas table: one row per label.
+        """A result as a wide pandas table: one row per label; with ``per=`` a long one, a row per position and label.
 
         Parameters
         ----------
         instance_key : str, default "label"
-            The name of the index.
+            The name of the index.  Of a result with ``per="t"`` the index has two levels, ``t`` and this one, which
+            ``.reset_index()`` makes columns.
         units : bool, default False
             Whether columns of variables that have units say them: ``area [um**2]``, ``mean_DAPI [counts]``.
 
@@ -42,7 +43,7 @@ class TableCalls(Accessor):
         Raises
         ------
         ValueError
-            There is no dim ``label``, or two columns would have the same name.
+            There is no dim ``label`` or ``object``, or two columns would have the same name.
 
         Examples
         --------
@@ -77,13 +78,14 @@ class TableCalls(Accessor):
         Returns
         -------
         anndata.AnnData
-            Rows in the order of the result, named by the labels.  Computes what is lazy, all at once.
+            Rows in the order of the result, named by the labels, with ``per="t"`` by times and labels joined by ``_``.
+            Computes what is lazy, all at once.
 
             - ``X`` ``(label, channel)``, and in ``layers`` all variables with the same dims.  Of an image without
               channels, ``X`` has one column, and ``layers`` has the statistics of `LabelsAccessor.aggregate`.
             - ``var``: named by the coordinate of the channels, by numbers where there is none.  Further dims, such
               as time, are flattened, their names joined by ``_``.  Other coordinates along these dims are columns.
-            - ``obs``: what else is ``(label,)``, such as ``count``.
+            - ``obs``: what else is ``(label,)``, such as ``count``; with ``per="t"``, ``t`` and the label come first.
             - ``obsm``: what else has further dims, under its name: an array ``(label, element)``, or if the
               elements have coordinates, a DataFrame whose columns are named by them, joined by ``_``.
             - ``obsm["spatial"]``: the centroids as (x, y[, z]), an array.  Axes of other names come from

@@ -10,4 +10,5 @@ import xarray as xr
 # A tree stands for the array at its finest scale.
 Mask = xr.DataArray | xr.DataTree
 Labels = int | Sequence[int] | np.ndarray | None
+Per = str | Sequence[str] | None
 Size = int | Mapping[str, int] | None

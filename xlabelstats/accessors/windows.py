@@ -11,7 +11,7 @@ import xarray as xr
 from xlabelstats.accessors.arguments import mask_or_argument
 from xlabelstats.accessors.base import Accessor
 from xlabelstats.accessors.docs import documented
-from xlabelstats.accessors.types import Labels, Mask, Size
+from xlabelstats.accessors.types import Labels, Mask, Per, Size
 
 
 class WindowCalls(Accessor):
@@ -26,6 +26,7 @@ class WindowCalls(Accessor):
         size: Size = None,
         *,
         labels: Labels = None,
+        per: Per = None,
         remove_background: bool = True,
         batch_size: int | None = None,
         align: str | None = None,
@@ -41,6 +42,10 @@ class WindowCalls(Accessor):
             leaves out the window is the whole mask.  By default the smallest that holds all of every object.
         labels : int or sequence of int, optional
             Cut out these objects alone; only the blocks of the image that they need are read.
+        per : str or sequence of str, optional
+            Dims of the mask, such as ``"t"``: cut out every label apart at every position along them.  The dim of the
+            result is ``object`` in place of ``label``, with the coordinates ``t`` and ``label`` along it.  A label of
+            ``labels`` has a row where it occurs, and has to occur somewhere.
         remove_background : bool, default True
             Whether pixels of the window that are not the object's are 0, or left as they are.
         batch_size : int, optional
@@ -94,7 +99,14 @@ class WindowCalls(Accessor):
 
         image, mask, size = mask_or_argument(self._array, mask, size, "size", "windows")
         return windows(
-            image, mask, size, labels=labels, remove_background=remove_background, batch_size=batch_size, align=align
+            image,
+            mask,
+            size,
+            labels=labels,
+            per=per,
+            remove_background=remove_background,
+            batch_size=batch_size,
+            align=align,
         )
 
     @documented(windows, take=())
@@ -106,6 +118,7 @@ class WindowCalls(Accessor):
         size: Size,
         n_features: int,
         labels: Labels = None,
+        per: Per = None,
         remove_background: bool = True,
         model_kwargs: Mapping[str, Any] | None = None,
         batch_size: int | None = None,
@@ -174,6 +187,7 @@ class WindowCalls(Accessor):
             size=size,
             n_features=n_features,
             labels=labels,
+            per=per,
             remove_background=remove_background,
             model_kwargs=model_kwargs,
             batch_size=batch_size,

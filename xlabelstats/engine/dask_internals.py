@@ -55,6 +55,45 @@ def delayed_tasks(name: str, graph: Graph, keys: Sequence[Key], dependencies: Co
     return [Delayed(key, layers, layer=name) for key in keys]
 
 
+def in_one_layer(arrays: Sequence[Any], sources: Collection[Any]) -> Any:
+    """What stands for many dask arrays as a dependency: all their tasks in one layer, but for those of ``sources``.
+
+    dask goes through all tasks of a graph for each of its layers, so thousands of layers take it minutes.
+
+    Relies on `HighLevelGraph.layers` and ``dependencies``, on layers being mappings from keys to tasks, and on
+    `from_collections` asking a dependency for no more than its graph and its ``name``.
+    """
+    import dask.array as da
+    from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+    layers: dict[str, Any] = {}
+    dependencies: dict[str, set[str]] = {}
+    for source in sources:
+        graph = source.__dask_graph__()
+        layers |= graph.layers
+        dependencies |= graph.dependencies
+    name = f"together-{token_of_names(arrays)}"
+    tasks: Graph = {}
+    needed: set[str] = set()
+    seen: set[str] = set(layers)
+    for array in arrays:
+        graph = array.__dask_graph__()
+        for each, layer in graph.layers.items():
+            if each not in seen:
+                seen.add(each)
+                tasks |= layer
+                needed |= graph.dependencies[each] & layers.keys()
+    graph = HighLevelGraph(layers | {name: MaterializedLayer(tasks)}, dependencies | {name: needed})
+    return da.Array(graph, name, ((0,),), meta=np.empty(0, object))
+
+
+def token_of_names(arrays: Sequence[Any]) -> str:
+    """A token of the names of dask arrays, which tell what these hold."""
+    from dask.base import tokenize
+
+    return tokenize([array.name for array in arrays])
+
+
 def as_task(value: T) -> tuple[Callable[[T], T], T]:
     """A task that gives a value, in place of the value itself in a graph that has one for every block.
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
-from xlabelstats.engine.dask_internals import Graph, Key, array_of_tasks, block_keys
+from xlabelstats.engine.dask_internals import Graph, Key, array_of_tasks, block_keys, in_one_layer, token_of_names
 from xlabelstats.kernels import kernels_for
 
 # Labels per chunk of a result, and tables per merge.
@@ -218,3 +219,41 @@ def uniform(array: Any) -> Any:
         if len(chunks) > 1 and (len(set(chunks[:-1])) > 1 or not 0 < chunks[-1] <= chunks[0])
     }
     return array.rechunk(ragged) if ragged else array
+
+
+def concatenated(columns: Mapping[Any, Sequence[Any]], rows: int, sources: Collection[Any]) -> dict[Any, Any]:
+    """For each column its dask arrays put together along their first dim, in chunks of so many rows.
+
+    ``sources`` are arrays whose layers are kept as they are; all else becomes one layer.
+    """
+    columns = {name: [_chunked_as(arrays[0], array) for array in arrays] for name, arrays in columns.items()}
+    graph = in_one_layer([array for arrays in columns.values() for array in arrays], sources)
+    return {name: _concatenation(arrays, rows, graph) for name, arrays in columns.items()}
+
+
+def _chunked_as(one: Any, other: Any) -> Any:
+    """A dask array with the chunks of another along all dims but the first."""
+    chunks = dict(enumerate(one.chunks[1:], 1))
+    return other if other.chunks[1:] == one.chunks[1:] else other.rechunk(chunks)
+
+
+def _concatenation(arrays: Sequence[Any], rows: int, graph_of_all: Any) -> Any:
+    blocks = [(array.name, j, size) for array in arrays for j, size in enumerate(array.chunks[0]) if size]
+    if not blocks:
+        return arrays[0]
+    starts = np.cumsum([0, *(size for _, _, size in blocks)])
+    name = f"concatenate-{token_of_names(arrays)}-{rows}"
+    edges = [*range(0, int(starts[-1]), rows), int(starts[-1])]
+    graph: Graph = {}
+    for i, (low, high) in enumerate(itertools.pairwise(edges)):
+        some = range(int(np.searchsorted(starts, low, side="right")) - 1, int(np.searchsorted(starts, high)))
+        cuts = [slice(max(low - int(starts[k]), 0), min(high - int(starts[k]), blocks[k][2])) for k in some]
+        for index in np.ndindex(*arrays[0].numblocks[1:]):
+            keys = [(*blocks[k][:2], *index) for k in some]
+            graph[(name, i, *index)] = (partial(_concatenate, cuts=cuts), keys)
+    chunks = (tuple(np.diff(edges).tolist()), *arrays[0].chunks[1:])
+    return array_of_tasks(name, graph, chunks, [graph_of_all], arrays[0]._meta)
+
+
+def _concatenate(parts: list[Any], *, cuts: list[slice]) -> Any:
+    return kernels_for(parts[0]).xp.concatenate([part[cut] for part, cut in zip(parts, cuts, strict=True)])

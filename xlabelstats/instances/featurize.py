@@ -20,10 +20,19 @@ from xlabelstats.engine.ownership import Job
 from xlabelstats.engine.runs import Array
 from xlabelstats.instances.functions import cast
 from xlabelstats.instances.window_cutting import LazyWindows, cut_windows
-from xlabelstats.instances.windows import batch_of, check_batch, check_present, in_order, window_of
+from xlabelstats.instances.windows import (
+    batch_of,
+    check_batch,
+    check_present,
+    in_order,
+    one_size_of_present,
+    window_of,
+    windows,
+)
 from xlabelstats.kernels import kernels_for
+from xlabelstats.labels.per import apart
 from xlabelstats.labels.subject import find_whole
-from xlabelstats.names import LABEL
+from xlabelstats.names import LABEL, OBJECT
 from xlabelstats.resampling import resampled
 
 
@@ -35,6 +44,7 @@ def featurize(
     size: Any,
     n_features: int,
     labels: Any = None,
+    per: Any = None,
     remove_background: bool = True,
     model_kwargs: Mapping[str, Any] | None = None,
     batch_size: int | None = None,
@@ -51,11 +61,24 @@ def featurize(
         raise ValueError(f"n_features is the number of columns that the model returns, not {n_features!r}")
     batch = check_batch(batch_size)
     mask = resampled(image, mask, align)
+    apply = partial(apply_model, model=model, kwargs=dict(model_kwargs or {}), n=int(n_features), dtype=np.dtype(dtype))
+    what = "mask" if image is None else "image"
+    words = f"features of the windows of {display_name(mask if image is None else image, what)}"
+    options: dict[str, Any] = {"labels": labels, "remove_background": remove_background, "batch_size": batch}
+    if per is not None and (mask.chunks is None and (image is None or image.chunks is None)):
+        kinds: dict[str, Any] = {"size": size, "n_features": n_features, "model_kwargs": model_kwargs, "dtype": dtype}
+        return apart(one_size_of_present)(featurize)(image, mask, model, per=per, **kinds, **options)
+    if per is not None:
+        # Batches of windows of all positions, for which the graph holds the model once.
+        cells = windows(image, mask, size, per=per, **options)[what]
+        rows = {name: coord for name, coord in cells.coords.items() if coord.dims == (OBJECT,)}
+        other = 0 if image is None else image.ndim - mask.ndim
+        features = lazy_features(cells.data, rows[LABEL].to_numpy(), other, apply)
+        return xr.DataArray(features, rows, (OBJECT, "feature"), "features", {"long_name": words})
     subject = find_whole(image, mask, labels)
     check_present(subject)
     window = window_of(size, subject)
     batch = batch or batch_of(subject, window, subject.other_shape)
-    apply = partial(apply_model, model=model, kwargs=dict(model_kwargs or {}), n=int(n_features), dtype=np.dtype(dtype))
     if subject.lazy:
         lazy = LazyWindows(subject, window, remove_background, batch)
         ids = lazy.ids
@@ -70,13 +93,7 @@ def featurize(
             some = objects.take(slice(first, first + batch))
             cells = cut_windows(subject.mask, pixels, some, window, remove_background)
             features[first : first + batch] = apply(cells, some.ids, len(subject.other))
-    what = "mask" if image is None else "image"
-    return xr.DataArray(
-        features,
-        dims=(LABEL, "feature"),
-        coords={LABEL: ids},
-        attrs={"long_name": f"features of the windows of {display_name(mask if image is None else image, what)}"},
-    ).rename("features")
+    return xr.DataArray(features, {LABEL: ids}, (LABEL, "feature"), "features", {"long_name": words})
 
 
 def apply_model(

@@ -16,14 +16,16 @@ from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock
 from xlabelstats.engine.runs import Array, as_bits, native
 from xlabelstats.grid import pixel_grid
 from xlabelstats.instances.window_cutting import Window, cut_windows
-from xlabelstats.instances.windows import check_batch, window_of
+from xlabelstats.instances.windows import check_batch, one_size, window_of
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.measure import measure_subject
+from xlabelstats.labels.per import apart
 from xlabelstats.labels.subject import Objects, find_whole
 from xlabelstats.names import LABEL
 from xlabelstats.resampling import resampled
 
 
+@apart(one_size)
 def statistics(
     image: xr.DataArray | None,
     mask: xr.DataArray,

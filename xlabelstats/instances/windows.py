@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ from xlabelstats.align import display_name, share_coords
 from xlabelstats.cautions import caution
 from xlabelstats.encoding import without_encoding
 from xlabelstats.engine.merge_tree import LABELS_PER_CHUNK
+from xlabelstats.inputs import check_mask
 from xlabelstats.instances.window_cutting import LazyWindows, Window, cut_windows
-from xlabelstats.labels.subject import Objects, WholeSubject, find_whole
+from xlabelstats.labels.per import apart
+from xlabelstats.labels.selection import Selection
+from xlabelstats.labels.subject import Objects, WholeSubject, find_objects, find_whole
 from xlabelstats.names import LABEL
 from xlabelstats.resampling import resampled
 
@@ -23,6 +27,7 @@ from xlabelstats.resampling import resampled
 CHUNK_BYTES = 2**24
 
 
+@apart(lambda masks, arguments: one_size_of_present(masks, arguments))
 def windows(
     image: xr.DataArray | None,
     mask: xr.DataArray,
@@ -69,8 +74,43 @@ def windows(
 
 def window_of(size: Any, subject: WholeSubject) -> Window:
     """The window that a user asked for; a warning says how many objects it crops."""
-    objects, dims = subject.objects, subject.shared
-    shape = np.array(subject.mask.shape, np.int64)
+    return _window_for(size, subject.objects, subject.shared, subject.mask.shape)
+
+
+def one_size(masks: Sequence[xr.DataArray], arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The size of windows that all of several masks get, where windows are cut from these alike."""
+    if arguments["size"] is None:
+        return [{}] * len(masks)
+    return [_common_size(masks, arguments)[0]] * len(masks)
+
+
+def one_size_of_present(masks: Sequence[xr.DataArray], arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The size of windows that all of several masks get, and for each those of the requested labels that it has."""
+    size, found = _common_size(masks, arguments)
+    if arguments["labels"] is None:
+        return [size] * len(masks)
+    wanted = found[0][0].labels
+    present = [np.isin(wanted, objects.ids.astype(wanted.dtype)) for _, objects in found]
+    _check_none_lacks(wanted[~np.logical_or.reduce(present)], "at any position")
+    return [{**size, "labels": wanted[here]} for here in present]
+
+
+def _common_size(
+    masks: Sequence[xr.DataArray], arguments: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[tuple[Selection, Objects]]]:
+    """The size of windows that fits the objects of several masks, as an argument, and these objects."""
+    labels, background = arguments["labels"], arguments.get("background", False)
+    found = [find_objects(check_mask(mask), labels, background) for mask in masks]
+    pooled = Objects(*(np.concatenate([getattr(some, field.name) for _, some in found]) for field in fields(Objects)))
+    window = _window_for(arguments["size"], pooled, masks[0].dims, masks[0].shape)
+    if not pooled.ids.size:
+        return {}, found
+    sizes = zip(masks[0].dims, window.size.tolist(), window.centred, strict=True)
+    return {"size": {dim: n for dim, n, centred in sizes if centred}}, found
+
+
+def _window_for(size: Any, objects: Objects, dims: Sequence[Hashable], sizes: Sequence[int]) -> Window:
+    shape = np.array(sizes, np.int64)
     # A window of an even size reaches one pixel further before its centre than behind it.
     before = (objects.centre - objects.low).max(axis=0, initial=0)
     behind = (objects.high - objects.centre - 1).max(axis=0, initial=-1)
@@ -131,11 +171,14 @@ def batch_of(subject: WholeSubject, window: Window, other: tuple[int, ...]) -> i
 
 def check_present(subject: WholeSubject) -> None:
     """Complain about a requested label that has no window."""
-    lacking = subject.absent
+    _check_none_lacks(subject.absent)
+
+
+def _check_none_lacks(lacking: np.ndarray, where: str = "") -> None:
     if lacking.size:
         raise ValueError(
-            f"the mask has no label {', '.join(map(str, lacking[:5]))}{', ...' if lacking.size > 5 else ''}, "
-            "so there is no window to cut; mask.labels.ids() lists the labels there are"
+            f"the mask has no label {', '.join(map(str, lacking[:5]))}{', ...' if lacking.size > 5 else ''}"
+            f"{' ' if where else ''}{where}, so there is no window to cut; mask.labels.ids() lists the labels there are"
         )
 
 

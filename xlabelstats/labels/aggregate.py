@@ -16,11 +16,13 @@ from xlabelstats.engine import plan
 from xlabelstats.inputs import check_on_host
 from xlabelstats.labels import flox
 from xlabelstats.labels.measure import measured
+from xlabelstats.labels.per import apart
 from xlabelstats.labels.weights import weighted_measures
 
 ENGINES = ("fused", "flox")
 
 
+@apart()
 def aggregate(
     image: xr.DataArray,
     mask: xr.DataArray,

@@ -11,9 +11,11 @@ from xlabelstats.catalogue import center
 from xlabelstats.grid import check_units, coordinate, units_of
 from xlabelstats.inputs import check_mask
 from xlabelstats.labels.measure import measured
+from xlabelstats.labels.per import apart
 from xlabelstats.resampling import resampled
 
 
+@apart()
 def center_of_mass(
     mask: xr.DataArray,
     weights: xr.DataArray | None = None,

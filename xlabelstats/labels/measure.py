@@ -30,12 +30,14 @@ from xlabelstats.grid import (
 from xlabelstats.inputs import check_mask, check_switches, data_of, is_dask
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.pairs import as_given, paired
+from xlabelstats.labels.per import apart
 from xlabelstats.labels.subject import Subject, find_subject
 from xlabelstats.labels.weights import check_weights, units_with, weighted_measures
 from xlabelstats.names import LABEL
 from xlabelstats.resampling import resampled
 
 
+@apart()
 def measure(
     image: xr.DataArray | None,
     mask: xr.DataArray,

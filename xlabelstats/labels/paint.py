@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,8 @@ from xlabelstats.engine.runs import Array, find_rows, find_runs
 from xlabelstats.inputs import check_labels, check_mask, check_same_side, data_of, is_dask
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.labels.selection import label_ids
-from xlabelstats.names import LABEL
+from xlabelstats.names import LABEL, OBJECT
+from xlabelstats.rows import names_of_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,20 +29,27 @@ def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArr
     """An image in which every pixel carries its label's value; see `LabelsAccessor.paint`."""
     mask = check_mask(mask)
     pixels = data_of(mask, "mask")
+    names = _names_of_objects(values)
+    values = values if names is None else _numbered(values)
     table = _as_table(values, mask, kernels_for(pixels).xp)
     check_same_side(values=table.data, mask=pixels)
     clash = [dim for dim in table.dims if dim in mask.dims]
     if clash:
         raise ValueError(f"the values and the mask both have a dim {clash[0]!r}; rename it in the values")
-    ids = _labels_of(table, mask.dtype)
-    table = table.isel({LABEL: np.argsort(ids, kind="stable")})
-    ids = np.sort(ids)
+    if names is None:
+        ids = _labels_of(table, mask.dtype)
+        order = np.argsort(ids, kind="stable")
+        rows = Rows(ids[order])
+    else:
+        rows, order = _rows_at_positions(names, mask)
+    table = table.isel({LABEL: order})
     fill, dtype = _fill(fill_value, table.dtype)
     extra = table.dims[1:]
     if is_dask(pixels) or is_dask(table.data):
-        painted = _paint_blocks(pixels, table, ids, fill, dtype)
+        painted = _paint_blocks(pixels, table, rows, fill, dtype)
     else:
-        painted = _paint_block(pixels, data_of(table, "table of values"), ids, fill=fill, dtype=dtype)
+        where = [np.arange(pixels.shape[axis]) for axis in rows.axes]
+        painted = _paint_rows(pixels, data_of(table, "table of values"), rows.ids, where, rows, fill=fill, dtype=dtype)
     coords = {
         name: coord
         for source in (table, mask)
@@ -49,6 +59,94 @@ def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArr
     # Left to itself, xarray would name the image after the dask array.
     result = xr.DataArray(painted, dims=(*extra, *mask.dims), coords=coords, attrs=table.attrs).rename(table.name)
     return without_encoding(result)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a table of values, sorted: a label each, or one at a position along some axes of the mask.
+
+    Attributes
+    ----------
+    ids : array (row,)
+        The labels.
+    axes : tuple of int
+        The axes of the mask along which positions differ.
+    sizes : tuple of int
+        The size of the mask along these.
+    ends : array (1 + position,)
+        The first row of every position, and the end of the last.
+    """
+
+    ids: np.ndarray
+    axes: tuple[int, ...] = ()
+    sizes: tuple[int, ...] = ()
+    ends: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
+
+
+def _names_of_objects(values: Any) -> pd.MultiIndex | None:
+    """The positions and labels of values that lie along the dim `OBJECT`, or that a table of such has."""
+    import pandas as pd
+
+    if isinstance(values, pd.Series) and isinstance(values.index, pd.MultiIndex) and LABEL in values.index.names:
+        return values.index
+    if not isinstance(values, xr.DataArray) or OBJECT not in values.dims:
+        return None
+    names = names_of_rows(values)
+    if LABEL not in values.coords or not isinstance(names, pd.MultiIndex):
+        raise ValueError(
+            f"the values have the dim {OBJECT!r} and do not say which label each is and where; "
+            f"they have the coordinates {tuple(values.coords)}"
+        )
+    return names
+
+
+def _numbered(values: Any) -> Any:
+    """The same values, the rows named by their numbers."""
+    numbers = np.arange(len(values) if not isinstance(values, xr.DataArray) else values.sizes[OBJECT])
+    if not isinstance(values, xr.DataArray):
+        return values.set_axis(numbers).rename_axis(LABEL)
+    bare = values.drop_vars([name for name, coord in values.coords.items() if OBJECT in coord.dims])
+    return bare.rename({OBJECT: LABEL}).assign_coords({LABEL: numbers})
+
+
+def _rows_at_positions(names: pd.MultiIndex, mask: xr.DataArray) -> tuple[Rows, np.ndarray]:
+    """The rows of values at positions of a mask, sorted, and in which order those given are then."""
+    import pandas as pd
+
+    dims = [dim for dim in names.names if dim != LABEL]
+    lacking = [dim for dim in dims if dim not in mask.dims]
+    if lacking:
+        raise ValueError(
+            f"the values are of labels at positions along {lacking[0]!r}, which is no dim of the mask "
+            f"{tuple(mask.dims)}; paint the mask that they were measured with"
+        )
+    labels = names.get_level_values(LABEL).to_numpy()
+    ids = labels.astype(check_labels(np.unique(labels), mask.dtype).dtype)
+    sizes = tuple(mask.sizes[dim] for dim in dims)
+    place = np.zeros(ids.size, np.int64)
+    for dim, size in zip(dims, sizes, strict=True):
+        index = mask.indexes[dim] if dim in mask.indexes else pd.RangeIndex(size)
+        given = names.get_level_values(names.names.index(dim))
+        if not index.is_unique:
+            raise ValueError(
+                f"the coordinates of the mask along {dim!r} repeat, so that they do not tell positions apart"
+            )
+        found = index.get_indexer(given)
+        if (found < 0).any():
+            raise ValueError(
+                f"the values are of {dim!r} = {given[found < 0][0]}, and the mask has no such position; it has "
+                + (f"{index[0]} to {index[-1]}" if size else "none")
+                + f". If these are positions of the mask, give it the coordinate: mask.assign_coords({dim}=...)"
+            )
+        place = place * size + found
+    order = np.lexsort((ids, place))
+    ids, place = ids[order], place[order]
+    twice = np.flatnonzero((np.diff(place) == 0) & (ids[1:] == ids[:-1]))
+    if twice.size:
+        row = zip(names.names, names[order[twice[0]]], strict=True)
+        raise ValueError(f"there are two values of {', '.join(f'{name} = {value}' for name, value in row)}")
+    ends = np.searchsorted(place, np.arange(math.prod(sizes) + 1))
+    return Rows(ids, mask.get_axis_num(dims), sizes, ends), order
 
 
 def _as_table(values: Any, mask: xr.DataArray, xp: ModuleType) -> xr.DataArray:
@@ -173,7 +271,35 @@ def _paint_block(mask: Array, values: Array, ids: np.ndarray, *, fill: Any, dtyp
     return kernels.repeat(of_run, labels.runs.lengths).reshape(*values.shape[1:], *mask.shape)
 
 
-def _paint_blocks(mask: Any, table: xr.DataArray, ids: np.ndarray, fill: Any, dtype: np.dtype) -> Any:
+def _paint_rows(
+    mask: Array,
+    values: Array,
+    ids: np.ndarray,
+    where: Sequence[np.ndarray],
+    rows: Rows,
+    *,
+    fill: Any,
+    dtype: np.dtype,
+) -> Array:
+    """Paint one block, every position along the axes of the rows by itself; ``where`` says which these are."""
+    if not rows.axes:
+        return _paint_block(mask, values, ids, fill=fill, dtype=dtype)
+    xp = kernels_for(mask).xp
+    extra = values.ndim - 1
+    painted = xp.empty((*values.shape[1:], *mask.shape), dtype)
+    front = tuple(range(len(rows.axes)))
+    masks = xp.moveaxis(mask, rows.axes, front)
+    images = xp.moveaxis(painted, [extra + axis for axis in rows.axes], front)
+    for index in np.ndindex(masks.shape[: len(front)]):
+        places = [int(along[i]) for along, i in zip(where, index, strict=True)]
+        place = int(np.ravel_multi_index(places, rows.sizes))
+        some = slice(int(rows.ends[place]), int(rows.ends[place + 1]))
+        one = xp.ascontiguousarray(masks[index])
+        images[index] = _paint_block(one, values[some], ids[some], fill=fill, dtype=dtype)
+    return painted
+
+
+def _paint_blocks(mask: Any, table: xr.DataArray, rows: Rows, fill: Any, dtype: np.dtype) -> Any:
     """Paint lazily.  The values are one array that all tasks refer to."""
     import dask.array as da
 
@@ -188,6 +314,7 @@ def _paint_blocks(mask: Any, table: xr.DataArray, ids: np.ndarray, fill: Any, dt
     shared = tuple(range(ndim))
     others = tuple(range(ndim, ndim + extra))
     label = ndim + extra
+    along = [(da.arange(pixels.shape[axis], chunks=(pixels.chunks[axis],)), (axis,)) for axis in rows.axes]
     return da.blockwise(
         _paint_task,
         (*others, *shared),
@@ -195,8 +322,10 @@ def _paint_blocks(mask: Any, table: xr.DataArray, ids: np.ndarray, fill: Any, dt
         shared,
         values,
         (label, *others),
-        da.from_array(ids, chunks=-1),
+        da.from_array(rows.ids, chunks=-1),
         (label,),
+        *(each for pair in along for each in pair),
+        rows=replace(rows, ids=rows.ids[:0]),
         fill=fill,
         to=dtype,
         concatenate=True,
@@ -205,5 +334,7 @@ def _paint_blocks(mask: Any, table: xr.DataArray, ids: np.ndarray, fill: Any, dt
     )
 
 
-def _paint_task(mask: Array, values: Array, ids: np.ndarray, *, fill: Any, to: np.dtype) -> Array:
-    return _paint_block(mask, values, ids, fill=fill, dtype=to)
+def _paint_task(
+    mask: Array, values: Array, ids: np.ndarray, *where: np.ndarray, rows: Rows, fill: Any, to: np.dtype
+) -> Array:
+    return _paint_rows(mask, values, ids, where, rows, fill=fill, dtype=to)

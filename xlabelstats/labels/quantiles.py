@@ -9,8 +9,10 @@ import xarray as xr
 from xlabelstats.catalogue import order
 from xlabelstats.inputs import check_on_host
 from xlabelstats.labels.measure import measured
+from xlabelstats.labels.per import apart
 
 
+@apart()
 def quantiles(
     image: xr.DataArray,
     mask: xr.DataArray,
@@ -34,6 +36,7 @@ def quantiles(
     return result.assign_attrs(long_name=result.attrs["long_name"].replace("quantiles", "quantile", 1))
 
 
+@apart()
 def median(image: xr.DataArray, mask: xr.DataArray, *, method: str = "linear", **options: Any) -> xr.DataArray:
     """Median of every label's pixels; see `InstancesAccessor.median`."""
     entry = order.quantile("median", 0.5, method)

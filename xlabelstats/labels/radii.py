@@ -10,8 +10,10 @@ from xlabelstats.catalogue import CATALOGUE
 from xlabelstats.grid import check_lengths, check_one_unit, check_units, pixel_grid, regular_grid
 from xlabelstats.inputs import check_mask
 from xlabelstats.labels.measure import measured
+from xlabelstats.labels.per import apart
 
 
+@apart()
 def radii_and_axes(
     mask: xr.DataArray, *, units: str = "coords", labels: Any = None, background: bool = False
 ) -> xr.Dataset:

@@ -11,6 +11,7 @@ from xlabelstats.catalogue import ELSEWHERE, FURTHER_PROPERTIES, OBJECT_PROPERTI
 from xlabelstats.catalogue.vocabulary import check_measures
 from xlabelstats.inputs import check_on_host
 from xlabelstats.labels.measure import measured
+from xlabelstats.labels.per import apart
 from xlabelstats.names import LABEL, as_names, check_here
 
 # What merges across blocks, and all that there are.
@@ -23,6 +24,7 @@ WHOLE_OBJECT = {
 } | ELSEWHERE
 
 
+@apart()
 def regionprops(
     image: xr.DataArray | None, mask: xr.DataArray, properties: str | Iterable[str], **options: Any
 ) -> xr.Dataset:
@@ -32,6 +34,7 @@ def regionprops(
     return _properties(image, mask, names, MERGING, **options)
 
 
+@apart()
 def object_properties(
     image: xr.DataArray | None, mask: xr.DataArray, properties: str | Iterable[str] | None, **options: Any
 ) -> xr.Dataset:

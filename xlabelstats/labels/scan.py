@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from xlabelstats.inputs import check_is_mask, check_mask, check_pooling
+from xlabelstats.inputs import at_position, check_is_mask, check_mask, check_pooling
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.selection import label_table
 from xlabelstats.names import LABEL
@@ -13,7 +13,7 @@ from xlabelstats.names import LABEL
 def scan(mask: xr.DataArray, *, background: bool = False) -> xr.Dataset:
     """The label table of a mask as a Dataset; see `LabelsAccessor.scan`."""
     check_is_mask(mask)
-    check_pooling(mask)
+    check_pooling(mask, advice=lambda dim: f"mask.{at_position(dim)}.labels.scan()")
     mask = check_mask(mask)
     table = label_table(mask, background=background)
     axes = [str(dim) for dim in mask.dims]

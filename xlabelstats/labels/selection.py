@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -96,17 +97,18 @@ def label_table(mask: xr.DataArray, *, background: bool = False) -> LabelTable:
     check_switches(background=background)
     array = array_of(mask)
     table = _memory.get(array, background, LabelTable)
-    if table is None:
-        collection = Collection((Positions(),), background)
-        join = partial(merge, collection.reductions)
-        if is_dask(array):
-            tables = _computed(lazy_tables(collection, with_sources(array, "mask")), join)
-        else:
-            tables = tables_of(collection, array)
-        merged = join(tables)
-        table = LabelTable(merged.ids, merged.count, *merged.parts[0])
-        _memory.put(array, background, table)
-    return table
+    if table is not None:
+        return table
+    collection = Collection((Positions(),), background)
+    join = partial(merge, collection.reductions)
+    frames = _memory.frames_with(array)
+    if is_dask(array):
+        several = _computed([lazy_tables(collection, with_sources(frame, "mask")) for frame in frames], join)
+    else:
+        several = [tables_of(collection, array)]
+    merged = [join(tables) for tables in several]
+    found = [LabelTable(each.ids, each.count, *each.parts[0]) for each in merged]
+    return _memory.put(array, background, frames, found)
 
 
 def label_ids(mask: xr.DataArray, *, background: bool = False) -> np.ndarray:
@@ -137,10 +139,13 @@ def _find_ids(mask: Any, background: bool) -> Ids:
         blocks = np.unravel_index(np.linspace(0, mask.npartitions - 1, LOOK_BLOCKS).astype(int), mask.numblocks)
         edges = [np.cumsum((0, *sizes)) for sizes in mask.chunks]
         looks = frozenset(zip(*(edge[rows].tolist() for edge, rows in zip(edges, blocks, strict=True)), strict=True))
-        parts = map_mask_blocks(_ids_of_block, with_sources(mask, "mask"), background=background, looks=looks)
-        labels, spread = _merge_ids(_computed(parts, _merge_ids))
-        ids = Ids(kernels_for(mask).to_host(labels), spread.seems_wide(edges))
-        _memory.put(mask, background, ids)
+        search = partial(map_mask_blocks, _ids_of_block, background=background, looks=looks)
+        frames = _memory.frames_with(mask)
+        scans = _computed([search(with_sources(frame, "mask")) for frame in frames], _merge_ids)
+        to_host = kernels_for(mask).to_host
+        merged = [_merge_ids(tables) for tables in scans]
+        found = [Ids(to_host(labels), spread.seems_wide(edges)) for labels, spread in merged]
+        ids = _memory.put(mask, background, frames, found)
     return ids
 
 
@@ -169,15 +174,45 @@ def array_of(mask: xr.DataArray) -> Any:
     return mask.data if mask.chunks is not None else data_of(mask, "mask")
 
 
-def _computed(tables: Any, join: Callable[[Sequence[T]], T]) -> list[T]:
-    """The tables of all blocks, merged to a few and computed now; the last merge is left, so that no task holds all."""
-    name = f"merge-{tables.name}"
-    merges, (last,) = merge_by_range(name, block_keys(tables).ravel().tolist(), [], join)
-    return list(compute_each(delayed_tasks(name, merges, last, [tables])))
+def frames_of(mask: Any, axes: tuple[int, ...], cut: Callable[[], list[Any]]) -> Frames:
+    """What ``cut`` gives, the parts of a dask mask at all positions along some axes; remembered, as its scan is."""
+    frames = _memory.get(mask, axes, Frames)
+    return _memory.put(mask, axes, [mask], [Frames(cut())]) if frames is None else frames
+
+
+def _computed(scans: Sequence[Any], join: Callable[[Sequence[T]], T]) -> list[list[T]]:
+    """The tables of all blocks of each scan, merged to a few, all computed now together.
+
+    The last merge is left, so that no task holds all.
+    """
+    several = []
+    for tables in scans:
+        name = f"merge-{tables.name}"
+        merges, (last,) = merge_by_range(name, block_keys(tables).ravel().tolist(), [], join)
+        several.append(delayed_tasks(name, merges, last, [tables]))
+    values = iter(compute_each([task for tasks in several for task in tasks]))
+    return [list(itertools.islice(values, len(tasks))) for tasks in several]
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """The parts of a dask mask at all positions along some of its axes, which are scanned together.
+
+    Attributes
+    ----------
+    arrays : list of dask arrays
+    found : dict
+        What was found in each of them, by whether the background counts and the kind of what was found.
+    """
+
+    arrays: list[Any]
+    found: dict[tuple[bool, type], list[Any]] = field(default_factory=dict)
 
 
 class _Memory:
     """What was found in the dask masks scanned last: a label table, or the labels of the blocks alone.
+
+    The parts of a mask, `Frames`, are remembered as one entry of it, with all that was found in them.
 
     It belongs to one dask array object, not to its name alone: dask names an array read from a
     store after the store's path, so a mask that was written anew would get the old one's labels.
@@ -186,29 +221,66 @@ class _Memory:
     size = 16
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[tuple[int, bool, type], tuple[weakref.ref, str, Any]] = OrderedDict()
+        self._entries: OrderedDict[tuple[int, Any, type], tuple[weakref.ref, str, Any]] = OrderedDict()
+        # For every array that is a part of a mask, that and which one.
+        self._frames: dict[int, tuple[weakref.ref, weakref.ref, int]] = {}
 
-    def get(self, mask: Any, background: bool, kind: type[T]) -> T | None:
+    def get(self, mask: Any, background: Any, kind: type[T]) -> T | None:
+        if not is_dask(mask):
+            return None
+        frames, i = self._place(mask)
+        if frames is not None:
+            return frames.found[background, kind][i] if (background, kind) in frames.found else None
         key = (id(mask), background, kind)
-        if not is_dask(mask) or key not in self._entries:
+        if key not in self._entries:
             return None
         reference, name, found = self._entries[key]
         return found if name == mask.name and reference() is mask else None
 
-    def put(self, mask: Any, background: bool, found: Any) -> None:
+    def frames_with(self, mask: Any) -> list[Any]:
+        """The arrays that are scanned together with a dask mask, itself among them."""
+        frames, _ = self._place(mask)
+        return [mask] if frames is None else frames.arrays
+
+    def put(self, mask: Any, background: Any, arrays: list[Any], several: list[T]) -> T:
+        """Remember what was found in a mask and the arrays scanned with it; gives what is the mask's own."""
+        own = next(found for array, found in zip(arrays, several, strict=True) if array is mask)
         if not is_dask(mask):
-            return
-        # Results share these ids, and whoever writes to a result must not change what is remembered.
-        if isinstance(found.ids, np.ndarray):
-            found.ids.flags.writeable = False
-        key = (id(mask), background, type(found))
+            return own
+        for found in several:
+            # Results share these ids, and whoever writes to a result must not change what is remembered.
+            ids = getattr(found, "ids", None)
+            if isinstance(ids, np.ndarray):
+                ids.flags.writeable = False
+        frames, _ = self._place(mask)
+        if frames is not None:
+            frames.found[background, type(own)] = several
+        elif len(arrays) == 1:
+            self._keep(mask, (id(mask), background, type(own)), own)
+        return own
+
+    def _keep(self, mask: Any, key: tuple[int, Any, type], found: Any) -> None:
         self._entries[key] = (weakref.ref(mask, lambda _: self._entries.pop(key, None)), mask.name, found)
         self._entries.move_to_end(key)
+        if isinstance(found, Frames):
+            for i, array in enumerate(found.arrays):
+                gone = weakref.ref(array, partial(self._forget, id(array)))
+                self._frames[id(array)] = (gone, weakref.ref(found), i)
         while len(self._entries) > self.size:
             self._entries.popitem(last=False)
 
+    def _forget(self, place: int, _: Any) -> None:
+        self._frames.pop(place, None)
+
+    def _place(self, mask: Any) -> tuple[Frames | None, int]:
+        reference, of, i = self._frames.get(id(mask), (None, None, 0))
+        if reference is None or of is None or reference() is not mask:
+            return None, 0
+        return of(), i
+
     def clear(self) -> None:
         self._entries.clear()
+        self._frames.clear()
 
 
 _memory = _Memory()

@@ -17,7 +17,7 @@ from xlabelstats.options import compute
 from xlabelstats.plot.axes import axes_of, box_of, dots_per_point
 from xlabelstats.plot.channels import blend, choose_channels
 from xlabelstats.plot.resolution import channel_dim, choose_planes, drawn_dims, thinning, title_of
-from xlabelstats.tables import ids_of
+from xlabelstats.rows import ids_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ import xarray as xr
 from xlabelstats.classes import Classes, classes_of, numbers_of
 from xlabelstats.names import LABEL, check_known
 from xlabelstats.plot.axes import add_colorbar, axes_of, colours_of, with_units
-from xlabelstats.tables import ids_of
+from xlabelstats.rows import ids_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,50 @@
+"""The rows of results: a label each, or with ``per=`` a label at a position."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from xlabelstats.names import LABEL, OBJECT
+
+# The attribute of labels that names the dims along which they were measured apart.
+PER = "per"
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def rows_of(result: xr.Dataset | xr.DataArray) -> str:
+    """The dim of the rows of a result."""
+    return OBJECT if OBJECT in result.dims else LABEL
+
+
+def positions_of(result: xr.Dataset | xr.DataArray) -> dict[Hashable, np.ndarray]:
+    """Where the objects of the rows are, by the names of dims; nothing if a row is a label.
+
+    The coordinate of the labels says which dims these are; without that, all coordinates along the rows are taken.
+    """
+    if rows_of(result) == LABEL or LABEL not in result.coords:
+        return {}
+    along = [name for name, coord in result.coords.items() if coord.dims == (OBJECT,) and name not in (LABEL, OBJECT)]
+    said = result[LABEL].attrs.get(PER, along)
+    said = [said] if isinstance(said, str) else list(said)
+    return {name: result[name].to_numpy() for name in (said if set(said) <= set(along) else along)}
+
+
+def ids_of(result: xr.Dataset | xr.DataArray) -> np.ndarray:
+    """The labels of the rows, their numbers where there are none."""
+    return result[LABEL].to_numpy() if LABEL in result.coords else np.arange(result.sizes[rows_of(result)])
+
+
+def names_of_rows(result: xr.Dataset | xr.DataArray, label: str = LABEL) -> pd.Index:
+    """What tells the rows apart: labels, or positions and labels."""
+    import pandas as pd
+
+    positions = positions_of(result)
+    if not positions:
+        return pd.Index(ids_of(result), name=label)
+    return pd.MultiIndex.from_arrays([*positions.values(), ids_of(result)], names=[*positions, label])

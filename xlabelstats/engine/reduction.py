@@ -178,8 +178,8 @@ class Reduction:
     in_3d : type of Reduction or None
         What takes its place in 3-D masks, if it collects from 2-D ones alone.
     halo : int
-        Of what merges across blocks, how many pixels of the mask around a block it looks at: ``block.surroundings``.
-        Every pixel of those is outside or in one of the labels, and a block adds to the labels of its own pixels alone.
+        Of what merges across blocks, how many pixels of the mask around a block it looks at, ``block.surroundings``.
+        A block has rows for the labels of its own pixels alone.
     """
 
     reads_image: ClassVar[bool] = False

@@ -14,6 +14,7 @@ SHORTCUTS = ("mean", "sum", "var", "std", "skew", "kurtosis", "min", "max")
 SHAPES = ("num_pixels", "area", "bbox", "centroid", "inertia_tensor", "axis_major_length", "moments_central")
 WEIGHED = ("intensity_mean", "intensity_max", "centroid_weighted", "moments_weighted")
 WHOLE = ("area_filled", "euler_number")
+BOUNDARIES = ("perimeter", "perimeter_crofton", "circularity", "touches_border", "num_components")
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,9 @@ CALLS: dict[str, Call] = {
     "labels.center_of_mass(weights)": Call(lambda i, m, **o: m.labels.center_of_mass(i, **o)),
     "labels.regionprops": Call(lambda i, m, **o: m.labels.regionprops(properties=SHAPES, **o), False, _shape),
     "labels.regionprops(mask)": Call(lambda i, m, **o: i.labels.regionprops(m, SHAPES + WEIGHED, **o), ndim=_shape),
+    "labels.measure of boundaries": Call(
+        lambda i, m, **o: m.labels.measure(BOUNDARIES, spacing=1, **o), False, ndim=(2,)
+    ),
     "labels.paint": Call(painted, False),
     "labels.to_dataframe": Call(lambda i, m, **o: i.labels.aggregate(m, STATS, **o).labels.to_dataframe()),
     "labels.histogram": Call(lambda i, m, **o: i.labels.histogram(m, [-9, 0, 1, 40, 200], **o), options=_all),

@@ -328,6 +328,10 @@ def test_what_is_not_defined_says_for_what_it_is(nuclei3d):
     for name in ("perimeter", "perimeter_crofton", "circularity"):
         with pytest.raises(NotImplementedError, match=rf"{name} is defined for an equal spacing .*\(2.0, 1.0\)"):
             flat.labels.measure(name, spacing=(2, 1))
+    with pytest.raises(
+        ValueError, match=r"pixels are 100000 times as long .* \(1.0, 1.0, 1e-07\). Are the coordinates"
+    ):
+        nuclei3d[1].chunk(20).labels.measure("surface_area", spacing=(1, 1, 1e-7))
     with pytest.raises(ValueError, match=r"num_components needs all pixels of an object at once.*\.instances"):
         flat.labels.regionprops("num_components")
 

@@ -26,6 +26,9 @@ KINDS = np.zeros(50, np.int8)
 KINDS[[5, 7, 15, 17, 25, 27]], KINDS[[21, 33]], KINDS[[13, 23]] = 1, 2, 3
 LENGTHS = (1, math.sqrt(2), (1 + math.sqrt(2)) / 2)
 
+# Directions in which pixels are this much longer than in others cannot be told apart from each other.
+WIDEST = 1e5
+
 
 @cache
 def directions(ndim: int) -> np.ndarray:
@@ -56,6 +59,11 @@ def shares(spacing: tuple[float, ...]) -> np.ndarray:
     """The share of the sphere that is nearest to each of the 13 `directions`, or the opposite one, of a 3-D grid."""
     from scipy.spatial import SphericalVoronoi
 
+    if max(spacing) > WIDEST * min(spacing):
+        raise ValueError(
+            f"a surface cannot be measured where pixels are {WIDEST:g} times as long along one dim as along another, "
+            f"or more; the spacing is {spacing}. Are the coordinates of all dims in one unit? Or give spacing="
+        )
     units = directions(3) * np.array(spacing) / max(spacing)
     units /= np.linalg.norm(units, axis=1, keepdims=True)
     areas = SphericalVoronoi(np.concatenate([units, -units]), threshold=1e-9).calculate_areas()
@@ -83,6 +91,9 @@ class Boundaries(Reduction):
     @classmethod
     def of(cls, needs: tuple[str, ...], context: Context) -> Self:
         """What is to be counted for measures with these needs."""
+        if "crossings" in needs and context.ndim == 3:
+            # The spacing is looked at now, not when a lazy result is computed.
+            shares(tuple(context.grid.spacing.tolist()))
         return cls(tuple(sorted(needs)), context.ndim)
 
     @property

@@ -190,8 +190,8 @@ class Reduction:
     counts_pixels : bool
         Whether its columns are numbers of pixels.  These are kept in integers as small as hold them.
     halo : int
-        Of what merges across blocks, how many pixels of the mask around a block it looks at: ``block.surroundings``.
-        Every pixel of those is outside or in one of the labels, and a block adds to the labels of its own pixels alone.
+        Of what merges across blocks, how many pixels of the mask around a block it looks at, ``block.surroundings``.
+        A block has rows for the labels of its own pixels alone.
     """
 
     reads_image: ClassVar[bool] = False

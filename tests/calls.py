@@ -13,6 +13,7 @@ STATS = ("count", "sum", "mean", "var", "skew", "kurtosis", "min", "max", "std",
 SHORTCUTS = ("mean", "sum", "var", "std", "skew", "kurtosis", "min", "max")
 SHAPES = ("num_pixels", "area", "bbox", "centroid", "inertia_tensor", "axis_major_length", "moments_central")
 WEIGHED = ("intensity_mean", "intensity_max", "centroid_weighted", "moments_weighted")
+CORRELATIONS = ("pearson", "covariance", "slope", "overlap", "k1", "k2", "manders", "rwc")
 WHOLE = ("area_filled", "euler_number")
 
 
@@ -67,6 +68,13 @@ def of_dataset(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.Da
     return xr.Dataset({"pixels": image}).labels.aggregate(mask, STATS, **options)
 
 
+def compared(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.Dataset:
+    """The channels of an image along the last of its own dims; itself, if it has none."""
+    own = [dim for dim in image.dims if dim not in mask.dims]
+    image = image if own else image.expand_dims("of one")
+    return image.labels.correlation(mask, own[-1] if own else "of one", CORRELATIONS, **options)
+
+
 _shape, _labels = (2, 3), frozenset({"labels"})
 _all = frozenset({"labels", "background", "skipna"})
 _double = {"dtype": np.float64}
@@ -86,6 +94,7 @@ CALLS: dict[str, Call] = {
     "labels.regionprops(mask)": Call(lambda i, m, **o: i.labels.regionprops(m, SHAPES + WEIGHED, **o), ndim=_shape),
     "labels.paint": Call(painted, False),
     "labels.to_dataframe": Call(lambda i, m, **o: i.labels.aggregate(m, STATS, **o).labels.to_dataframe()),
+    "labels.correlation": Call(compared, options=_all),
     "labels.median": Call(lambda i, m, **o: i.labels.median(m, **o), options=_all),
     "labels.quantiles": Call(lambda i, m, **o: i.labels.quantiles(m, [0, 0.25, 1], **o), options=_all),
     "dataset.labels.aggregate": Call(of_dataset, options=_all),

@@ -13,6 +13,7 @@ STATS = ("count", "sum", "mean", "var", "skew", "kurtosis", "min", "max", "std",
 SHORTCUTS = ("mean", "sum", "var", "std", "skew", "kurtosis", "min", "max")
 SHAPES = ("num_pixels", "area", "bbox", "centroid", "inertia_tensor", "axis_major_length", "moments_central")
 WEIGHED = ("intensity_mean", "intensity_max", "centroid_weighted", "moments_weighted")
+CORRELATIONS = ("pearson", "covariance", "slope", "overlap", "k1", "k2", "manders", "rwc")
 WHOLE = ("area_filled", "euler_number")
 BOUNDARIES = ("perimeter", "perimeter_crofton", "circularity", "touches_border", "num_components")
 
@@ -73,6 +74,13 @@ def weighted(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.Data
     return image.labels.aggregate(mask, weights=xr.ones_like(mask, float).isel({mask.dims[-1]: 0}), **options)
 
 
+def compared(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.Dataset:
+    """The channels of an image along the last of its own dims; itself, if it has none."""
+    own = [dim for dim in image.dims if dim not in mask.dims]
+    image = image if own else image.expand_dims("of one")
+    return image.labels.correlation(mask, own[-1] if own else "of one", CORRELATIONS, **options)
+
+
 _shape, _labels = (2, 3), frozenset({"labels"})
 _all = frozenset({"labels", "background", "skipna"})
 _double = {"dtype": np.float64}
@@ -100,6 +108,7 @@ CALLS: dict[str, Call] = {
     "labels.measure(extremes)": Call(
         lambda i, m, **o: i.labels.measure(m, ("position_min", "position_max"), **o), options=_all
     ),
+    "labels.correlation": Call(compared, options=_all),
     "labels.median": Call(lambda i, m, **o: i.labels.median(m, **o), options=_all),
     "labels.quantiles": Call(lambda i, m, **o: i.labels.quantiles(m, [0, 0.25, 1], **o), options=_all),
     "dataset.labels.aggregate": Call(of_dataset, options=_all),

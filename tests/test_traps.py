@@ -169,7 +169,8 @@ def picture(shape: tuple[int, ...] = (60, 80), levels: int = 233, dtype: str = "
     return xr.DataArray(pixels, dims=("z", "y", "x")[-len(shape) :], name="DAPI")
 
 
-TWO = {name: call for name, call in CALLS.items() if call.image}
+# An image whose channels are compared has a dim that the mask lacks: the other way round, that is an error.
+TWO = {name: call for name, call in CALLS.items() if call.image and name != "labels.correlation"}
 
 
 class TestSwapped:

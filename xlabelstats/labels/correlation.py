@@ -35,4 +35,4 @@ def correlation(
         assert make is not None
         takes = CORRELATIONS[name].parameters
         measures[name] = make(dim=dim, **{key: value for key, value in given.items() if key in takes})
-    return measured(image, mask, measures, call="image.labels.correlation(mask)", **options)
+    return measured(image, mask, measures, **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,9 +60,9 @@ def sources_of(array: Any) -> list[Source]:
     return list(dict.fromkeys(Source(*match.groups()) for match in matches if match))
 
 
-def renamed(array: Any, name: str) -> Any:
-    """The same dask array under another name."""
-    return array.map_blocks(lambda block: block, dtype=array.dtype, meta=array._meta, name=name)
+def renamed(array: Any, name: str | None, function: Callable[..., Any] = lambda block: block, *args: Any) -> Any:
+    """The same dask array under another name, whose blocks go through a function that keeps their values."""
+    return array.map_blocks(function, *args, dtype=array.dtype, meta=array._meta, name=name)
 
 
 def check_storable(array: Any, what: str) -> None:
@@ -84,9 +84,12 @@ def check_storable(array: Any, what: str) -> None:
         )
 
 
-def _as_stored(block: np.ndarray) -> np.ndarray:
+def checked(block: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A block, if it is of the kind that dask was told, and can be stored."""
+    if block.dtype.kind != dtype.kind or not np.can_cast(block.dtype, dtype):
+        raise TypeError(f"the result has a block of {block.dtype}, but dask was told {dtype}; correct dtype= or meta=")
     check_storable(block, "the result")
-    return block.astype(STORED_AS[block.dtype])
+    return block
 
 
 def words_of(compressor: Any) -> Any:
@@ -135,8 +138,7 @@ def write(group: zarr.Group, variables: Mapping[Any, xr.Variable], chunks: Mappi
     arrays, targets = [], []
     for name, variable in variables.items():
         array = variable.to_base_variable().chunk().data
-        if array.dtype in STORED_AS:
-            array = array.map_blocks(_as_stored, dtype=STORED_AS[array.dtype])
+        array = array.astype(STORED_AS.get(array.dtype, array.dtype))
         with beyond_specification():
             target = group.create_array(
                 name,

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from xlabelstats.pipeline.steps import OF_CLASS
+
 # Of a value, and words for where it is, to a token.
 TokenOf = Callable[[Any, str], str]
 
@@ -41,7 +43,6 @@ class Step:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     name: str
-    version: int | str | None
     identity: str
 
     @property
@@ -72,7 +73,7 @@ def step_of(function: Any, token_of: TokenOf) -> Step:
         args, kwargs = function.args + args, {**function.keywords, **kwargs}
         function = function.func
     name = name_of(function)
-    return Step(function, args, kwargs, name, declared(function), token_of(function, f"the step {name}"))
+    return Step(function, args, kwargs, name, token_of(function, f"the step {name}"))
 
 
 def current(name: str, token_of: TokenOf) -> str | None:
@@ -102,8 +103,9 @@ def _named(name: str) -> Any:
 
 def declared(function: Any) -> int | str | None:
     """The version that a function declares, or a class itself; not one that `functools.wraps` copied."""
-    inherited = inspect.isclass(function) and "version" not in vars(function)
-    found = None if inherited else _attribute(function, "version")
+    if inspect.isclass(function):
+        return vars(function).get(OF_CLASS)
+    found = _attribute(function, "version")
     copied = _attribute(_attribute(function, "__wrapped__"), "version") == found
     return found if isinstance(found, int | str) and not isinstance(found, bool) and not copied else None
 

@@ -29,9 +29,13 @@ class WholeStore(WrapperStore[Any]):
         """Read a key, of which only metadata may be lacking."""
         found = await super().get(key, *args, **kwargs)
         if found is None and not key.endswith(METADATA):
-            where = f"{key} was removed from {self._store}"
-            raise FileNotFoundError(f"{where}; clear the step in the cache, and run it again")
+            raise lost(f"{key} was removed from {self._store}")
         return found
+
+
+def lost(what: str) -> FileNotFoundError:
+    """The complaint about a file of a result that was whole."""
+    return FileNotFoundError(f"{what}; clear the step in the cache, and run it again")
 
 
 def folder_at(url: Any, options: Mapping[str, Any]) -> UPath:
@@ -99,6 +103,6 @@ def write_durably(path: UPath, content: bytes) -> None:
 
 def read_json(path: UPath) -> dict[str, Any]:
     """The content of a JSON file; nothing if there is none, or one that was not written to its end."""
-    with suppress(FileNotFoundError, NotADirectoryError, ValueError):
+    with suppress(FileNotFoundError, NotADirectoryError, ValueError, TypeError):
         return dict(json.loads(path.read_bytes()) or {})
     return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import dask.array as da
@@ -41,7 +41,7 @@ class Layout:
             raise ValueError(f"ome_version is one of {', '.join(map(repr, VERSIONS))}, not {self.ome_version!r}")
         self.compressor = words_of(self.compressor)
         # JSON has no tuples, nor numbers of numpy.
-        asked, self.chunks = self.chunks, json.loads(json.dumps(self.chunks, default=int))
+        asked, self.chunks = self.chunks, json.loads(json.dumps(self.chunks, default=_plain))
         sizes = self.chunks.values() if isinstance(self.chunks, dict) else self.chunks
         sizes = [1 if sizes is None else sizes] if isinstance(sizes, int | float | str | None) else sizes
         if not all(type(size) is int and size > 0 for size in sizes):
@@ -53,8 +53,12 @@ class Layout:
         return {each.name: asked for each in fields(self) if (asked := getattr(self, each.name)) != each.default}
 
     def over(self, about: Mapping[str, Any]) -> Layout:
-        """The layout, where it says nothing that of a stored image."""
-        return Layout(**{name: about[name] for name in asdict(self)} | self.given)
+        """The layout, where it says nothing that of a stored result."""
+        return Layout(**{**about, **self.given})
+
+    def of_image(self, dtype: np.dtype) -> Layout:
+        """The layout with what images of a dtype have by default."""
+        return self.over({"multiscale": 1, "ome_version": "0.5", "is_label": looks_like_labels(dtype)})
 
     def chunks_of(self, dims: Iterable[Any]) -> dict[Any, int]:
         """The chunks along the dims of a result, as far as they were asked for."""
@@ -64,6 +68,10 @@ class Layout:
             raise ValueError(f"chunks has {len(asked)} sizes for the {len(dims)} dims {dims}")
         check_known(asked if isinstance(asked, dict) else (), dims, "dim")
         return dict(asked if isinstance(asked, dict) else zip(dims, asked, strict=True))
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else repr(value)
 
 
 def is_image(array: xr.DataArray) -> bool:
@@ -98,23 +106,22 @@ def halved(image: xr.DataArray, *, labels: bool) -> xr.DataArray:
 
 
 def pyramid_of(
-    image: xr.DataArray, number: int, is_label: bool | None, kept: Callable[[str, Any], Any] = lambda path, data: data
+    image: xr.DataArray, layout: Layout, kept: Callable[[str, Any], Any] = lambda path, data: data
 ) -> list[Any]:
     """The levels of an image, each made of what is kept of the one below: by default when it is looked at."""
-    labels = looks_like_labels(image.dtype) if is_label is None else is_label
-    levels = [xr.DataArray(kept("0", image.data), dims=image.dims)]
-    while len(levels) < number and (above := halved(levels[-1], labels=labels)).shape != levels[-1].shape:
+    levels, labels = [xr.DataArray(kept("0", image.data), dims=image.dims)], bool(layout.is_label)
+    while (
+        len(levels) < (layout.multiscale or 1)
+        and (above := halved(levels[-1], labels=labels)).shape != levels[-1].shape
+    ):
         levels.append(above.copy(data=kept(str(len(levels)), above.data)))
     return [level.data for level in levels]
 
 
-def write_image(image: xr.DataArray, open_group: Callable[[Any], Any], layout: Layout, name: str) -> dict[str, Any]:
-    """Write the pixels of a lazy image to a group of a version of Zarr, and say how."""
+def write_image(image: xr.DataArray, group: Any, layout: Layout, name: str) -> int:
+    """Write the pixels of a lazy image to a Zarr group, and give the number of levels."""
     writer, formats = (need(f"ome_zarr.{each}", "pipeline", "storing images") for each in ("writer", "format"))
-    labels = looks_like_labels(image.dtype) if layout.is_label is None else layout.is_label
-    layout = layout.over(asdict(Layout(1, None, "auto", VERSIONS[0], labels)))
-    form = formats.format_from_version(layout.ome_version)
-    group, chunks = open_group(form.zarr_format), layout.chunks_of(image.dims)
+    form, chunks = formats.format_from_version(layout.ome_version), layout.chunks_of(image.dims)
     image = image.transpose(*in_order(image.dims))
 
     def kept(path: str, data: Any) -> Any:
@@ -122,11 +129,11 @@ def write_image(image: xr.DataArray, open_group: Callable[[Any], Any], layout: L
         chunks.update(zip(image.dims, group[path].chunks, strict=True))
         return da.from_zarr(group[path])
 
-    levels = len(pyramid_of(image, layout.multiscale or 1, labels, kept))
-    datasets = [_dataset(image, level, labels) for level in range(levels)]
+    levels = len(pyramid_of(image, layout, kept))
+    datasets = [_dataset(image, level, labels=bool(layout.is_label)) for level in range(levels)]
     axes = [_axis(image[dim]) for dim in image.dims]
     writer.write_multiscales_metadata(group, datasets, fmt=form, axes=axes, name=name)
-    return {**asdict(layout), "labels": labels, "levels": levels}
+    return levels
 
 
 def grid_of(image: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
@@ -143,7 +150,7 @@ def grid_of(image: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     return origin, step
 
 
-def _dataset(image: xr.DataArray, level: int, labels: bool) -> dict[str, Any]:
+def _dataset(image: xr.DataArray, level: int, *, labels: bool) -> dict[str, Any]:
     """Where the pixels of a level lie: the mean of several between them."""
     origin, step = grid_of(image)
     halvings = [min(level, (image.sizes[d] - 1).bit_length()) if AXES[str(d)] == "space" else 0 for d in image.dims]

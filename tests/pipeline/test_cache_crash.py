@@ -216,6 +216,7 @@ def test_what_a_process_left_that_was_killed_while_it_stored_a_result_anew_is_re
     assert killed(hang_in_another_layout, tmp_path) == (["whole"], ["whole"])
     (left,) = set(attempts(entry)) - {first}
     np.testing.assert_array_equal(Cache(tmp_path).run("ones", ones, 4), np.ones((4, 4)))
+    assert attempts(entry) == [first]
     again = Cache(tmp_path).run("ones", ones, 4, chunks=3)
     assert len(attempts(entry)) == 2
     assert left not in attempts(entry)

@@ -698,7 +698,7 @@ class TestTraps:
         def step(x, chunks=1, **options):
             return x + chunks
 
-        with pytest.raises(TypeError, match="has a parameter 'chunks', which run.. has too"):
+        with pytest.raises(TypeError, match=r"has a parameter 'chunks', which run\(\) has too"):
             Cache(None).run("a", step, 1, chunks=5)
         assert Cache(None).run("a", partial(step, chunks=5), 1) == 6
         tried = Cache(None).compare(step, {"chunks": [1, 2]}, on=np.ones((2, 2)))

@@ -129,11 +129,7 @@ def _chunks_of(array: Any, dims: tuple[Any, ...], chunks: Mapping[str, int]) -> 
 
 
 def write(group: zarr.Group, variables: Mapping[Any, xr.Variable], chunks: Mapping[str, int], compressor: Any) -> None:
-    """Write variables to arrays of a Zarr group, in the chunks asked for.
-
-    Tasks write multiples of the stored chunks, so that no two write to one of these, and every one is written, so that
-    one that is not there was lost.
-    """
+    """Write variables to arrays of a Zarr group, in the chunks asked for; a chunk that is not there later was lost."""
     zarr_format = group.metadata.zarr_format
     arrays, targets = [], []
     for name, variable in variables.items():
@@ -150,6 +146,7 @@ def write(group: zarr.Group, variables: Mapping[Any, xr.Variable], chunks: Mappi
                 dimension_names=list(map(str, variable.dims)) if zarr_format == 3 else None,
                 config={"write_empty_chunks": True},
             )
+        # No two tasks write to one stored chunk.
         sizes = zip(array.chunks, target.chunks, strict=True)
         arrays.append(array.rechunk(tuple(max(size, max(own) // size * size) for own, size in sizes)))
         targets.append(target)

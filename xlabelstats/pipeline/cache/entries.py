@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -42,10 +43,7 @@ THREADS: dict[str, Any] = {}
 
 @dataclass
 class Shelf:
-    """Results in folders ``<root>/<name>/<key>/<attempt>``, each whole once its marker is there; the newest counts.
-
-    Of a cache in memory there are only markers in the folders, and results in ``held``, by the name of the attempt.
-    """
+    """Folders ``<root>/<name>/<key>/<attempt>``, whole once their marker is there; ``held`` has results in memory."""
 
     root: UPath
     held: dict[str, Any] | None
@@ -61,10 +59,7 @@ class Shelf:
 
     @contextmanager
     def writing(self, source: Source) -> Iterator[None]:
-        """Hold an entry once nobody else does, and remove what killed writers left.
-
-        On object storage, where there are no locks, only threads of this process wait for each other.
-        """
+        """Hold an entry, on object storage only against threads of this process; remove what killed writers left."""
         local, folder = is_local(self.root), self._folder(source)
         if self.held is None:
             _check_processes(self.root)
@@ -82,11 +77,16 @@ class Shelf:
             try:
                 yield
             finally:
-                if local:
+                for unless_used, path in ((os.rmdir, folder.path), (os.remove, lock.lock_file)) if local else ():
                     with suppress(OSError):
-                        os.rmdir(folder.path)
-                    with suppress(OSError):
-                        os.remove(lock.lock_file)
+                        unless_used(path)
+
+    def tidy(self, source: Source) -> None:
+        """Remove what a killed writer left beside a whole result, unless someone is at work there."""
+        left = is_local(self.root) and any(not (each / MARKER).exists() for each in folders_in(self._folder(source)))
+        if left and not self.is_held(source):
+            with suppress(OSError), self.writing(source):
+                pass
 
     def is_held(self, source: Source) -> bool:
         """Whether someone is at work on an entry, or, on object storage, may be."""
@@ -101,11 +101,8 @@ class Shelf:
             return isinstance(error, TimeoutError)
 
     def save(self, source: Source, result: Any, layout: Layout, record: Marker) -> tuple[Any, Marker]:
-        """Write a prepared result, then its marker, and give both as they are kept.
-
-        The marker is the record with more in it; of a result that is kept in another layout, the record is its marker.
-        """
-        entry = self._folder(source)
+        """Write a prepared result, then its marker: the record, or the marker of another layout, with more in it."""
+        entry, nbytes = self._folder(source), int(getattr(result, "nbytes", sys.getsizeof(result)))
         attempt = entry / f"{len(folders_in(entry)):04}-{uuid.uuid4().hex[:8]}"
         try:
             write_durably(attempt / BEGUN, b"")
@@ -116,7 +113,7 @@ class Shelf:
                 layout = layout.of_image(result.dtype) if kind == "image" else layout
                 about = {"kind": kind, "layout": asdict(layout)}
                 self.held[attempt.name] = results.in_memory(result, replace(source, made=record["made"]))
-            size = attempt.fs.du(attempt.path) or results.bytes_of(result)
+            size = attempt.fs.du(attempt.path) or nbytes
             seconds = (datetime.now(UTC) - datetime.fromisoformat(record["created"])).total_seconds()
             facts = {"format": FORMAT, "about": about, "attempt": attempt.name, "size": size}
             marker = {"seconds": seconds, **record, **facts}
@@ -132,8 +129,7 @@ class Shelf:
             # A task may still be writing to it; the next run of the entry removes the rest.
             with suppress(OSError):
                 remove(attempt)
-            what, size = f"the result of {source.path!r}", results.bytes_of(result)
-            check_room(error, what, str(self.root), size, "nothing of it is kept")
+            check_room(error, f"the result of {source.path!r}", str(self.root), nbytes, "nothing of it is kept")
             raise
         return self.load(source, marker), marker
 
@@ -173,9 +169,8 @@ class Shelf:
         try:
             write_durably(self.root / path / LAST, json.dumps(last).encode())
         except OSError as error:
-            # A folder that cannot be written to can be read from.
-            what = f"a note beside the result of {path!r}"
-            check_room(error, what, str(self.root), math.nan, "the result is kept")
+            # A folder that nobody can write to can be read from.
+            check_room(error, f"a note beside the result of {path!r}", str(self.root), math.nan, "the result is kept")
 
     def clear(self, sources: Iterable[Source]) -> None:
         """Remove entries, their markers first, unless they are being computed."""
@@ -210,8 +205,7 @@ def _check_there(attempt: UPath, source: Source) -> None:
 def _check_processes(root: UPath) -> None:
     """Complain about workers in other processes, which would write to memory of their own."""
     client = getattr(getattr(get_scheduler(), "__self__", None), "scheduler", None)
-    other = not getattr(client, "address", "inproc:").startswith("inproc:")
-    elsewhere = other or get_scheduler() is multiprocessing.get
-    if root.protocol == "memory" and elsewhere:
+    here = getattr(client, "address", "inproc:").startswith("inproc:") and get_scheduler() is not multiprocessing.get
+    if root.protocol == "memory" and not here:
         where = f"{root} is in the memory of this process, which dask's workers in other processes cannot reach"
         raise ValueError(f"{where}; keep the cache in a folder, or compute in this process: Client(processes=False)")

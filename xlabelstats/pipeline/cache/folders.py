@@ -19,6 +19,7 @@ from xlabelstats.placement import scratch_beside, tidy
 if TYPE_CHECKING:
     from upath import UPath
 
+AGAIN = "clear the step in the cache, and run it again"
 METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 
 
@@ -29,13 +30,8 @@ class WholeStore(WrapperStore[Any]):
         """Read a key, of which only metadata may be lacking."""
         found = await super().get(key, *args, **kwargs)
         if found is None and not key.endswith(METADATA):
-            raise lost(f"{key} was removed from {self._store}")
+            raise FileNotFoundError(f"{key} was removed from {self._store}; {AGAIN}")
         return found
-
-
-def lost(what: str) -> FileNotFoundError:
-    """The complaint about a file of a result that was whole."""
-    return FileNotFoundError(f"{what}; clear the step in the cache, and run it again")
 
 
 def folder_at(url: Any, options: Mapping[str, Any]) -> UPath:

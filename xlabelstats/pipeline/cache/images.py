@@ -40,8 +40,9 @@ class Layout:
         if self.ome_version not in (None, *VERSIONS):
             raise ValueError(f"ome_version is one of {', '.join(map(repr, VERSIONS))}, not {self.ome_version!r}")
         self.compressor = words_of(self.compressor)
-        # JSON has no tuples, nor numbers of numpy.
-        asked, self.chunks = self.chunks, json.loads(json.dumps(self.chunks, default=_plain))
+        # JSON has no tuples, nor what is of numpy.
+        words = json.dumps(self.chunks, default=lambda each: getattr(each, "tolist", each.__repr__)())
+        asked, self.chunks = self.chunks, json.loads(words)
         sizes = self.chunks.values() if isinstance(self.chunks, dict) else self.chunks
         sizes = [1 if sizes is None else sizes] if isinstance(sizes, int | float | str | None) else sizes
         if not all(type(size) is int and size > 0 for size in sizes):
@@ -70,10 +71,6 @@ class Layout:
         return dict(asked if isinstance(asked, dict) else zip(dims, asked, strict=True))
 
 
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else repr(value)
-
-
 def is_image(array: xr.DataArray) -> bool:
     """Whether OME-Zarr can hold an array: numbers over dims t, c, z, y and x, of which y and x must be there."""
     return {"y", "x"} <= set(array.dims) <= set(AXES) and array.dtype.kind in "biuf" and array.size > 0
@@ -90,10 +87,7 @@ def in_order(dims: Iterable[Any]) -> list[str]:
 
 
 def halved(image: xr.DataArray, *, labels: bool) -> xr.DataArray:
-    """An image without coordinates at half its size along z, y and x: the means of pairs, of labels every second pixel.
-
-    Means leave out NaN, and what is beyond the edge.  Those of integers are rounded.
-    """
+    """An image without coordinates at half its size: means of pairs along z, y and x, of labels every second pixel."""
     pairs = {dim: 2 for dim in image.dims if AXES[str(dim)] == "space" and image.sizes[dim] > 1}
     if labels or not pairs:
         return image.isel({dim: slice(None, None, 2) for dim in pairs})
@@ -137,13 +131,11 @@ def write_image(image: xr.DataArray, group: Any, layout: Layout, name: str) -> i
 
 
 def grid_of(image: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
-    """Origin and step of the pixels along every dim: of the coordinates where these are even numbers, else 0 and 1.
-
-    Those of channels are names, even if they are numbers, such as wavelengths.
-    """
+    """Origin and step of the pixels along every dim: of the coordinates where these are even numbers, else 0 and 1."""
     origin, step = np.zeros(image.ndim), np.ones(image.ndim)
     for axis, dim in enumerate(image.dims):
         with suppress(ValueError):
+            # Numbers of channels, such as wavelengths, are names.
             if AXES.get(str(dim)) != "channel":
                 grid = regular_grid(image[dim].reset_coords(drop=True), "")
                 origin[axis], step[axis] = grid.origin[0], grid.step[0]

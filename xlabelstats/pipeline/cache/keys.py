@@ -10,9 +10,9 @@ import reprlib
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import FunctionType, MappingProxyType, MethodType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -30,7 +30,7 @@ from zarr.storage import MemoryStore, ZipStore
 from xlabelstats.engine.dask_internals import stored_arrays
 from xlabelstats.names import check_known
 from xlabelstats.pipeline.cache.arrays import STORED, Source, sources_of
-from xlabelstats.pipeline.cache.code import Step, content_of_code, name_of, package_of, unknown
+from xlabelstats.pipeline.cache.code import Step, content_of_code, name_of, object_of, package_of, unknown
 
 DIGITS = 16
 SHORT = reprlib.Repr()
@@ -45,49 +45,56 @@ SCALARS = {type(None), bool, int, float, complex, str, bytes, type(pd.NA)}
 MADE_UP = re.compile(r".*[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-@dataclass(frozen=True)
-class Input:
-    """An array or table that a step was given: its entries of the cache, and the files it is read from, with times."""
+def step_of(function: Any) -> Step:
+    """A step, with a token of what it does."""
+    if not callable(function):
+        raise TypeError(
+            f"a step is a function, which {type(function).__name__} is not; give the function and its arguments apart: "
+            "run('smooth', gaussian, image, sigma=1)"
+        )
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}
+    while isinstance(function, partial):
+        args, kwargs, function = function.args + args, {**function.keywords, **kwargs}, function.func
+    name = name_of(function)
+    return Step(function, args, kwargs, name, token(function, f"the step {name}"))
 
-    argument: str
-    token: str
-    sources: list[Source]
-    files: Mapping[str, int]
 
-
-@dataclass(frozen=True)
-class Call:
-    """A step with its arguments: parameters in readable form; a token of step and parameters; a token of it all."""
-
-    step: Step
-    parameters: Mapping[str, str]
-    inputs: list[Input]
-    settings: str
-    key: str
+def current(name: str) -> str | None:
+    """The identity of the function of this name in a module that is loaded; None if it cannot be told."""
+    # To import it here could start a script that has no guard.
+    function = object_of(name)
+    with suppress(TypeError):
+        return token(function, name) if isinstance(function, FunctionType) else None
+    return None
 
 
 class Unkeyed:
     """What counts as None in a key, such as a cache that a step runs other steps in."""
 
 
-def call_of(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any], tables: Mapping[str, Source]) -> Call:
-    """A call and its key; ``tables`` has the entries of tables by token."""
+def call_of(
+    step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any], tables: Mapping[str, Source]
+) -> tuple[str, dict[str, Any]]:
+    """The key of a call, and what a marker says of it; ``tables`` has the entries of tables by token."""
     arguments = bind(step, (*step.args, *args), {**step.kwargs, **kwargs})
     tokens = {name: token(value, f"the argument {name!r}") for name, value in arguments.items()}
-    parameters, inputs = {}, []
+    parameters: dict[str, str] = {}
+    inputs: list[dict[str, Any]] = []
     for name, value in arguments.items():
         lazy = is_lazy(value)
         if lazy or isinstance(value, DATA) or (isinstance(value, np.ndarray) and value.ndim > 0):
             known = tables.get(tokens[name])
             sources = [known] if known else sources_of(value) if lazy else []
-            inputs.append(Input(name, tokens[name], sources, files_of(value)))
+            files = files_of(value)
+            inputs.append({"argument": name, "token": tokens[name], "sources": sources, "files": files})
             if lazy and has_made_up_name(value):
                 warn_of_made_up_name(step.name, name)
         elif not isinstance(value, Unkeyed):
             parameters[name] = value.__qualname__ if isinstance(value, FunctionType | MethodType) else SHORT.repr(value)
-    settings = digest(step.identity, *(f"{name}={tokens[name]}" for name in parameters))
-    key = digest(step.identity, *(f"{name}={each}" for name, each in tokens.items()))
-    return Call(step, parameters, inputs, settings, key)
+    settings, key = (digest(step.identity, *(f"{n}={tokens[n]}" for n in names)) for names in (parameters, tokens))
+    told = {"step": step.name, "plain": isinstance(step.call, FunctionType), "identity": step.identity}
+    return key, {**told, "parameters": parameters, "settings": settings, "inputs": inputs}
 
 
 def bind(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ import zarr
 from xlabelstats.encoding import without_encoding
 from xlabelstats.inputs import is_dask
 from xlabelstats.pipeline.cache.arrays import Source, check_storable, checked, renamed, write
-from xlabelstats.pipeline.cache.folders import lost, write_durably, zarr_store
+from xlabelstats.pipeline.cache.folders import AGAIN, write_durably, zarr_store
 from xlabelstats.pipeline.cache.images import Layout, in_order, is_image, write_image
 from xlabelstats.pipeline.cache.values import decode, encode, from_parquet, to_parquet
 from xlabelstats.pipeline.steps import NAMELESS
@@ -119,22 +118,12 @@ def named(array: Any) -> xr.DataArray:
     return xr.DataArray(array, dims=dims).rename(None)
 
 
-def bytes_of(result: Any) -> int:
-    """The bytes that a result takes in memory."""
-    return int(result.nbytes if hasattr(result, "nbytes") else sys.getsizeof(result))
-
-
 def check_layout(kind: str, layout: Layout, step: str) -> None:
     """Complain about settings that a result of this kind has no use for."""
     for name in layout.given:
         if name not in (*SETTINGS.get(kind, ()), "is_label"):
             what = {"array": "an array that is no image", "value": "a plain value"}.get(kind, f"a {kind}")
             raise ValueError(f"the result of the step {step} is {what}, for which there is no {name}; leave it out")
-
-
-def differs(about: Mapping[str, Any], layout: Layout) -> bool:
-    """Whether a result is stored in another layout than asked for."""
-    return any(about["layout"].get(name, asked) != asked for name, asked in layout.given.items())
 
 
 def write_result(result: Any, folder: UPath, layout: Layout, name: str) -> dict[str, Any]:
@@ -179,7 +168,7 @@ def read_result(folder: UPath, about: Mapping[str, Any], source: Source) -> Any:
         return decode(about["value"])
     if about["kind"] == "table":
         if not (folder / TABLE).exists():
-            raise lost(f"{folder / TABLE} was removed")
+            raise FileNotFoundError(f"{folder / TABLE} was removed; {AGAIN}")
         return from_parquet((folder / TABLE).read_bytes(), about["table"])
     variables, store = {}, zarr_store(folder, read_only=True)
     for name, each in about["variables"].items():

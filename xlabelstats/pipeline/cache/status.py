@@ -9,9 +9,8 @@ from functools import lru_cache
 import pandas as pd
 
 from xlabelstats.pipeline.cache.arrays import Source
-from xlabelstats.pipeline.cache.code import current
 from xlabelstats.pipeline.cache.entries import Marker, Shelf
-from xlabelstats.pipeline.cache.keys import token, written
+from xlabelstats.pipeline.cache.keys import current, written
 
 COLUMNS = ("name", "key", "kind", "state", "parameters", "size", "created", "seconds", "stale", "url")
 
@@ -37,7 +36,7 @@ def status_of(shelf: Shelf, path: str) -> pd.DataFrame:
 def staleness(markers: dict[Source, Marker], last: Callable[[str], dict[str, str]]) -> Callable[[Source], str]:
     """A function that says why an entry is no longer what a run would give now, or ""."""
     last_of = lru_cache(None)(last)
-    current_of = lru_cache(None)(lambda step: current(step, token))
+    current_of = lru_cache(None)(current)
 
     def reasons(source: Source) -> Iterator[str]:
         marker = markers[source]

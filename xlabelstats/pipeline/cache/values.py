@@ -55,8 +55,7 @@ def encode(value: Any, what: str) -> Any:
             return value
         if kind in KINDS:
             return {kind.__name__: encode(KINDS[kind][0](value), what)}
-    can = "numbers of up to 4300 digits, Unicode text, dates and times without the name of a zone, arrays (masked ones "
-    can += ".filled(value)), and lists, tuples and dicts of them can"
+    can = "numbers (to 4300 digits), Unicode text, dates, arrays (masked ones .filled(value)), and lists and dicts can"
     raise TypeError(f"{what} holds a value of type {type(value).__name__}, which cannot be stored; {can}")
 
 

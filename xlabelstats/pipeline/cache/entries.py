@@ -64,9 +64,8 @@ class Shelf:
         if self.held is None:
             _check_processes(self.root)
         try:
-            if local:
-                (self.root / LOCKS).mkdir(parents=True, exist_ok=True)
-                folder.mkdir(parents=True, exist_ok=True)
+            for each in (self.root / LOCKS, folder) if local else ():
+                each.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             what = f"no results can be written to the cache in this folder ({error.strerror})"
             raise OSError(error.errno, what, str(self.root)) from error
@@ -102,7 +101,8 @@ class Shelf:
 
     def save(self, source: Source, result: Any, layout: Layout, record: Marker) -> tuple[Any, Marker]:
         """Write a prepared result, then its marker: the record, or the marker of another layout, with more in it."""
-        entry, nbytes = self._folder(source), int(getattr(result, "nbytes", sys.getsizeof(result)))
+        entry = self._folder(source)
+        nbytes = int(result.nbytes if hasattr(type(result), "nbytes") else sys.getsizeof(result))
         attempt = entry / f"{len(folders_in(entry)):04}-{uuid.uuid4().hex[:8]}"
         try:
             write_durably(attempt / BEGUN, b"")
@@ -115,8 +115,8 @@ class Shelf:
                 self.held[attempt.name] = results.in_memory(result, replace(source, made=record["made"]))
             size = attempt.fs.du(attempt.path) or nbytes
             seconds = (datetime.now(UTC) - datetime.fromisoformat(record["created"])).total_seconds()
-            facts = {"format": FORMAT, "about": about, "attempt": attempt.name, "size": size}
-            marker = {"seconds": seconds, **record, **facts}
+            marker = {"seconds": seconds, **record, "format": FORMAT, "about": about}
+            marker |= {"attempt": attempt.name, "size": size}
             if "about" not in record and (faster := self.find(source)):
                 # Without locks another writer may be there first.
                 remove(attempt)

@@ -91,6 +91,7 @@ def halved(image: xr.DataArray, *, labels: bool) -> xr.DataArray:
     pairs = {dim: 2 for dim in image.dims if AXES[str(dim)] == "space" and image.sizes[dim] > 1}
     if labels or not pairs:
         return image.isel({dim: slice(None, None, 2) for dim in pairs})
+    # Means leave out NaN, and what is beyond the edge.
     wide = np.result_type(image.dtype, np.float32)
     means = (image.astype(wide) if image.dtype.kind in "bf" else image).coarsen(pairs, boundary="pad").mean()
     if image.dtype.kind in "iu":
@@ -103,11 +104,9 @@ def pyramid_of(
     image: xr.DataArray, layout: Layout, kept: Callable[[str, Any], Any] = lambda path, data: data
 ) -> list[Any]:
     """The levels of an image, each made of what is kept of the one below: by default when it is looked at."""
-    levels, labels = [xr.DataArray(kept("0", image.data), dims=image.dims)], bool(layout.is_label)
-    while (
-        len(levels) < (layout.multiscale or 1)
-        and (above := halved(levels[-1], labels=labels)).shape != levels[-1].shape
-    ):
+    number, labels = layout.multiscale or 1, bool(layout.is_label)
+    levels = [xr.DataArray(kept("0", image.data), dims=image.dims)]
+    while len(levels) < number and (above := halved(levels[-1], labels=labels)).shape != levels[-1].shape:
         levels.append(above.copy(data=kept(str(len(levels)), above.data)))
     return [level.data for level in levels]
 

@@ -86,9 +86,7 @@ def _lazy(data: xr.Dataset, what: str) -> xr.Dataset:
             raise ValueError(f"{what} has the name {name!r}, which Zarr cannot hold; .rename() it")
         within = [other for other in data.variables if name in data.variables and str(other).startswith(f"{name}/")]
         if within:
-            raise ValueError(
-                f"{what} has the names {name!r} and {within[0]!r}, and Zarr holds one; .rename() the other"
-            )
+            raise ValueError(f"{what} has the names {name!r} and {within[0]!r}, and Zarr holds one; .rename() it")
     sizes = {dim: own for name in data.data_vars for dim, own in data.variables[name].chunksizes.items()}
     for name, variable in data.variables.items():
         check_storable(variable.data, what if name == MAIN else f"{name!r} in {what}")

@@ -55,8 +55,10 @@ def encode(value: Any, what: str) -> Any:
             return value
         if kind in KINDS:
             return {kind.__name__: encode(KINDS[kind][0](value), what)}
-    can = "numbers (to 4300 digits), Unicode text, dates, arrays (masked ones .filled(value)), and lists and dicts can"
-    raise TypeError(f"{what} holds a value of type {type(value).__name__}, which cannot be stored; {can}")
+    raise TypeError(
+        f"{what} holds a value of type {type(value).__name__}, which cannot be stored; numbers (to 4300 digits), "
+        "Unicode text, dates (no named zones), arrays (masked: .filled(value)), and lists, tuples, dicts of them can"
+    )
 
 
 def decode(value: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xlabelstats.pipeline.cache import Cache
+from xlabelstats.pipeline.cache import Cache, entries
 
 pytest.importorskip("ome_zarr")
 pytest.importorskip("pyarrow")
@@ -216,6 +216,7 @@ def test_what_a_process_left_that_was_killed_while_it_stored_a_result_anew_is_re
     assert killed(hang_in_another_layout, tmp_path) == (["whole"], ["whole"])
     (left,) = set(attempts(entry)) - {first}
     np.testing.assert_array_equal(Cache(tmp_path).run("ones", ones, 4), np.ones((4, 4)))
+    assert attempts(entry) == [first]
     again = Cache(tmp_path).run("ones", ones, 4, chunks=3)
     assert len(attempts(entry)) == 2
     assert left not in attempts(entry)
@@ -355,3 +356,36 @@ def test_a_step_that_another_thread_computes_is_not_computed_again(tmp_path, url
     assert found == [3, 3]
     assert computed == [3]
     assert cache.status()["state"].tolist() == ["whole"]
+
+
+@pytest.mark.parametrize("url", ["folder", "memory://"])
+def test_a_result_that_was_removed_while_it_was_written_is_not_taken_for_whole(tmp_path, url):
+    cache = Cache({"folder": tmp_path, "memory://": f"memory://{tmp_path.name}"}[url])
+    root, cleared = cache._shelf.root, []
+
+    def clear(block, block_info=None):
+        if block_info and block_info[None]["chunk-location"] == (3,) and not cleared:
+            cleared.append(root.fs.rm((root / "ones").path, recursive=True))
+        return block
+
+    def clearing():
+        return da.ones(4, chunks=1).map_blocks(clear, dtype=float)
+
+    clearing.version = 1
+    with dask.config.set(scheduler="sync"):
+        with pytest.raises(OSError, match="'ones' was cleared while its result was written; run it again"):
+            cache.run("ones", clearing)
+        assert cache.status().empty
+        np.testing.assert_array_equal(cache.run("ones", clearing), np.ones(4))
+
+
+def test_what_was_removed_after_the_marker_was_written_is_told(tmp_path, monkeypatch):
+    def write(path, content, before=entries.write_durably):
+        before(path, content)
+        if path.name == entries.MARKER:
+            entries.remove(path.parent / entries.BEGUN)
+
+    monkeypatch.setattr(entries, "write_durably", write)
+    with pytest.raises(OSError, match="was cleared while its result was written"):
+        Cache(tmp_path).run("ones", ones, 4)
+    assert not list(tmp_path.rglob("step.json"))

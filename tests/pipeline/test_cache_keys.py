@@ -21,14 +21,14 @@ import xarray as xr
 import zarr
 from conftest import module_of
 
-from xlabelstats.pipeline import map_blocks
-from xlabelstats.pipeline.cache import Cache, code
+from xlabelstats.pipeline import map_blocks, step
+from xlabelstats.pipeline.cache import Cache, code, keys
 from xlabelstats.pipeline.cache.code import package_of
-from xlabelstats.pipeline.cache.keys import Tokens, digest
+from xlabelstats.pipeline.cache.keys import digest
 
 
 def token(value: object) -> str:
-    return Tokens(Cache)(value, "the value")
+    return keys.token(value, "the value")
 
 
 def all_differ(values: list) -> bool:
@@ -159,15 +159,34 @@ class TestObjects:
         tokens = []
         for version, edit in ((1, ""), (1, "+ 1"), (2, "")):
             model = module_of(tmp_path / "versioned_models.py", self.SOURCE.format(edit)).Model
-            model.version = version
-            tokens.append(token(model(1)))
+            tokens.append(token(step(version)(model)(1)))
         assert tokens[0] == tokens[1] != tokens[2]
 
-    def test_what_a_class_says_of_itself_counts_alone(self, tmp_path):
-        first, second = (module_of(tmp_path / "telling_models.py", self.SOURCE.format(e)).Model for e in ("", "+ 1"))
-        for model in (first, second):
+    def test_what_a_class_says_of_itself_counts_in_place_of_the_content(self, tmp_path):
+        path, sources = tmp_path / "telling_models.py", [self.SOURCE.format(edit) for edit in ("", "", "+ 1")]
+        first, again, other = (module_of(path, source).Model for source in sources)
+        elsewhere = module_of(tmp_path / "other_models.py", sources[0]).Model
+        for model in (first, again, other, elsewhere):
             model.__dask_tokenize__ = lambda self: "weights.pt of 2026-01-01"
-        assert token(first(1)) == token(second(2))
+        assert token(first(1)) == token(again(2))
+        assert all_differ([first(1), other(1), elsewhere(1)])
+
+    def test_a_version_that_a_class_has_for_something_else_is_not_that_of_its_code(self, tmp_path):
+        made = [
+            module_of(tmp_path / "formats.py", f"class Format:\n    version = '1'\n    k = {k}\n").Format
+            for k in (1, 2)
+        ]
+        assert all_differ(made)
+        assert all_differ([each() for each in made])
+        assert token(step(1)(made[0])) == token(step(1)(made[1]))
+        assert made[0].version == "1"
+
+    @pytest.mark.parametrize("base", ["pd.DataFrame", "pd.Series", "xr.DataArray", "np.ma.MaskedArray", "set"])
+    def test_methods_count_whatever_their_class_is_made_of(self, tmp_path, base):
+        source = f"import numpy as np, pandas as pd, xarray as xr\nclass Own({base}):\n    __slots__ = ()\n"
+        source += "    def of(self):\n        return {}\n"
+        made = [module_of(tmp_path / "own_kinds.py", source.format(k)).Own([1, 2]) for k in (1, 1, 2)]
+        assert token(made[0]) == token(made[1]) != token(made[2])
 
     def test_slots_and_what_a_class_keeps_when_pickled_count(self):
         class Slotted:
@@ -200,7 +219,7 @@ class TestObjects:
             import dataclasses, enum
             import numpy as np, pandas as pd
             from xlabelstats.pipeline.cache import Cache
-            from xlabelstats.pipeline.cache.keys import Tokens
+            from xlabelstats.pipeline.cache.keys import token
             @dataclasses.dataclass
             class Settings:
                 channels: dict
@@ -214,7 +233,7 @@ class TestObjects:
             class Mode(enum.Enum):
                 FAST = {"a", "b", "c"}
             values = [Settings({"a": {"u", "v", "w"}}, set("xyz")), Model(), Model().__call__, Mode.FAST]
-            print(*(Tokens(Cache)(value, "it") for value in values))
+            print(*(token(value, "it") for value in values))
         """
         command = [sys.executable, "-c", textwrap.dedent(program)]
         tokens = [
@@ -436,7 +455,7 @@ class TestLoadedCode:
         )
         program = (
             "import hashed\nfrom xlabelstats.pipeline.cache import Cache\n"
-            "from xlabelstats.pipeline.cache.keys import Tokens\nprint(Tokens(Cache)(hashed.step, 'it'))"
+            "from xlabelstats.pipeline.cache.keys import token\nprint(token(hashed.step, 'it'))"
         )
         path = os.pathsep.join([str(tmp_path), *sys.path])
         environments = [{**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path} for seed in "123"]
@@ -649,3 +668,38 @@ class TestTraps:
         code = f"def step(value):\n    if value > 5:\n        return [{names}]\n    import json\n    return value"
         exec(code, scope)
         assert Cache(None).run("s", scope["step"], 3) == 3
+
+    def test_functions_that_dispatch_by_type_are_known_whatever_they_met(self, tmp_path):
+        source = (
+            "from functools import singledispatch\n@singledispatch\ndef by(x):\n    return x\n"
+            "@by.register\ndef _(x: int):\n    return x + {}\ndef step(x):\n    return by(x)\n"
+        )
+        first, other = (module_of(tmp_path / "dispatching.py", source.format(k)).step for k in (1, 2))
+        before = token(first)
+        assert first(1) == 2
+        assert token(first) == before != token(other)
+
+    def test_sets_of_a_class_of_the_users_own_are_the_same_in_every_process(self):
+        program = "class Own(set): pass\nimport xlabelstats.pipeline.cache.keys as k\nprint(k.token(Own('abcdef'), ''))"
+        command = [sys.executable, "-c", program]
+        made = [subprocess.check_output(command, env={**os.environ, "PYTHONHASHSEED": seed}) for seed in "12"]
+        assert made[0] == made[1]
+
+    def test_zip_files_that_are_written_anew_are_another_input(self, tmp_path):
+        found, cache = [], Cache(None)
+        for k in (1, 2):
+            with zarr.storage.ZipStore(tmp_path / "z.zip", mode="w") as store:
+                zarr.create_array(store, shape=(4,), dtype="f8", chunks=(4,))[:] = k
+            array = zarr.open_array(zarr.storage.ZipStore(tmp_path / "z.zip", mode="r"))
+            found.append([cache.run("total", total, each) for each in (array, da.from_zarr(array))])
+        assert found == [[4, 4], [8, 8]]
+
+    def test_options_of_run_that_are_parameters_of_a_step_are_told(self):
+        def step(x, chunks=1, **options):
+            return x + chunks
+
+        with pytest.raises(TypeError, match=r"has a parameter 'chunks', which run\(\) has too"):
+            Cache(None).run("a", step, 1, chunks=5)
+        assert Cache(None).run("a", partial(step, chunks=5), 1) == 6
+        tried = Cache(None).compare(step, {"chunks": [1, 2]}, on=np.ones((2, 2)))
+        assert tried["error"].tolist() == ["", ""]

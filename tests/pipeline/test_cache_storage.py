@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import sys
 import warnings
 from fractions import Fraction
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 
 from xlabelstats.pipeline.cache import Cache
 from xlabelstats.pipeline.cache.images import halved
+from xlabelstats.store import NAMELESS
 
 pytest.importorskip("ome_zarr")
 
@@ -260,7 +262,20 @@ class TestLayout:
             found = Cache(tmp_path).run("q", same, array, chunks=chunks)
             xr.testing.assert_identical(found.compute(), array.compute())
         url = Cache(tmp_path).status()["url"][0]
-        assert zarr.open_array(f"{url}/array.zarr/0", mode="r").chunks == (7,)
+        assert zarr.open_array(f"{url}/array.zarr/{NAMELESS}", mode="r").chunks == (7,)
+        assert CALLS == ["same"]
+
+    @pytest.mark.parametrize("dims", [("y", "x"), ("p", "q")])
+    def test_layouts_that_are_kept_are_taken_again_and_keep_what_was_asked_before(self, tmp_path, dims):
+        image = xr.DataArray(np.ones((6, 6)), dims=dims)
+        for chunks in ([3, 3], [5, 5], [3, 3], np.array([5, 5]), None):
+            asked = "zstd" if isinstance(chunks, list) and chunks[0] == 3 else "auto"
+            found = Cache(tmp_path).run("s", same, image, chunks=chunks, compressor=asked)
+            xr.testing.assert_identical(found.compute(), image)
+        markers = [json.loads(path.read_bytes()) for path in tmp_path.rglob("step.json")]
+        assert len(markers) == 2
+        assert {each["about"]["layout"]["compressor"][0] for each in markers} == {"zstd"}
+        assert Cache(tmp_path).status()["size"].tolist() == [sum(each["size"] for each in markers)]
         assert CALLS == ["same"]
 
     @pytest.mark.parametrize(
@@ -288,7 +303,7 @@ class TestLayout:
             found = Cache(tmp_path).run("s", same, given, compressor=compressor, ome_version=ome_version)
             xr.testing.assert_identical(found.compute(), given.compute())
             assert len(Cache(tmp_path).status()) == 1
-        path = {"array": "array.zarr/0", "dataset": "dataset.zarr/brain"}.get(kind, "image.ome.zarr/0")
+        path = {"array": f"array.zarr/{NAMELESS}", "dataset": "dataset.zarr/brain"}.get(kind, "image.ome.zarr/0")
         (stored,) = zarr.open_array(f"{Cache(tmp_path).status()['url'][0]}/{path}", mode="r").compressors
         if kind == "0.4":
             assert stored.codec_id == name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dask.array as da
 import numpy as np
@@ -19,6 +21,7 @@ import pytest
 import xarray as xr
 
 from xlabelstats.pipeline import Cache
+from xlabelstats.pipeline.cache import entries
 
 pytest.importorskip("ome_zarr")
 pytest.importorskip("pyarrow")
@@ -126,7 +129,7 @@ VALUES: dict[str, Any] = {
     "nested": [{"a": (1, [None, "x"], {"b": {}})}, (), [None]],
     "keys": {1: "x", "1": "y", (1, 2): None, None: 3},
     "tags": {"__kind__": "tuple", "content": 1},
-    "date": [datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3)],
+    "date": [datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3, tzinfo=datetime.UTC)],
     "small array": {"image": np.arange(6, dtype="u1").reshape(2, 3)},
     "structured array": [np.zeros(2, STRUCTURED)],
     **{f"scalar {name}": array.ravel()[0] for name, array in ARRAYS.items() if name != "raw"},
@@ -152,7 +155,7 @@ def array_of(array: np.ndarray, *dims: str) -> xr.DataArray:
 
 
 def with_attrs(table: pd.DataFrame) -> pd.DataFrame:
-    table.attrs = {"shape": (1, 2), "units": None, 3: "three"}
+    table.attrs = {"shape": (1, 2), "units": None, 3: "three", "gain": np.float32(2), "z": [1j, np.arange(2)]}
     return table
 
 
@@ -175,6 +178,7 @@ KEPT: dict[str, Callable[[], Any]] = {
     },
     "slashes in a Dataset": lambda: xr.Dataset({"Ki67/DAPI": ("a/b", [1, 2]), "Ki67/a": ("a/b", da.ones(2, chunks=1))}),
     "attrs": lambda: with_attrs(pd.DataFrame({"a": [1, 2]})),
+    "strings of any length": lambda: np.array([["a", "b"], ["", "a long text"]], np.dtypes.StringDType()),
     "no columns": lambda: pd.DataFrame(index=[3, 1]),
     "nothing": lambda: pd.DataFrame(),
     **{f"value {n}": lambda v=v: v for n, v in VALUES.items()},
@@ -240,6 +244,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     },
     "decimal": (lambda: Decimal("1.50"), "holds a value of type Decimal"),
     "sets": (lambda: [{1, 2}], "holds a value of type set"),
+    "zone with a name": (lambda: datetime.datetime(2020, 1, 2, tzinfo=ZoneInfo("Europe/Berlin")), "type datetime"),
+    "second of two times": (lambda: [datetime.datetime(2024, 10, 27, 2, 30, fold=1)], "type datetime"),
+    "endless number": (lambda: 10**5000, "type int, .*to 4300 digits"),
+    "half a character": (lambda: {"a\udc80": 1}, "type str, .*Unicode text"),
+    "half a character in attrs": (lambda: xr.DataArray([1], attrs={"a": "a\udc80"}), "type str, .*Unicode text"),
 }
 
 
@@ -366,3 +375,84 @@ def test_what_is_made_lazy_has_the_chunks_of_what_was(tmp_path):
     made = xr.Dataset({"a": ("i", np.arange(4)), "b": ("i", da.ones(4, chunks=2))})
     for cache in (Cache(None), Cache(tmp_path)):
         assert cache.run("made", lambda: made).chunks == {"i": (2, 2)}
+
+
+def in_place(block):
+    block += 1
+    return block
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: np.ones((2, 2)), lambda: da.ones((2, 2), chunks=1), lambda: xr.DataArray([1.0])]
+)
+def test_what_works_in_place_changes_nothing_in_memory(make):
+    cache = Cache(None)
+    found = cache.run("ones", make)
+    found = found.data if isinstance(found, xr.DataArray) else found
+    found.map_blocks(in_place, dtype=float).compute()
+    np.asarray(found)[:] = 5
+    np.testing.assert_array_equal(cache.run("ones", make), np.asarray(make()))
+
+
+def test_variables_of_a_dataset_keep_chunks_of_their_own(tmp_path):
+    made = xr.Dataset({"a": ("i", da.ones(10, chunks=5)), "b": ("i", da.ones(10, chunks=3))})
+    for cache in (Cache(None), Cache(tmp_path)):
+        for _ in range(2):
+            found = cache.run("made", lambda: made)
+            assert [found[name].chunks for name in "ab"] == [((5, 5),), ((3, 3, 3, 1),)]
+
+
+def test_names_of_which_one_is_a_folder_in_the_other_are_told(tmp_path):
+    for names in (("a", "a/b"), ("a/b/c", "a")):
+        for cache in (Cache(None), Cache(tmp_path)):
+            with pytest.raises(ValueError, match=r"has the names 'a' and 'a/b.*', and Zarr holds one; \.rename\(\)"):
+                cache.run("made", lambda names=names: xr.Dataset({name: ("i", [1, 2]) for name in names}))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("dims", ["0", ("y", "x")])
+def test_dims_and_coordinates_may_have_numbers_for_names(tmp_path, dims):
+    made = xr.DataArray(np.ones((2, 2)[: len(dims)]), dims=dims, coords={"0": (dims[0], [3, 4])})
+    for cache in (Cache(None), Cache(tmp_path)):
+        for _ in range(2):
+            xr.testing.assert_identical(cache.run("made", lambda: made).compute(), made)
+
+
+def test_long_names_of_parts_need_no_long_files(tmp_path):
+    assert Cache(tmp_path).child("a" * 120).child("b" * 120).run("c" * 100, max, [1, 2]) == 2
+
+
+def test_a_block_of_another_dtype_than_dask_was_told_is_refused(tmp_path):
+    def lying():
+        return da.ones((4, 4), chunks=2).map_blocks(lambda b: b * 1.5, dtype="i4", meta=np.empty((0, 0), "i4"))
+
+    for cache in (Cache(None), Cache(tmp_path)):
+        with pytest.raises(TypeError, match="a block of float64, but dask was told int32"):
+            cache.run("lying", lying)
+
+
+@pytest.mark.parametrize("name", ["step.json", ".last.json"])
+def test_what_is_no_marker_is_not_taken_for_one(tmp_path, name):
+    assert Cache(tmp_path).run("a", max, [1, 2]) == 2
+    next(tmp_path.rglob(name)).write_text("[1]")
+    assert Cache(tmp_path).run("a", max, [1, 2]) == 2
+
+
+def test_a_table_that_was_lost_is_told(tmp_path):
+    for _ in range(2):
+        Cache(tmp_path).run("a", pd.DataFrame, {"a": [1]})
+        next(tmp_path.rglob("table.parquet")).unlink()
+        with pytest.raises(FileNotFoundError, match=r"table\.parquet was removed; clear the step in the cache"):
+            Cache(tmp_path).run("a", pd.DataFrame, {"a": [1]})
+        Cache(tmp_path).clear("a")
+
+
+def test_a_kept_result_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
+    for k in (1, 2):
+        Cache(tmp_path).run("a", abs, k)
+
+    def refuse(path, content):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(entries, "write_durably", refuse)
+    assert [Cache(tmp_path).run("a", abs, k) for k in (1, 2)] == [1, 2]

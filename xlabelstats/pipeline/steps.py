@@ -21,11 +21,15 @@ SPACE = ("z", "y", "x")
 NAMELESS = {1: ("x",), 2: ("y", "x"), 3: SPACE, 4: ("c", *SPACE), 5: ("t", "c", *SPACE)}
 
 
+# The version of a class, which may have a version of its own that means something else.
+OF_CLASS = "_version_of_step"
+
+
 def step(version: int) -> Callable[[F], F]:
     """Declare the version of a step, raised when its results change, by which stored results are known."""
 
     def decorate(function: F) -> F:
-        function.version = version  # type: ignore[attr-defined]
+        setattr(function, OF_CLASS if isinstance(function, type) else "version", version)
         return function
 
     return decorate

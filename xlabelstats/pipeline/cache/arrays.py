@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,9 +60,9 @@ def sources_of(array: Any) -> list[Source]:
     return list(dict.fromkeys(Source(*match.groups()) for match in matches if match))
 
 
-def renamed(array: Any, name: str) -> Any:
-    """The same dask array under another name."""
-    return array.map_blocks(lambda block: block, dtype=array.dtype, meta=array._meta, name=name)
+def renamed(array: Any, name: str | None, function: Callable[..., Any] = lambda block: block, *args: Any) -> Any:
+    """The same dask array under another name, whose blocks go through a function that keeps their values."""
+    return array.map_blocks(function, *args, dtype=array.dtype, meta=array._meta, name=name)
 
 
 def check_storable(array: Any, what: str) -> None:
@@ -84,9 +84,12 @@ def check_storable(array: Any, what: str) -> None:
         )
 
 
-def _as_stored(block: np.ndarray) -> np.ndarray:
+def checked(block: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A block, if it is of the kind that dask was told, and can be stored."""
+    if block.dtype.kind != dtype.kind or not np.can_cast(block.dtype, dtype):
+        raise TypeError(f"the result has a block of {block.dtype}, but dask was told {dtype}; correct dtype= or meta=")
     check_storable(block, "the result")
-    return block.astype(STORED_AS[block.dtype])
+    return block
 
 
 def words_of(compressor: Any) -> Any:
@@ -126,17 +129,12 @@ def _chunks_of(array: Any, dims: tuple[Any, ...], chunks: Mapping[str, int]) -> 
 
 
 def write(group: zarr.Group, variables: Mapping[Any, xr.Variable], chunks: Mapping[str, int], compressor: Any) -> None:
-    """Write variables to arrays of a Zarr group, in the chunks asked for.
-
-    Tasks write multiples of the stored chunks, so that no two write to one of these, and every one is written, so that
-    one that is not there was lost.
-    """
+    """Write variables to arrays of a Zarr group, in the chunks asked for; a chunk that is not there later was lost."""
     zarr_format = group.metadata.zarr_format
     arrays, targets = [], []
     for name, variable in variables.items():
         array = variable.to_base_variable().chunk().data
-        if array.dtype in STORED_AS:
-            array = array.map_blocks(_as_stored, dtype=STORED_AS[array.dtype])
+        array = array.astype(STORED_AS.get(array.dtype, array.dtype))
         with beyond_specification():
             target = group.create_array(
                 name,
@@ -148,6 +146,7 @@ def write(group: zarr.Group, variables: Mapping[Any, xr.Variable], chunks: Mappi
                 dimension_names=list(map(str, variable.dims)) if zarr_format == 3 else None,
                 config={"write_empty_chunks": True},
             )
+        # No two tasks write to one stored chunk.
         sizes = zip(array.chunks, target.chunks, strict=True)
         arrays.append(array.rechunk(tuple(max(size, max(own) // size * size) for own, size in sizes)))
         targets.append(target)

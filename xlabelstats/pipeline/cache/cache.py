@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from types import FunctionType
 from typing import Any
 
 import pandas as pd
@@ -17,11 +16,11 @@ import pandas as pd
 from xlabelstats.names import check_known
 from xlabelstats.pipeline.cache import results
 from xlabelstats.pipeline.cache.arrays import Source
-from xlabelstats.pipeline.cache.code import Step, step_of
+from xlabelstats.pipeline.cache.code import Step
 from xlabelstats.pipeline.cache.entries import KEY, NAME, Marker, Shelf
 from xlabelstats.pipeline.cache.folders import folder_at
 from xlabelstats.pipeline.cache.images import Layout
-from xlabelstats.pipeline.cache.keys import Call, Tokens, call_of
+from xlabelstats.pipeline.cache.keys import Unkeyed, call_of, step_of, token
 from xlabelstats.pipeline.cache.status import status_of
 from xlabelstats.pipeline.compare import Comparison, check_grid, compare
 from xlabelstats.pipeline.viewer import open_viewer, show
@@ -45,7 +44,7 @@ ANSWERS = {
 }
 
 
-class Cache:
+class Cache(Unkeyed):
     """Results of steps, each computed once and kept in a folder, under a URL, or in memory.
 
     Parameters
@@ -147,9 +146,11 @@ class Cache:
             storage are no part of the key: others than before store it anew, without computing it.
         """
         layout = Layout(multiscale, chunks, compressor, ome_version, is_label)
-        result, marker, source = self._run(self._at(name), step, args, kwargs, layout)
+        path, known = self._at(name), step_of(step)
+        _check_step(known, kwargs)
+        result, marker, source = self._run(path, known, args, kwargs, layout)
         if self.viewer is not None and layer is not False:
-            label = marker["about"].get("image", {}).get("labels") if is_label is None else is_label
+            label = marker["about"]["layout"].get("is_label") if is_label is None else is_label
             pyramid = partial(self._shelf.pyramid, source, marker, result, layout)
             show(self.viewer, source.path, result, pyramid, label, layer if isinstance(layer, Mapping) else {})
         return result
@@ -186,11 +187,11 @@ class Cache:
         """
         values = check_grid(grid)
         path = self.child("compare")._at(re.sub(r"[^\w.-]", "", getattr(step, "__name__", ""), flags=re.A) or "step")
-        takes = step_of(step, Tokens(Cache)).parameters
-        check_known([*values, *fixed], [*values, *fixed] if takes is None else takes, "parameter")
+        known = step_of(step)
+        check_known([*values, *fixed], known.parameters or [*values, *fixed], "parameter")
 
         def run(*args: Any, **kwargs: Any) -> tuple[Any, float]:
-            result, marker, _ = self._run(path, step, args, kwargs, Layout())
+            result, marker, _ = self._run(path, known, args, kwargs, Layout())
             return result, marker["seconds"]
 
         return compare(run, values, on, fixed)
@@ -205,7 +206,7 @@ class Cache:
             off), ``parameters``, ``size`` in bytes, ``created`` (UTC), ``seconds`` that it took, ``stale``, ``url``.
             ``stale`` says why a run would not give this result now, as far as is known without its inputs.
         """
-        return status_of(self._shelf, self._path, Tokens(Cache))
+        return status_of(self._shelf, self._path)
 
     def clear(self, name: str) -> None:
         """Remove all results under a name, such as ``"cells"``, or ``"cells/binary"`` for a part.
@@ -227,73 +228,65 @@ class Cache:
             raise ValueError(f"{name!r} cannot be the name of a folder: {allowed}")
         return f"{self._path}/{name}" if self._path else name
 
-    def _run(self, path: str, step: Any, args: Any, kwargs: Any, layout: Layout) -> tuple[Any, Marker, Source]:
+    def _run(self, path: str, step: Step, args: Any, kwargs: Any, layout: Layout) -> tuple[Any, Marker, Source]:
         """Find a result, or compute and keep it."""
-        known = step_of(step, Tokens(Cache))
-        _check_step(known, kwargs)
-        call = call_of(known, args, kwargs, Cache, self._tables)
-        source = Source(path, call.key)
+        key, call = call_of(step, args, kwargs, self._tables)
+        source = Source(path, key)
         if found := self._find(source, layout):
             log.info("%s: was there already", path)
+            self._shelf.tidy(source)
         else:
             with self._shelf.writing(source):
                 # Whoever held it before may have kept it.
-                found = self._find(source, layout) or self._keep(source, call, partial(step, *args, **kwargs), layout)
+                compute = partial(step.call, *step.args, *args, **{**step.kwargs, **kwargs})
+                found = self._find(source, layout) or self._keep(source, call, compute, layout)
         result, marker = found
         if isinstance(result, pd.DataFrame):
-            self._tables[Tokens(Cache)(result, "the result")] = source
+            self._tables[token(result, "the result")] = source
         last = self._shelf.last(path)
-        if (now := {**last, "": source.key, call.settings: source.key}) != last:
+        if (now := {**last, "": key, call["settings"]: key}) != last:
             self._shelf.set_last(path, now)
         return result, marker, source
 
     def _find(self, source: Source, layout: Layout) -> tuple[Any, Marker] | None:
         """A result with its marker, if it is kept as asked for."""
-        marker = self._shelf.find(source)
-        if marker is None:
-            return None
-        results.check_layout(marker["about"]["kind"], layout, marker["step"])
-        result = self._shelf.load(source, marker)
-        # In memory, levels are made when they are looked at.
-        as_asked = self.url is None or not results.differs(marker["about"], layout, result)
-        return (result, marker) if as_asked else None
+        for marker in self._shelf.markers(source):
+            results.check_layout(marker["about"]["kind"], layout, marker["step"])
+            kept = marker["about"]["layout"]
+            # In memory, levels are made when they are looked at.
+            if self.url is None or all(kept.get(name, asked) == asked for name, asked in layout.given.items()):
+                return self._shelf.load(source, marker), marker
+        return None
 
-    def _keep(self, source: Source, call: Call, compute: Callable[[], Any], layout: Layout) -> tuple[Any, Marker]:
+    def _keep(self, source: Source, call: Marker, compute: Callable[[], Any], layout: Layout) -> tuple[Any, Marker]:
         """Compute a result, or take it in the layout that it has, and keep it as asked for."""
         if record := self._shelf.find(source):
             log.info("%s: was there already, and is stored anew", source.path)
+            layout = layout.over(record["about"]["layout"])
             return self._shelf.save(source, self._shelf.load(source, record), layout, record)
         record = self._record(call)
         try:
-            result = results.prepared(compute(), call.step.name)
+            result = results.prepared(compute(), call["step"])
         except Exception as error:
             error.add_note(f"in the step {source.path!r}")
             raise
         if isinstance(result, pd.DataFrame):
-            record["token"] = Tokens(Cache)(result, "the result")
-        results.check_layout(results.kind_of(result), layout, call.step.name)
+            record["token"] = token(result, "the result")
+        results.check_layout(results.kind_of(result), layout, call["step"])
         result, marker = self._shelf.save(source, result, layout, record)
         log.info("%s: computed in %.2f s", source.path, marker["seconds"])
         return result, marker
 
-    def _record(self, call: Call) -> Marker:
+    def _record(self, call: Marker) -> Marker:
         """What a marker says of how a result came about."""
         inputs = []
-        for i in call.inputs:
+        for each in call["inputs"]:
             # Of a table, whichever computation of it there was; other sources may be of another cache.
-            markers = [(source, self._shelf.find(source)) for source in i.sources]
+            markers = [(source, self._shelf.find(source)) for source in each["sources"]]
             sources = [[s.path, s.key, s.made] for s, marker in markers if marker and s.made in ("", marker["made"])]
-            inputs.append({"argument": i.argument, "token": i.token, "sources": sources, "files": dict(i.files)})
-        return {
-            "step": call.step.name,
-            "plain": isinstance(call.step.call, FunctionType),
-            "identity": call.step.identity,
-            "parameters": dict(call.parameters),
-            "settings": call.settings,
-            "inputs": inputs,
-            "made": uuid.uuid4().hex[:8],
-            "created": datetime.now(UTC).isoformat(timespec="microseconds"),
-        }
+            inputs.append({**each, "sources": sources})
+        created = datetime.now(UTC).isoformat(timespec="microseconds")
+        return {**call, "inputs": inputs, "made": uuid.uuid4().hex[:8], "created": created}
 
 
 def _check_options(names: Iterable[str], call: str) -> None:
@@ -305,10 +298,9 @@ def _check_options(names: Iterable[str], call: str) -> None:
 
 def _check_step(step: Step, kwargs: Mapping[str, Any]) -> None:
     """Complain about a step with a parameter that `run` has, and about options that neither has."""
-    takes = step.parameters
+    parameters, takes = step.signature.parameters, step.parameters
     for name in OWN:
-        if name in (takes or ()) and name not in step.kwargs:
-            bound = f"functools.partial({step.name.partition(':')[2]}, {name}=...)"
-            clash = f"the step {step.name} has a parameter {name!r}, which run() has too"
-            raise TypeError(f"{clash}; give it beforehand: {bound}")
+        if name in parameters and name not in step.kwargs:
+            how = f"give it beforehand: functools.partial({step.name.partition(':')[2]}, {name}=...)"
+            raise TypeError(f"the step {step.name} has a parameter {name!r}, which run() has too; {how}")
     _check_options(() if takes is None else [name for name in kwargs if name not in takes], "run()")

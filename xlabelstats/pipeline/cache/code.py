@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache, partial, reduce
+from functools import cache, cached_property, lru_cache, reduce
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-# Of a value, and words for where it is, to a token.
-TokenOf = Callable[[Any, str], str]
+from xlabelstats.pipeline.steps import OF_CLASS
 
 # What a class body says of where it is written, and what else of a class is no matter of what it does.
 LAYOUT = {"__doc__", "__firstlineno__", "__static_attributes__"}
@@ -41,7 +40,6 @@ class Step:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     name: str
-    version: int | str | None
     identity: str
 
     @property
@@ -59,31 +57,6 @@ class Step:
         return None if any(each.kind is each.VAR_KEYWORD for each in parameters.values()) else list(parameters)
 
 
-def step_of(function: Any, token_of: TokenOf) -> Step:
-    """A step, with a token of what it does."""
-    if not callable(function):
-        raise TypeError(
-            f"a step is a function, which {type(function).__name__} is not; give the function and its arguments apart: "
-            "run('smooth', gaussian, image, sigma=1)"
-        )
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = {}
-    while isinstance(function, partial):
-        args, kwargs = function.args + args, {**function.keywords, **kwargs}
-        function = function.func
-    name = name_of(function)
-    return Step(function, args, kwargs, name, declared(function), token_of(function, f"the step {name}"))
-
-
-def current(name: str, token_of: TokenOf) -> str | None:
-    """The identity of the function of this name in a module that is loaded; None if it cannot be told."""
-    # To import it here could start a script that has no guard.
-    function = _named(name)
-    with suppress(TypeError):
-        return token_of(function, name) if isinstance(function, FunctionType) else None
-    return None
-
-
 def name_of(value: Any) -> str:
     """The module and name of a function or class, or of the class of an object."""
     if isinstance(value, np.ufunc):
@@ -95,15 +68,17 @@ def name_of(value: Any) -> str:
     return f"{module}:{named.__qualname__}"
 
 
-def _named(name: str) -> Any:
+def object_of(name: str) -> Any:
+    """What has this name in a module that is loaded, None if there is nothing."""
     module, _, path = name.partition(":")
     return reduce(_attribute, path.split("."), sys.modules.get(module))
 
 
 def declared(function: Any) -> int | str | None:
     """The version that a function declares, or a class itself; not one that `functools.wraps` copied."""
-    inherited = inspect.isclass(function) and "version" not in vars(function)
-    found = None if inherited else _attribute(function, "version")
+    if inspect.isclass(function):
+        return vars(function).get(OF_CLASS)
+    found = _attribute(function, "version")
     copied = _attribute(_attribute(function, "__wrapped__"), "version") == found
     return found if isinstance(found, int | str) and not isinstance(found, bool) and not copied else None
 
@@ -163,7 +138,7 @@ def content_of_code(value: Any) -> dict[str, Any] | None:
     package = package_of(name.partition(":")[0])
     if declared(value) is not None:
         return {"version": f"{name} {declared(value)!r}"}
-    if package and (_named(name) is value or (inspect.isclass(value) and value.__flags__ & IMMUTABLE)):
+    if package and (object_of(name) is value or (inspect.isclass(value) and value.__flags__ & IMMUTABLE)):
         return {"package": f"{name} {package}"}
     if isinstance(value, FunctionType):
         return _content_of_function(value, name)

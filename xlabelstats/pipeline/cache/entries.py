@@ -7,10 +7,11 @@ import json
 import math
 import os
 import re
+import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -23,13 +24,13 @@ from xlabelstats.pipeline.cache import results
 from xlabelstats.pipeline.cache.arrays import Source
 from xlabelstats.pipeline.cache.folders import folders_in, is_local, read_json, remove, write_durably
 from xlabelstats.pipeline.cache.images import Layout, pyramid_of
-from xlabelstats.pipeline.cache.keys import DIGITS
+from xlabelstats.pipeline.cache.keys import DIGITS, digest
 from xlabelstats.placement import check_room
 
 if TYPE_CHECKING:
     from upath import UPath
 
-MARKER, LAST, LOCKS, FORMAT = "step.json", ".last.json", ".locks", 4
+MARKER, BEGUN, LAST, LOCKS, FORMAT = "step.json", ".begun", ".last.json", ".locks", 5
 
 KEY = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
@@ -42,32 +43,29 @@ THREADS: dict[str, Any] = {}
 
 @dataclass
 class Shelf:
-    """Results in folders ``<root>/<name>/<key>/<attempt>``, each whole once its marker is there; the newest counts.
-
-    Of a cache in memory there are only markers in the folders, and results in ``held``, by the name of the attempt.
-    """
+    """Folders ``<root>/<name>/<key>/<attempt>``, whole once their marker is there; ``held`` has results in memory."""
 
     root: UPath
     held: dict[str, Any] | None
 
-    def find(self, source: Source) -> Marker | None:
-        """The marker of an entry that is whole."""
+    def markers(self, source: Source) -> Iterator[Marker]:
+        """The markers of an entry, one of each layout that it is kept in, the newest first."""
         markers = (read_json(attempt / MARKER) for attempt in reversed(folders_in(self._folder(source))))
-        return next((each for each in markers if each.get("format") == FORMAT), None)
+        return (each for each in markers if each.get("format") == FORMAT)
+
+    def find(self, source: Source) -> Marker | None:
+        """The newest marker of an entry that is whole."""
+        return next(self.markers(source), None)
 
     @contextmanager
     def writing(self, source: Source) -> Iterator[None]:
-        """Hold an entry once nobody else does, and remove what killed writers left.
-
-        On object storage, where there are no locks, only threads of this process wait for each other.
-        """
+        """Hold an entry, on object storage only against threads of this process; remove what killed writers left."""
         local, folder = is_local(self.root), self._folder(source)
         if self.held is None:
             _check_processes(self.root)
         try:
-            if local:
-                (self.root / LOCKS).mkdir(parents=True, exist_ok=True)
-                folder.mkdir(parents=True, exist_ok=True)
+            for each in (self.root / LOCKS, folder) if local else ():
+                each.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             what = f"no results can be written to the cache in this folder ({error.strerror})"
             raise OSError(error.errno, what, str(self.root)) from error
@@ -78,11 +76,16 @@ class Shelf:
             try:
                 yield
             finally:
-                if local:
+                for unless_used, path in ((os.rmdir, folder.path), (os.remove, lock.lock_file)) if local else ():
                     with suppress(OSError):
-                        os.rmdir(folder.path)
-                    with suppress(OSError):
-                        os.remove(lock.lock_file)
+                        unless_used(path)
+
+    def tidy(self, source: Source) -> None:
+        """Remove what a killed writer left beside a whole result, unless someone is at work there."""
+        left = is_local(self.root) and any(not (each / MARKER).exists() for each in folders_in(self._folder(source)))
+        if left and not self.is_held(source):
+            with suppress(OSError), self.writing(source):
+                pass
 
     def is_held(self, source: Source) -> bool:
         """Whether someone is at work on an entry, or, on object storage, may be."""
@@ -97,35 +100,36 @@ class Shelf:
             return isinstance(error, TimeoutError)
 
     def save(self, source: Source, result: Any, layout: Layout, record: Marker) -> tuple[Any, Marker]:
-        """Write a prepared result, then its marker, and give both as they are kept.
-
-        The marker is the record with more in it; of a result that is kept in another layout, the record is its marker.
-        """
-        entry, former = self._folder(source), record.get("about", {})
+        """Write a prepared result, then its marker: the record, or the marker of another layout, with more in it."""
+        entry = self._folder(source)
+        nbytes = int(result.nbytes if hasattr(type(result), "nbytes") else sys.getsizeof(result))
         attempt = entry / f"{len(folders_in(entry)):04}-{uuid.uuid4().hex[:8]}"
         try:
+            write_durably(attempt / BEGUN, b"")
             if self.held is None:
-                layout = layout.over(former["image"]) if "image" in former else layout
                 about = results.write_result(result, attempt, layout, source.path)
             else:
-                image = {"multiscale": layout.multiscale or 1, "labels": layout.is_label}
-                about = {"kind": results.kind_of(result), "image": image}
+                kind = results.kind_of(result)
+                layout = layout.of_image(result.dtype) if kind == "image" else layout
+                about = {"kind": kind, "layout": asdict(layout)}
                 self.held[attempt.name] = results.in_memory(result, replace(source, made=record["made"]))
-            size = attempt.fs.du(attempt.path) or results.bytes_of(result)
+            size = attempt.fs.du(attempt.path) or nbytes
             seconds = (datetime.now(UTC) - datetime.fromisoformat(record["created"])).total_seconds()
-            facts = {"format": FORMAT, "about": about, "attempt": attempt.name, "size": size}
-            marker = {"seconds": seconds, **record, **facts}
-            if not former and (faster := self.find(source)):
+            marker = {"seconds": seconds, **record, "format": FORMAT, "about": about}
+            marker |= {"attempt": attempt.name, "size": size}
+            if "about" not in record and (faster := self.find(source)):
                 # Without locks another writer may be there first.
                 remove(attempt)
                 return self.load(source, faster), faster
+            _check_there(attempt, source)
             write_durably(attempt / MARKER, json.dumps(marker, indent=2, ensure_ascii=False).encode())
+            # Who clears removes the marker last, so that one of both sees what the other did.
+            _check_there(attempt, source)
         except BaseException as error:
             # A task may still be writing to it; the next run of the entry removes the rest.
             with suppress(OSError):
                 remove(attempt)
-            what, size = f"the result of {source.path!r}", results.bytes_of(result)
-            check_room(error, what, str(self.root), size, "nothing of it is kept")
+            check_room(error, f"the result of {source.path!r}", str(self.root), nbytes, "nothing of it is kept")
             raise
         return self.load(source, marker), marker
 
@@ -141,8 +145,7 @@ class Shelf:
         about = marker["about"]
         if self.held is None:
             return results.read_pyramid(self._folder(source) / marker["attempt"], about, result)
-        labels = about["image"]["labels"] if layout.is_label is None else layout.is_label
-        return pyramid_of(results.named(result), layout.multiscale or about["image"]["multiscale"], labels)
+        return pyramid_of(results.named(result), layout.over(about["layout"]))
 
     def entries(self, path: str = "") -> Iterator[tuple[Source, Marker]]:
         """All entries under a name, with what is known of those that are not whole in place of a marker."""
@@ -150,8 +153,9 @@ class Shelf:
             source, url = Source(path, folder.name), str(folder)
             if not KEY.fullmatch(folder.name):
                 yield from self.entries(f"{path}/{folder.name}".strip("/")) if NAME.fullmatch(folder.name) else ()
-            elif marker := self.find(source):
-                yield source, {**marker, "state": "whole", "url": f"{url}/{marker['attempt']}"}
+            elif markers := list(self.markers(source)):
+                known = {"state": "whole", "url": f"{url}/{markers[0]['attempt']}"}
+                yield source, {**markers[0], **known, "size": sum(each["size"] for each in markers)}
             else:
                 state = "unfinished" if self.is_held(source) else "broken off"
                 yield source, {"state": state, "url": url, "size": folder.fs.du(folder.path)}
@@ -165,9 +169,8 @@ class Shelf:
         try:
             write_durably(self.root / path / LAST, json.dumps(last).encode())
         except OSError as error:
-            what = f"a note beside the result of {path!r}"
-            check_room(error, what, str(self.root), math.nan, "the result is kept")
-            raise
+            # A folder that nobody can write to can be read from.
+            check_room(error, f"a note beside the result of {path!r}", str(self.root), math.nan, "the result is kept")
 
     def clear(self, sources: Iterable[Source]) -> None:
         """Remove entries, their markers first, unless they are being computed."""
@@ -176,6 +179,7 @@ class Shelf:
                 raise RuntimeError(f"{source.path!r} is being computed by another run; clear it when that has ended")
             with self.writing(source):
                 for attempt in folders_in(self._folder(source)):
+                    remove(attempt / BEGUN)
                     remove(attempt / MARKER)
                     (self.held or {}).pop(attempt.name, None)
                 remove(self._folder(source))
@@ -185,17 +189,23 @@ class Shelf:
         return self.root / source.path / source.key
 
     def _lock(self, source: Source) -> Any:
-        name = f"{source.path.replace('/', '.')}.{source.key}"
+        name = digest(source.path, source.key)
         if not is_local(self.root):
             return THREADS.setdefault(f"{self.root}/{name}", RLock())
         return need("filelock", "pipeline", "a cache in a folder").FileLock((self.root / LOCKS / name).path)
 
 
+def _check_there(attempt: UPath, source: Source) -> None:
+    """Complain about an attempt that was removed, maybe before some of it was written."""
+    attempt.fs.invalidate_cache()
+    if not (attempt / BEGUN).exists():
+        raise OSError(f"{source.path!r} was cleared while its result was written; run it again")
+
+
 def _check_processes(root: UPath) -> None:
     """Complain about workers in other processes, which would write to memory of their own."""
     client = getattr(getattr(get_scheduler(), "__self__", None), "scheduler", None)
-    other = not getattr(client, "address", "inproc:").startswith("inproc:")
-    elsewhere = other or get_scheduler() is multiprocessing.get
-    if root.protocol == "memory" and elsewhere:
+    here = getattr(client, "address", "inproc:").startswith("inproc:") and get_scheduler() is not multiprocessing.get
+    if root.protocol == "memory" and not here:
         where = f"{root} is in the memory of this process, which dask's workers in other processes cannot reach"
         raise ValueError(f"{where}; keep the cache in a folder, or compute in this process: Client(processes=False)")

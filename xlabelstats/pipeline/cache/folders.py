@@ -19,6 +19,7 @@ from xlabelstats.placement import scratch_beside, tidy
 if TYPE_CHECKING:
     from upath import UPath
 
+AGAIN = "clear the step in the cache, and run it again"
 METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 
 
@@ -29,8 +30,7 @@ class WholeStore(WrapperStore[Any]):
         """Read a key, of which only metadata may be lacking."""
         found = await super().get(key, *args, **kwargs)
         if found is None and not key.endswith(METADATA):
-            where = f"{key} was removed from {self._store}"
-            raise FileNotFoundError(f"{where}; clear the step in the cache, and run it again")
+            raise FileNotFoundError(f"{key} was removed from {self._store}; {AGAIN}")
         return found
 
 
@@ -99,6 +99,6 @@ def write_durably(path: UPath, content: bytes) -> None:
 
 def read_json(path: UPath) -> dict[str, Any]:
     """The content of a JSON file; nothing if there is none, or one that was not written to its end."""
-    with suppress(FileNotFoundError, NotADirectoryError, ValueError):
+    with suppress(FileNotFoundError, NotADirectoryError, ValueError, TypeError):
         return dict(json.loads(path.read_bytes()) or {})
     return {}

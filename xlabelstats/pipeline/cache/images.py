@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import dask.array as da
@@ -40,8 +40,9 @@ class Layout:
         if self.ome_version not in (None, *VERSIONS):
             raise ValueError(f"ome_version is one of {', '.join(map(repr, VERSIONS))}, not {self.ome_version!r}")
         self.compressor = words_of(self.compressor)
-        # JSON has no tuples, nor numbers of numpy.
-        asked, self.chunks = self.chunks, json.loads(json.dumps(self.chunks, default=int))
+        # JSON has no tuples, nor what is of numpy.
+        words = json.dumps(self.chunks, default=lambda each: getattr(each, "tolist", each.__repr__)())
+        asked, self.chunks = self.chunks, json.loads(words)
         sizes = self.chunks.values() if isinstance(self.chunks, dict) else self.chunks
         sizes = [1 if sizes is None else sizes] if isinstance(sizes, int | float | str | None) else sizes
         if not all(type(size) is int and size > 0 for size in sizes):
@@ -53,8 +54,12 @@ class Layout:
         return {each.name: asked for each in fields(self) if (asked := getattr(self, each.name)) != each.default}
 
     def over(self, about: Mapping[str, Any]) -> Layout:
-        """The layout, where it says nothing that of a stored image."""
-        return Layout(**{name: about[name] for name in asdict(self)} | self.given)
+        """The layout, where it says nothing that of a stored result."""
+        return Layout(**{**about, **self.given})
+
+    def of_image(self, dtype: np.dtype) -> Layout:
+        """The layout with what images of a dtype have by default."""
+        return self.over({"multiscale": 1, "ome_version": "0.5", "is_label": looks_like_labels(dtype)})
 
     def chunks_of(self, dims: Iterable[Any]) -> dict[Any, int]:
         """The chunks along the dims of a result, as far as they were asked for."""
@@ -82,13 +87,11 @@ def in_order(dims: Iterable[Any]) -> list[str]:
 
 
 def halved(image: xr.DataArray, *, labels: bool) -> xr.DataArray:
-    """An image without coordinates at half its size along z, y and x: the means of pairs, of labels every second pixel.
-
-    Means leave out NaN, and what is beyond the edge.  Those of integers are rounded.
-    """
+    """An image without coordinates at half its size: means of pairs along z, y and x, of labels every second pixel."""
     pairs = {dim: 2 for dim in image.dims if AXES[str(dim)] == "space" and image.sizes[dim] > 1}
     if labels or not pairs:
         return image.isel({dim: slice(None, None, 2) for dim in pairs})
+    # Means leave out NaN, and what is beyond the edge.
     wide = np.result_type(image.dtype, np.float32)
     means = (image.astype(wide) if image.dtype.kind in "bf" else image).coarsen(pairs, boundary="pad").mean()
     if image.dtype.kind in "iu":
@@ -98,23 +101,20 @@ def halved(image: xr.DataArray, *, labels: bool) -> xr.DataArray:
 
 
 def pyramid_of(
-    image: xr.DataArray, number: int, is_label: bool | None, kept: Callable[[str, Any], Any] = lambda path, data: data
+    image: xr.DataArray, layout: Layout, kept: Callable[[str, Any], Any] = lambda path, data: data
 ) -> list[Any]:
     """The levels of an image, each made of what is kept of the one below: by default when it is looked at."""
-    labels = looks_like_labels(image.dtype) if is_label is None else is_label
+    number, labels = layout.multiscale or 1, bool(layout.is_label)
     levels = [xr.DataArray(kept("0", image.data), dims=image.dims)]
     while len(levels) < number and (above := halved(levels[-1], labels=labels)).shape != levels[-1].shape:
         levels.append(above.copy(data=kept(str(len(levels)), above.data)))
     return [level.data for level in levels]
 
 
-def write_image(image: xr.DataArray, open_group: Callable[[Any], Any], layout: Layout, name: str) -> dict[str, Any]:
-    """Write the pixels of a lazy image to a group of a version of Zarr, and say how."""
+def write_image(image: xr.DataArray, group: Any, layout: Layout, name: str) -> int:
+    """Write the pixels of a lazy image to a Zarr group, and give the number of levels."""
     writer, formats = (need(f"ome_zarr.{each}", "pipeline", "storing images") for each in ("writer", "format"))
-    labels = looks_like_labels(image.dtype) if layout.is_label is None else layout.is_label
-    layout = layout.over(asdict(Layout(1, None, "auto", VERSIONS[0], labels)))
-    form = formats.format_from_version(layout.ome_version)
-    group, chunks = open_group(form.zarr_format), layout.chunks_of(image.dims)
+    form, chunks = formats.format_from_version(layout.ome_version), layout.chunks_of(image.dims)
     image = image.transpose(*in_order(image.dims))
 
     def kept(path: str, data: Any) -> Any:
@@ -122,28 +122,26 @@ def write_image(image: xr.DataArray, open_group: Callable[[Any], Any], layout: L
         chunks.update(zip(image.dims, group[path].chunks, strict=True))
         return da.from_zarr(group[path])
 
-    levels = len(pyramid_of(image, layout.multiscale or 1, labels, kept))
-    datasets = [_dataset(image, level, labels) for level in range(levels)]
+    levels = len(pyramid_of(image, layout, kept))
+    datasets = [_dataset(image, level, labels=bool(layout.is_label)) for level in range(levels)]
     axes = [_axis(image[dim]) for dim in image.dims]
     writer.write_multiscales_metadata(group, datasets, fmt=form, axes=axes, name=name)
-    return {**asdict(layout), "labels": labels, "levels": levels}
+    return levels
 
 
 def grid_of(image: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
-    """Origin and step of the pixels along every dim: of the coordinates where these are even numbers, else 0 and 1.
-
-    Those of channels are names, even if they are numbers, such as wavelengths.
-    """
+    """Origin and step of the pixels along every dim: of the coordinates where these are even numbers, else 0 and 1."""
     origin, step = np.zeros(image.ndim), np.ones(image.ndim)
     for axis, dim in enumerate(image.dims):
         with suppress(ValueError):
+            # Numbers of channels, such as wavelengths, are names.
             if AXES.get(str(dim)) != "channel":
                 grid = regular_grid(image[dim].reset_coords(drop=True), "")
                 origin[axis], step[axis] = grid.origin[0], grid.step[0]
     return origin, step
 
 
-def _dataset(image: xr.DataArray, level: int, labels: bool) -> dict[str, Any]:
+def _dataset(image: xr.DataArray, level: int, *, labels: bool) -> dict[str, Any]:
     """Where the pixels of a level lie: the mean of several between them."""
     origin, step = grid_of(image)
     halvings = [min(level, (image.sizes[d] - 1).bit_length()) if AXES[str(d)] == "space" else 0 for d in image.dims]

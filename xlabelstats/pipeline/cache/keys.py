@@ -10,11 +10,12 @@ import reprlib
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import FunctionType, MappingProxyType, MethodType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -24,12 +25,12 @@ from dask.base import is_dask_collection, tokenize
 from dask.highlevelgraph import MaterializedLayer
 from fsspec.implementations.local import LocalFileSystem
 from numpy.random import SeedSequence
-from zarr.storage import MemoryStore
+from zarr.storage import MemoryStore, ZipStore
 
 from xlabelstats.engine.dask_internals import stored_arrays
 from xlabelstats.names import check_known
 from xlabelstats.pipeline.cache.arrays import STORED, Source, sources_of
-from xlabelstats.pipeline.cache.code import Step, content_of_code, package_of, unknown
+from xlabelstats.pipeline.cache.code import Step, content_of_code, name_of, object_of, package_of, unknown
 
 DIGITS = 16
 SHORT = reprlib.Repr()
@@ -44,48 +45,56 @@ SCALARS = {type(None), bool, int, float, complex, str, bytes, type(pd.NA)}
 MADE_UP = re.compile(r".*[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-@dataclass(frozen=True)
-class Input:
-    """An array or table that a step was given: its entries of the cache, and the files it is read from, with times."""
+def step_of(function: Any) -> Step:
+    """A step, with a token of what it does."""
+    if not callable(function):
+        raise TypeError(
+            f"a step is a function, which {type(function).__name__} is not; give the function and its arguments apart: "
+            "run('smooth', gaussian, image, sigma=1)"
+        )
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}
+    while isinstance(function, partial):
+        args, kwargs, function = function.args + args, {**function.keywords, **kwargs}, function.func
+    name = name_of(function)
+    return Step(function, args, kwargs, name, token(function, f"the step {name}"))
 
-    argument: str
-    token: str
-    sources: list[Source]
-    files: Mapping[str, int]
+
+def current(name: str) -> str | None:
+    """The identity of the function of this name in a module that is loaded; None if it cannot be told."""
+    # To import it here could start a script that has no guard.
+    function = object_of(name)
+    with suppress(TypeError):
+        return token(function, name) if isinstance(function, FunctionType) else None
+    return None
 
 
-@dataclass(frozen=True)
-class Call:
-    """A step with its arguments: parameters in readable form; a token of step and parameters; a token of it all."""
-
-    step: Step
-    parameters: Mapping[str, str]
-    inputs: list[Input]
-    settings: str
-    key: str
+class Unkeyed:
+    """What counts as None in a key, such as a cache that a step runs other steps in."""
 
 
 def call_of(
-    step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any], ignored: type, tables: Mapping[str, Source]
-) -> Call:
-    """A call and its key; arguments ``ignored`` count as None, and ``tables`` has the entries of tables by token."""
-    token_of = Tokens(ignored)
+    step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any], tables: Mapping[str, Source]
+) -> tuple[str, dict[str, Any]]:
+    """The key of a call, and what a marker says of it; ``tables`` has the entries of tables by token."""
     arguments = bind(step, (*step.args, *args), {**step.kwargs, **kwargs})
-    tokens = {name: token_of(value, f"the argument {name!r}") for name, value in arguments.items()}
-    parameters, inputs = {}, []
+    tokens = {name: token(value, f"the argument {name!r}") for name, value in arguments.items()}
+    parameters: dict[str, str] = {}
+    inputs: list[dict[str, Any]] = []
     for name, value in arguments.items():
         lazy = is_lazy(value)
         if lazy or isinstance(value, DATA) or (isinstance(value, np.ndarray) and value.ndim > 0):
             known = tables.get(tokens[name])
             sources = [known] if known else sources_of(value) if lazy else []
-            inputs.append(Input(name, tokens[name], sources, files_of(value)))
+            files = files_of(value)
+            inputs.append({"argument": name, "token": tokens[name], "sources": sources, "files": files})
             if lazy and has_made_up_name(value):
                 warn_of_made_up_name(step.name, name)
-        elif not isinstance(value, ignored):
+        elif not isinstance(value, Unkeyed):
             parameters[name] = value.__qualname__ if isinstance(value, FunctionType | MethodType) else SHORT.repr(value)
-    settings = digest(step.identity, *(f"{name}={tokens[name]}" for name in parameters))
-    key = digest(step.identity, *(f"{name}={token}" for name, token in tokens.items()))
-    return Call(step, parameters, inputs, settings, key)
+    settings, key = (digest(step.identity, *(f"{n}={tokens[n]}" for n in names)) for names in (parameters, tokens))
+    told = {"step": step.name, "plain": isinstance(step.call, FunctionType), "identity": step.identity}
+    return key, {**told, "parameters": parameters, "settings": settings, "inputs": inputs}
 
 
 def bind(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,41 +141,41 @@ def warn_of_made_up_name(step: str, argument: str) -> None:
     )
 
 
-class Tokens:
-    """Tokens of what values hold and code does, the same in every process."""
+def token(value: Any, what: str) -> str:
+    """The token of what a value holds and code does, the same in every process; ``what`` names it in complaints."""
+    try:
+        return _token(value, what, (), {})
+    except RecursionError:
+        raise unknown(f"{what} holds objects in objects too deep, so that of it") from None
 
-    def __init__(self, ignored: type) -> None:
-        self._ignored = ignored
 
-    def __call__(self, value: Any, what: str) -> str:
-        """The token of a value; ``what`` names it in complaints."""
-        try:
-            return self._token(value, what, (), {})
-        except RecursionError:
-            raise unknown(f"{what} holds objects in objects too deep, so that of it") from None
+def _token(value: Any, what: str, around: tuple[int, ...], met: dict[int, tuple[int, Any]]) -> str:
+    """The token of a value in others ``around`` it; those ``met`` are kept, so that no other gets their id."""
+    value = None if isinstance(value, Unkeyed) else value
+    kind = type(value)
+    if kind in SCALARS or (kind in (list, tuple) and set(map(type, value)) <= SCALARS):
+        return digest(kind.__name__, repr(value))
+    if id(value) in met:
+        return f"met before, {met[id(value)][0]}"
+    if id(value) in around:
+        return f"within itself, {around.index(id(value))}"
+    around = (*around, id(value))
+    within = f"something in {what.removeprefix('something in ')}"
+    if isinstance(value, set | frozenset) or (isinstance(value, Set) and package_of(kind.__module__)):
+        # They come in any order, so none may depend on those before it.
+        own = [_token(each, within, around, dict(met)) for each in (*_own_class(value), getattr(value, "__dict__", 0))]
+        return digest(kind.__name__, *own, *sorted(_token(each, within, around, dict(met)) for each in value))
+    parts: Any = content_of_code(value)
+    parts = _content(value, what) if parts is None else parts
+    if isinstance(parts, dict):
+        met[id(value)] = len(met), value
+    pairs = parts.items() if isinstance(parts, dict) else [("", part) for part in parts]
+    return digest(kind.__name__, *(words + _token(part, words or within, around, met) for words, part in pairs))
 
-    def _token(self, value: Any, what: str, around: tuple[int, ...], met: dict[int, tuple[int, Any]]) -> str:
-        """The token of a value in others ``around`` it; those ``met`` are kept, so that no other gets their id."""
-        value = None if isinstance(value, self._ignored) else value
-        kind = type(value)
-        if kind in SCALARS or (kind in (list, tuple) and set(map(type, value)) <= SCALARS):
-            return digest(kind.__name__, repr(value))
-        if id(value) in met:
-            return f"met before, {met[id(value)][0]}"
-        if id(value) in around:
-            return f"within itself, {around.index(id(value))}"
-        around = (*around, id(value))
-        within = f"something in {what.removeprefix('something in ')}"
-        if isinstance(value, Set) and package_of(kind.__module__):
-            # They come in any order, so none may depend on those before it.
-            return digest(kind.__name__, *sorted(self._token(each, within, around, dict(met)) for each in value))
-        parts: Any = content_of_code(value)
-        parts = _content(value, what) if parts is None else parts
-        if isinstance(parts, dict):
-            met[id(value)] = len(met), value
-        pairs = parts.items() if isinstance(parts, dict) else [("", part) for part in parts]
-        tokens = (words + self._token(part, words or within, around, met) for words, part in pairs)
-        return digest(kind.__name__, *tokens)
+
+def _own_class(value: Any) -> list[type]:
+    """The class of a value, if it is of the user's own code."""
+    return [] if package_of(type(value).__module__) else [type(value)]
 
 
 def _content(value: Any, what: str) -> Any:
@@ -175,9 +184,9 @@ def _content(value: Any, what: str) -> Any:
     maker = EXACT.get(type(value)) or next(known, None)
     try:
         if maker:
-            return maker(value)
+            return [*_own_class(value), *maker(value)]
         if hasattr(type(value), "__dask_tokenize__"):
-            return [value.__dask_tokenize__(), files_of(value)]
+            return [name_of(type(value)), *_own_class(value), value.__dask_tokenize__(), files_of(value)]
         reducer = copyreg.dispatch_table.get(type(value))
         made = reducer(value) if reducer else value.__reduce_ex__(4)
     except Exception as error:
@@ -222,8 +231,8 @@ CONTENTS: list[tuple[Any, Callable[[Any], Any]]] = [
     (pd.arrays.NumpyExtensionArray, lambda column: [column.to_numpy()]),
     (pd.api.extensions.ExtensionArray, _of_column),
     (zarr.Array | zarr.Group, _of_zarr),
-    # Of locks and the like it is no matter what they hold.
-    (type(threading.Lock()) | type(threading.RLock()) | ContextVar, lambda value: []),
+    # Of locks and the like it is no matter what they hold, and what is held weakly may be gone at any moment.
+    (type(threading.Lock()) | type(threading.RLock()) | ContextVar | WeakKeyDictionary, lambda value: []),
 ]
 
 
@@ -244,6 +253,7 @@ def files_of(value: Any) -> dict[str, int]:
         local = isinstance(getattr(fs, "sync_fs", fs), LocalFileSystem)
         root = node.store.path if local else getattr(node.store, "root", None)
         paths += [os.path.join(os.path.abspath(root), node.path, name) for name in METADATA if root]
+        paths += [os.path.abspath(str(node.store.path))] if isinstance(node.store, ZipStore) else []
     return {path: written(path) for path in paths if os.path.exists(path)}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,22 +15,23 @@ import zarr
 
 from xlabelstats.encoding import without_encoding
 from xlabelstats.inputs import is_dask
-from xlabelstats.pipeline.cache.arrays import Source, check_storable, renamed, write
-from xlabelstats.pipeline.cache.folders import write_durably, zarr_store
+from xlabelstats.pipeline.cache.arrays import Source, check_storable, checked, renamed, write
+from xlabelstats.pipeline.cache.folders import AGAIN, write_durably, zarr_store
 from xlabelstats.pipeline.cache.images import Layout, in_order, is_image, write_image
 from xlabelstats.pipeline.cache.values import decode, encode, from_parquet, to_parquet
 from xlabelstats.pipeline.steps import NAMELESS
+from xlabelstats.store import NAMELESS as MAIN
 from xlabelstats.store import is_key
 
 if TYPE_CHECKING:
     from upath import UPath
 
-# Where pixels, tables and all other arrays are, and the name of the variable of an array, as OME-Zarr has it.
-PIXELS, TABLE, STORES, MAIN = "image.ome.zarr", "table.parquet", {"image": "coords.zarr"}, "0"
+# Where pixels, tables and all other arrays are.
+PIXELS, TABLE, STORES = "image.ome.zarr", "table.parquet", {"image": "coords.zarr"}
 
 # The settings that there are for results of a kind.
 SETTINGS: dict[str, tuple[str, ...]] = dict.fromkeys(("array", "dataset"), ("chunks", "compressor"))
-SETTINGS["image"] = ("multiscale", "chunks", "compressor", "ome_version")
+SETTINGS["image"] = ("multiscale", "chunks", "compressor", "ome_version", "is_label")
 
 # Of a value as JSON: all are read to tell what is stored.
 LARGEST_VALUE = 2**21
@@ -46,7 +46,7 @@ def prepared(result: Any, step: str) -> Any:
         # Xarray would fill what is masked, and make seconds of days.
         check_storable(result, what)
         if isinstance(result, np.ndarray):
-            result = da.from_array(result.copy(), chunks=-1 if result.dtype == object else "auto")
+            result = da.from_array(result.copy(), chunks=-1 if result.dtype.hasobject else "auto")
     if isinstance(result, ARRAYS):
         return _like(result, _lazy(_dataset_of(result), what))
     if isinstance(result, pd.DataFrame):
@@ -84,12 +84,20 @@ def _lazy(data: xr.Dataset, what: str) -> xr.Dataset:
         # A "/" is a folder in another.
         if not isinstance(name, str) or not all(map(is_key, name.split("/"))):
             raise ValueError(f"{what} has the name {name!r}, which Zarr cannot hold; .rename() it")
+        within = [other for other in data.variables if name in data.variables and str(other).startswith(f"{name}/")]
+        if within:
+            raise ValueError(f"{what} has the names {name!r} and {within[0]!r}, and Zarr holds one; .rename() it")
+    sizes = {dim: own for name in data.data_vars for dim, own in data.variables[name].chunksizes.items()}
     for name, variable in data.variables.items():
         check_storable(variable.data, what if name == MAIN else f"{name!r} in {what}")
-        data[name] = variable.astype(variable.dtype.newbyteorder("="))
-    # Dask cannot tell how large objects are.
-    auto = not any(each.chunks or each.dtype == object for each in data.values())
-    return data.assign(data.reset_coords(drop=True).chunk("auto" if auto else {}).unify_chunks())
+        if is_dask(variable.data):
+            variable = variable.copy(data=renamed(variable.data, None, checked, variable.dtype))
+        elif name in data.data_vars:
+            # Dask cannot tell how large objects are.
+            by_size = not sizes and not variable.dtype.hasobject
+            variable = variable.chunk("auto" if by_size else {dim: sizes[dim] for dim in variable.dims if dim in sizes})
+        data[name] = variable if variable.dtype.isnative else variable.astype(variable.dtype.newbyteorder("="))
+    return data
 
 
 def kind_of(result: Any) -> str:
@@ -108,11 +116,6 @@ def named(array: Any) -> xr.DataArray:
     return xr.DataArray(array, dims=dims).rename(None)
 
 
-def bytes_of(result: Any) -> int:
-    """The bytes that a result takes in memory."""
-    return int(result.nbytes if hasattr(result, "nbytes") else sys.getsizeof(result))
-
-
 def check_layout(kind: str, layout: Layout, step: str) -> None:
     """Complain about settings that a result of this kind has no use for."""
     for name in layout.given:
@@ -121,15 +124,10 @@ def check_layout(kind: str, layout: Layout, step: str) -> None:
             raise ValueError(f"the result of the step {step} is {what}, for which there is no {name}; leave it out")
 
 
-def differs(about: Mapping[str, Any], layout: Layout, result: Any) -> bool:
-    """Whether a result is stored in another layout than asked for."""
-    stored = about["image"] if about["kind"] == "image" else about["layout"]
-    return any(stored[name] != asked for name, asked in layout.given.items() if name in stored)
-
-
 def write_result(result: Any, folder: UPath, layout: Layout, name: str) -> dict[str, Any]:
     """Write a prepared result; what is given back is needed to read it."""
     kind = kind_of(result)
+    layout = layout.of_image(result.dtype) if kind == "image" else layout
     about: dict[str, Any] = {"kind": kind, "layout": {each: getattr(layout, each) for each in SETTINGS.get(kind, ())}}
     if kind == "value":
         return {**about, "value": encode(result, "the result")}
@@ -155,7 +153,8 @@ def write_result(result: Any, folder: UPath, layout: Layout, name: str) -> dict[
     group = create(path=STORES.get(kind, f"{kind}.zarr"), zarr_format=3)
     if kind == "image":
         write(group, data.drop_vars(MAIN).variables, {}, "auto")
-        about["image"] = write_image(data[MAIN], lambda version: create(path=PIXELS, zarr_format=version), layout, name)
+        pixels = create(path=PIXELS, zarr_format=2 if layout.ome_version == "0.4" else 3)
+        about["levels"] = write_image(data[MAIN], pixels, layout, name)
     else:
         write(group, data.variables, chunks, layout.compressor)
     return about
@@ -166,12 +165,14 @@ def read_result(folder: UPath, about: Mapping[str, Any], source: Source) -> Any:
     if about["kind"] == "value":
         return decode(about["value"])
     if about["kind"] == "table":
+        if not (folder / TABLE).exists():
+            raise FileNotFoundError(f"{folder / TABLE} was removed; {AGAIN}")
         return from_parquet((folder / TABLE).read_bytes(), about["table"])
     variables, store = {}, zarr_store(folder, read_only=True)
     for name, each in about["variables"].items():
         is_pixels = about["kind"] == "image" and name == MAIN
-        path = PIXELS if is_pixels else STORES.get(about["kind"], f"{about['kind']}.zarr")
-        stored = zarr.open_array(store, path=f"{path}/{name}", mode="r")
+        path = f"{PIXELS}/0" if is_pixels else f"{STORES.get(about['kind'], about['kind'] + '.zarr')}/{name}"
+        stored = zarr.open_array(store, path=path, mode="r")
         own, dims = source.array_name(name), in_order(each["dims"]) if is_pixels else each["dims"]
         # The same entry may be stored anew in other chunks, so what is read has the attempt in its name.
         data = np.asarray(stored[...]) if each["chunks"] is None else da.from_zarr(stored, name=f"{own}@{folder.name}")
@@ -188,7 +189,7 @@ def read_result(folder: UPath, about: Mapping[str, Any], source: Source) -> Any:
 def read_pyramid(folder: UPath, about: Mapping[str, Any], result: Any) -> list[Any]:
     """The levels of a stored image, with the dims in the order of the image."""
     image, store = named(result), zarr_store(folder, read_only=True)
-    paths = [f"{PIXELS}/{level}" for level in range(1, about["image"]["levels"])]
+    paths = [f"{PIXELS}/{level}" for level in range(1, about["levels"])]
     arrays = [da.from_zarr(zarr.open_array(store, path=path, mode="r")) for path in paths]
     levels = [xr.Variable(in_order(image.dims), each).transpose(*image.dims) for each in arrays]
     return [image.data, *(level.astype(image.dtype).data for level in levels)]
@@ -199,7 +200,8 @@ def in_memory(result: Any, source: Source) -> Any:
     if not isinstance(result, ARRAYS):
         return result.copy() if isinstance(result, pd.DataFrame) else result
     data = _dataset_of(result).persist()
-    lazy = {name: each for name, each in data.variables.items() if is_dask(each.data)}
-    return _like(
-        result, data.assign({n: v.copy(data=renamed(v.data, source.array_name(str(n)))) for n, v in lazy.items()})
-    )
+    for name, each in data.variables.items():
+        if is_dask(each.data):
+            # What works in place works on copies.
+            data[name] = each.copy(data=renamed(each.data, source.array_name(str(name)), np.copy))
+    return _like(result, data)

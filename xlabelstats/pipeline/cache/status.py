@@ -9,9 +9,8 @@ from functools import lru_cache
 import pandas as pd
 
 from xlabelstats.pipeline.cache.arrays import Source
-from xlabelstats.pipeline.cache.code import current
 from xlabelstats.pipeline.cache.entries import Marker, Shelf
-from xlabelstats.pipeline.cache.keys import Tokens, written
+from xlabelstats.pipeline.cache.keys import current, written
 
 COLUMNS = ("name", "key", "kind", "state", "parameters", "size", "created", "seconds", "stale", "url")
 
@@ -19,10 +18,10 @@ COLUMNS = ("name", "key", "kind", "state", "parameters", "size", "created", "sec
 UNKNOWN: Marker = {"about": {"kind": ""}, "parameters": {}, "created": None, "seconds": math.nan}
 
 
-def status_of(shelf: Shelf, path: str, token_of: Tokens) -> pd.DataFrame:
+def status_of(shelf: Shelf, path: str) -> pd.DataFrame:
     """A row for every entry under a path."""
     entries = dict(shelf.entries())
-    why = staleness({source: each for source, each in entries.items() if "about" in each}, shelf.last, token_of)
+    why = staleness({source: each for source, each in entries.items() if "about" in each}, shelf.last)
     above, rows = f"{path}/" if path else "", []
     for source, known in entries.items():
         if source.path.startswith(above):
@@ -34,12 +33,10 @@ def status_of(shelf: Shelf, path: str, token_of: Tokens) -> pd.DataFrame:
     return table.sort_values(["name", "created", "key"], ignore_index=True)
 
 
-def staleness(
-    markers: dict[Source, Marker], last: Callable[[str], dict[str, str]], token_of: Tokens
-) -> Callable[[Source], str]:
+def staleness(markers: dict[Source, Marker], last: Callable[[str], dict[str, str]]) -> Callable[[Source], str]:
     """A function that says why an entry is no longer what a run would give now, or ""."""
     last_of = lru_cache(None)(last)
-    current_of = lru_cache(None)(lambda step: current(step, token_of))
+    current_of = lru_cache(None)(current)
 
     def reasons(source: Source) -> Iterator[str]:
         marker = markers[source]

@@ -19,6 +19,13 @@ def _to_npy(array: Any) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
+def _to_iso(time: datetime) -> str:
+    text = time.isoformat()
+    if repr(datetime.fromisoformat(text)) != repr(time):
+        raise ValueError("a zone that has a name, or one of two times of the same name")
+    return text
+
+
 def _from_npy(text: str) -> np.ndarray:
     return np.load(io.BytesIO(base64.b64decode(text)))
 
@@ -30,7 +37,7 @@ KINDS: dict[type, tuple[Any, Any]] = {
     complex: (str, complex),
     bytes: (bytes.hex, bytes.fromhex),
     date: (date.isoformat, date.fromisoformat),
-    datetime: (datetime.isoformat, datetime.fromisoformat),
+    datetime: (_to_iso, datetime.fromisoformat),
     np.ndarray: (_to_npy, _from_npy),
     np.generic: (_to_npy, lambda text: _from_npy(text)[()]),
 }
@@ -38,17 +45,20 @@ KINDS: dict[type, tuple[Any, Any]] = {
 
 def encode(value: Any, what: str) -> Any:
     """A value as JSON can hold it; ``what`` names it in the complaint about one that is no such value."""
-    if value is None or type(value) in (bool, int, float, str):
-        return value
     if type(value) is list:
         return [encode(each, what) for each in value]
     kind = np.generic if isinstance(value, np.generic) else type(value)
-    # Numpy raises it for arrays of objects.
+    # Raised for arrays of objects, halves of characters, and numbers of thousands of digits.
     with suppress(ValueError):
+        if value is None or kind in (bool, int, float, str):
+            str(value).encode()
+            return value
         if kind in KINDS:
             return {kind.__name__: encode(KINDS[kind][0](value), what)}
-    can = "numbers, text, dates, arrays (masked ones .filled(value)), and lists, tuples and dicts of them can"
-    raise TypeError(f"{what} holds a value of type {type(value).__name__}, which cannot be stored; {can}")
+    raise TypeError(
+        f"{what} holds a value of type {type(value).__name__}, which cannot be stored; numbers (to 4300 digits), "
+        "Unicode text, dates (no named zones), arrays (masked: .filled(value)), and lists, tuples, dicts of them can"
+    )
 
 
 def decode(value: Any) -> Any:
@@ -70,7 +80,10 @@ def to_parquet(table: pd.DataFrame) -> tuple[bytes, dict[str, Any]]:
             for name, dtype in table.dtypes.items()
         }
         about = {"attrs": encode(table.attrs, "the attrs"), "dtypes": encode(dtypes, "a dtype of the columns")}
-        content = table.to_parquet(engine="pyarrow")
+        # Pandas itself takes fewer kinds of attrs.
+        bare = table.copy(deep=False)
+        bare.attrs = {}
+        content = bare.to_parquet(engine="pyarrow")
         pd.testing.assert_frame_equal(from_parquet(content, about), table, check_exact=True)
     # Pyarrow's errors are of these kinds too.
     except (AssertionError, TypeError, ValueError, NotImplementedError) as error:

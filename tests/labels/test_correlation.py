@@ -10,13 +10,13 @@ import dask
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import blobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import rankdata
 
 import xlabelstats
-from tests.conftest import blobs
 
 EVERY = ("pearson", "covariance", "slope", "overlap", "k1", "k2", "manders", "rwc")
 MERGING = EVERY[:6]
@@ -145,11 +145,8 @@ class TestValues:
         close(image.labels.correlation(mask, stats=EVERY), image.values, mask.values)
 
     def test_are_those_of_cp_measure_on_real_nuclei(self, nuclei):
-        pytest.importorskip("cp_measure")
-        from cp_measure.bulk import get_correlation_measurements
-
+        theirs = pytest.importorskip("cp_measure.core.measurecolocalization")
         image, mask = nuclei
-        theirs = get_correlation_measurements()
         x, y = image.sel(c="DNA").values.astype(float), image.sel(c="ER").values.astype(float)
         numbered = np.unique(mask, return_inverse=True)[1].reshape(mask.shape).astype(np.int32)
         pair, turned = {"c": "DNA", "c_": "ER"}, {"c": "ER", "c_": "DNA"}
@@ -157,7 +154,7 @@ class TestValues:
         at_threshold = image.labels.correlation(mask, stats=("overlap", "k1", "k2"), threshold=0.15)
         known = {}
         for name in ("pearson", "manders_fold", "rwc", "overlap"):
-            known |= theirs[name](x, y, numbered)
+            known |= getattr(theirs, f"get_correlation_{name}")(x, y, numbered)
         for found, name in (
             (ours["pearson"].sel(pair), "Correlation_Pearson"),
             (ours["slope"].sel(pair), "Correlation_Slope"),
@@ -229,6 +226,21 @@ class TestValues:
             np.testing.assert_allclose(found["slope"].sel(label=1)[0], [1, 0], atol=1e-14)
             assert np.isnan(found["pearson"].sel(label=2)).all()
             np.testing.assert_allclose(found["covariance"].sel(label=2), 0)
+
+    def test_infinite_pixels_spoil_the_pairs_of_their_channel_alone(self):
+        image, mask = field(np.float64)
+        label = int(mask.values[mask.values > 0][0])
+        spoiled = image.copy(deep=True)
+        spoiled[1].values[mask.values == label] = np.inf
+        for chunks in (None, 7):
+            pixels = spoiled if chunks is None else spoiled.chunk(chunks)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                found = pixels.labels.correlation(mask, stats=MERGING).sel(label=label).compute()
+            known = image.labels.correlation(mask, stats=MERGING).sel(label=label)
+            for name in MERGING:
+                assert np.isnan(found[name][1]).all(), name
+                np.testing.assert_allclose(found[name][::2, ::2], known[name][::2, ::2], rtol=1e-11)
 
     def test_shares_of_nothing_are_nan(self):
         mask = xr.DataArray([1, 1, 1], dims="x")

@@ -226,11 +226,12 @@ def _moments(pixels: Array, runs: Runs, n: Array) -> Array:
     products = xp.zeros((labels, groups, pairs(channels)))
     kernels.sums_and_extremes(pixels, runs, np.float64(0), near, xp.empty((0, 0, 2), pixels.dtype))
     counting = xp.maximum(n, 1)
-    near = near.reshape(n.shape) / counting
-    kernels.cross_powers(pixels, runs, near, sums, products)
-    off = sums / counting
-    a, b = xp.triu_indices(channels)
-    central = products - n[..., a] * off[..., a] * off[..., b]
+    with np.errstate(invalid="ignore", over="ignore"):
+        near = near.reshape(n.shape) / counting
+        kernels.cross_powers(pixels, runs, near, sums, products)
+        off = sums / counting
+        a, b = xp.triu_indices(channels)
+        central = products - n[..., a] * off[..., a] * off[..., b]
     squares = xp.maximum(central[..., xp.flatnonzero(a == b)], 0)
     fields = (
         n[..., a],

@@ -291,10 +291,7 @@ def _sorted(keys, count, channels, kind):
 
 
 def cut(image, channels, mask, shape, cuts, alone, out, inside):
-    """Copy what a piece of an image holds of some windows to ``out`` (object, channel, pixel of the window).
-
-    See `cpu_objects.cut`.
-    """
+    """Copy what a piece of an image holds of some windows to ``out``, see `cpu_objects.cut`."""
     cells, marking = out.shape[2], inside.size > 0
     starts, size, labels, rows = cuts
     labels = xp.asarray(labels)

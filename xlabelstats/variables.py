@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from xlabelstats.align import share_coords
-from xlabelstats.catalogue import PROPERTIES, as_measures
+from xlabelstats.catalogue import FURTHER_PROPERTIES, PROPERTIES, as_measures
 from xlabelstats.catalogue.histogram import LEFT, RIGHT
 from xlabelstats.cautions import caution, one_call
 from xlabelstats.engine.dask_internals import held_data
@@ -53,7 +53,8 @@ def properties_per_variable(
 ) -> xr.Dataset:
     """Region properties by a call of an array: those of the mask once, those of an image per variable."""
     names = as_names(properties, "property")
-    of_image = [name for name in names if name in PROPERTIES and PROPERTIES[name].reads_image]
+    known = PROPERTIES | FURTHER_PROPERTIES
+    of_image = [name for name in names if name in known and known[name].reads_image]
     of_mask = [name for name in names if name not in of_image]
     results = []
     if of_mask or not of_image:

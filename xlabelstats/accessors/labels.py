@@ -13,7 +13,7 @@ from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.measuring import MeasureCalls
 from xlabelstats.accessors.tables import TableCalls
 from xlabelstats.accessors.types import Labels, Mask
-from xlabelstats.catalogue import PROPERTIES
+from xlabelstats.catalogue import FURTHER_PROPERTIES, PROPERTIES
 from xlabelstats.labels.regionprops import regionprops
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import LABEL, describe
@@ -185,7 +185,7 @@ class LabelsAccessor(MeasureCalls):
 
         return center_of_mass(self._array, as_array(weights), units=units, labels=labels, background=background)
 
-    @describe(properties=PROPERTIES)
+    @describe(properties=PROPERTIES, further=FURTHER_PROPERTIES)
     @documented(MeasureCalls.aggregate, MeasureCalls.measure, take=())
     def regionprops(
         self,
@@ -237,6 +237,10 @@ class LabelsAccessor(MeasureCalls):
         The properties, which in 3-D call a volume ``area``, are:
 
         {properties}
+
+        scikit-image does not have these:
+
+        {further}
 
         Examples
         --------

@@ -31,8 +31,9 @@ DEFAULT_STATISTICS = tuple(name for name in STATISTICS if name not in ("std", "v
 
 # Under scikit-image's names: what merges across blocks, and what needs every object whole.
 PROPERTIES = {name: entry for name, entry in CATALOGUE.items() if entry.skimage and not entry.whole}
-PROPERTIES |= {entry.name: entry for entry in FAMILIES["extremes"]}
 OBJECT_PROPERTIES = {name: entry for name, entry in CATALOGUE.items() if entry.skimage and entry.whole}
+# Region properties that scikit-image has not.
+FURTHER_PROPERTIES = {entry.name: entry for entry in FAMILIES["extremes"]}
 
 # What scikit-image has beside these, and the call that has it here.
 ELSEWHERE = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from xlabelstats.catalogue import CATALOGUE, ELSEWHERE, OBJECT_PROPERTIES, PROPERTIES, STATISTICS
+from xlabelstats.catalogue import CATALOGUE, ELSEWHERE, FURTHER_PROPERTIES, OBJECT_PROPERTIES, PROPERTIES, STATISTICS
 from xlabelstats.catalogue.flox_aggregations import MORE_STATISTICS
 from xlabelstats.names import check_known
 
@@ -125,8 +125,9 @@ def _call_of(name: str) -> str | None:
     """The call that gives a statistic or property of ours."""
     if name in STATISTICS or (name in MORE_STATISTICS and name not in _ELSEWHERE):
         return f'image.labels.aggregate(mask, "{name}")'
-    if name in PROPERTIES:
-        mask_first = PROPERTIES[name].reads_image
+    merging = PROPERTIES | FURTHER_PROPERTIES
+    if name in merging:
+        mask_first = merging[name].reads_image
         return f'image.labels.regionprops(mask, "{name}")' if mask_first else f'mask.labels.regionprops("{name}")'
     if name in OBJECT_PROPERTIES:
         return f'mask.instances.regionprops("{name}")'

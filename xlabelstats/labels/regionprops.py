@@ -7,11 +7,15 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.catalogue import ELSEWHERE, OBJECT_PROPERTIES, PROPERTIES
+from xlabelstats.catalogue import ELSEWHERE, FURTHER_PROPERTIES, OBJECT_PROPERTIES, PROPERTIES
 from xlabelstats.catalogue.vocabulary import check_measures
 from xlabelstats.inputs import check_on_host
 from xlabelstats.labels.measure import measured
 from xlabelstats.names import LABEL, as_names, check_here
+
+# What merges across blocks, and all that there are.
+MERGING = PROPERTIES | FURTHER_PROPERTIES
+ALL = OBJECT_PROPERTIES | MERGING
 
 # The call for what `regionprops` has not.
 WHOLE_OBJECT = dict.fromkeys(OBJECT_PROPERTIES, "mask.instances.regionprops(properties)") | ELSEWHERE
@@ -23,7 +27,7 @@ def regionprops(
     """Region properties that merge across blocks; see `LabelsAccessor.regionprops`."""
     names = _property_names(properties)
     check_here(names, WHOLE_OBJECT, "needs all pixels of an object at once and does not merge across blocks")
-    return _properties(image, mask, names, PROPERTIES, **options)
+    return _properties(image, mask, names, MERGING, **options)
 
 
 def object_properties(
@@ -36,7 +40,7 @@ def object_properties(
     check_here(names, ELSEWHERE, "is no number per object of a mask")
     if any(name in OBJECT_PROPERTIES for name in names):
         check_on_host("instances.regionprops", mask=mask)
-    return _properties(image, mask, names, OBJECT_PROPERTIES | PROPERTIES, **options)
+    return _properties(image, mask, names, ALL, **options)
 
 
 def _property_names(properties: str | Iterable[str]) -> tuple[str, ...]:

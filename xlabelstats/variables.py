@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from xlabelstats.align import share_coords
-from xlabelstats.catalogue import PROPERTIES, as_measures
+from xlabelstats.catalogue import FURTHER_PROPERTIES, PROPERTIES, as_measures
 from xlabelstats.catalogue.histogram import LEFT, RIGHT
 from xlabelstats.cautions import caution, one_call
 from xlabelstats.engine.dask_internals import held_data
@@ -83,7 +83,8 @@ def properties_per_variable(
     names = as_names(properties, "property")
     if align is not None:
         dataset, mask = split(dataset, mask, align)
-    of_image = [name for name in names if name in PROPERTIES and PROPERTIES[name].reads_image]
+    known = PROPERTIES | FURTHER_PROPERTIES
+    of_image = [name for name in names if name in known and known[name].reads_image]
     of_mask = [name for name in names if name not in of_image]
     results = []
     if of_mask or not of_image:

@@ -131,7 +131,7 @@ class TestUnits:
 
     def test_uneven_coordinates_do_no_harm_in_pixels(self):
         image, mask = self.field(x=np.cumsum(np.arange(15)))
-        with pytest.raises(ValueError, match="the coordinates along 'x' are not evenly spaced; give spacing=, ask for"):
+        with pytest.raises(ValueError, match="the coordinates along 'x' are not evenly spaced; give spacing="):
             image.labels.measure(mask, ("area", "position_min"))
         result = image.labels.measure(mask, ("area", "position_min"), units="pixel")
         np.testing.assert_array_equal(result["area"], mask.labels.count())

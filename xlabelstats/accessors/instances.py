@@ -187,7 +187,8 @@ class InstancesAccessor(WindowCalls):
         Notes
         -----
         The pixels of an object are sorted, in the block that owns it, and those at the positions next to
-        ``q * (n - 1)`` interpolated, as definition 7 of Hyndman & Fan (1996) does for ``linear``.
+        ``q * (n - 1)`` interpolated, as definition 7 of Hyndman & Fan (1996) does for ``linear``.  Of dask images of
+        eight bits the pixels of every value are counted instead, block by block, if that takes little memory.
 
         References
         ----------

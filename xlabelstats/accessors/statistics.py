@@ -111,7 +111,8 @@ class StatisticsCalls(QuantileCalls):
 
         {more}
 
-        ``median``, ``mode`` and percentiles, such as ``p95``, bring all pixels of an object to one block.  The others
+        ``median``, ``mode`` and percentiles, such as ``p95``, bring all pixels of an object to one block, or count the
+        pixels of every value where an image in blocks has eight bits and this takes little memory.  The others
         of the second list, and Aggregations, are run by flox, whatever the engine.
 
         Sums and moments are collected in float64, moments about the mean of each block, and merged

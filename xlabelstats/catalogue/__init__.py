@@ -44,11 +44,12 @@ CORRELATIONS = {entry.name: entry for entry in FAMILIES["correlation"]}
 DEFAULT_STATISTICS = tuple(name for name in STATISTICS if name not in ("std", "valid"))
 
 # Region properties under scikit-image's names: what merges across blocks, and outlines, most of which need objects
-# whole.  Those of outlines that scikit-image has not.
+# whole.  Those that scikit-image has not.
 PROPERTIES = {name: entry for name, entry in CATALOGUE.items() if entry.skimage and not entry.whole}
-PROPERTIES |= {entry.name: entry for entry in FAMILIES["extremes"]}
 OBJECT_PROPERTIES = {entry.name: entry for entry in FAMILIES["outline"] if entry.skimage}
-FURTHER_PROPERTIES = {entry.name: entry for entry in FAMILIES["outline"] if not entry.skimage}
+FURTHER_PROPERTIES = {
+    entry.name: entry for family in ("outline", "extremes") for entry in FAMILIES[family] if not entry.skimage
+}
 
 # What scikit-image has beside these, and the call that has it here.
 ELSEWHERE = {

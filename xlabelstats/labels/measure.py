@@ -205,7 +205,7 @@ def _grid_for(measures: Mapping[str, Measure], mask: xr.DataArray, spacing: Any,
         if mixed:
             check_lengths(mask, mixed[0], "spacing=1")
             check_one_unit(mask, mixed[0])
-        grid = regular_grid(mask, "give spacing=, ask for units='pixel', or drop the coordinate")
+        grid = regular_grid(mask, "give spacing=, or drop the coordinate")
     elif any(entry.placed for entry in measures.values()):
         grid = replace(pixel_grid(mask.ndim), units=units_of(mask))
     else:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache, reduce
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -103,6 +103,9 @@ def package_of(module: str) -> str | None:
         return version(top)
     places = [found.origin or "", *(found.submodule_search_locations or ())]
     if any(name in place for place in places for name in ("site-packages", "dist-packages")):
+        with suppress(PackageNotFoundError):
+            # Most are named after their module, and to look through the files of all takes a second.
+            return f"{top} {version(top)}"
         return " ".join(f"{name} {version(name)}" for name in sorted(set(_packages().get(top, ())))) or None
     # A file of the user's own may have the name of a module of Python.
     own = places[0].endswith(".py") and not places[0].startswith(os.path.dirname(os.__file__))

@@ -9,7 +9,7 @@ import xarray as xr
 from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.shortcuts import ShortcutCalls
 from xlabelstats.accessors.statistics import StatisticsCalls
-from xlabelstats.accessors.types import Labels, Mask
+from xlabelstats.accessors.types import Labels, Mask, Per
 from xlabelstats.catalogue import CORRELATIONS
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import describe
@@ -29,7 +29,9 @@ class CorrelationCalls(ShortcutCalls):
         threshold: float | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Compare every two channels of an image within every label: correlation and colocalisation.
 
@@ -111,5 +113,7 @@ class CorrelationCalls(ShortcutCalls):
             threshold=threshold,
             labels=labels,
             background=background,
+            per=per,
             skipna=skipna,
+            align=align,
         )

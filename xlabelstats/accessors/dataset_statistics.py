@@ -89,7 +89,9 @@ class StatisticsDatasetCalls(TableCalls):
         threshold: float | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Compare every two channels of every image of the Dataset within every label.
 
@@ -123,7 +125,9 @@ class StatisticsDatasetCalls(TableCalls):
             threshold=threshold,
             labels=labels,
             background=background,
+            per=per,
             skipna=skipna,
+            align=align,
         )
 
     @of_every_image(LabelsAccessor.mean, "mean")
@@ -432,7 +436,9 @@ class StatisticsDatasetCalls(TableCalls):
         range: tuple[float, float] | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
+        align: str | None = None,
     ) -> xr.Dataset:
         """Histogram of the pixels of every label, in every image of the Dataset, with the same bins for all.
 
@@ -459,5 +465,7 @@ class StatisticsDatasetCalls(TableCalls):
             range=range,
             labels=labels,
             background=background,
+            per=per,
             skipna=skipna,
+            align=align,
         )

@@ -149,7 +149,9 @@ class MeasureCalls(CorrelationCalls):
         range: tuple[float, float] | None = None,
         labels: Labels = None,
         background: bool = False,
+        per: Per = None,
         skipna: bool | None = None,
+        align: str | None = None,
     ) -> xr.DataArray:
         """Histogram of the pixels of every label, with the same bins for all.
 
@@ -200,5 +202,7 @@ class MeasureCalls(CorrelationCalls):
             range=range,
             labels=labels,
             background=background,
+            per=per,
             skipna=skipna,
+            align=align,
         )

@@ -11,9 +11,11 @@ from xlabelstats.catalogue import CORRELATIONS
 from xlabelstats.catalogue.correlation import check_threshold
 from xlabelstats.catalogue.vocabulary import check_measures
 from xlabelstats.labels.measure import measured
+from xlabelstats.labels.per import apart
 from xlabelstats.names import as_names
 
 
+@apart()
 def correlation(
     image: xr.DataArray,
     mask: xr.DataArray,
@@ -29,6 +31,12 @@ def correlation(
     if not names:
         raise ValueError(f"no statistic was asked for; there are: {', '.join(CORRELATIONS)}")
     given = {} if threshold is None else {"threshold": check_threshold(threshold)}
+    thresholded = [name for name, entry in CORRELATIONS.items() if "threshold" in entry.parameters]
+    if given and not set(names) & set(thresholded):
+        raise ValueError(
+            f"threshold={threshold!r} says nothing to {', '.join(names)}; leave it out, or ask for one that it is for: "
+            f"{', '.join(thresholded)}"
+        )
     measures = {}
     for name in names:
         make = CORRELATIONS[name].with_parameters

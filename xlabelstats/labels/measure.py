@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -37,7 +37,14 @@ from xlabelstats.names import LABEL
 from xlabelstats.resampling import resampled
 
 
-@apart()
+def _same_bins(masks: Sequence[xr.DataArray], given: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Measures whose bins are those of the whole image, for the calls at its positions."""
+    if given["image"] is None or given.get("weights") is not None:
+        return [{}] * len(masks)
+    return [{"requests": list(settled(as_measures(given["requests"]), given["image"]).values())}] * len(masks)
+
+
+@apart(_same_bins)
 def measure(
     image: xr.DataArray | None,
     mask: xr.DataArray,
@@ -102,7 +109,7 @@ def measured(
     _check_defined(measures, mask, image)
     original, (image, measures) = image, paired(image, mask, measures)
     if image is not None:
-        measures = {name: _settled(entry, image) for name, entry in measures.items()}
+        measures = settled(measures, image)
     placed = mask if image is None else share_coords(mask, image)
     grid = grid if grid is not None else _grid_for(measures, placed, spacing, units)
     apart = units == "pixel" or spacing is not None or not any(entry.placed for entry in measures.values())
@@ -138,9 +145,12 @@ def measured(
     return result if image is original else as_given(result, original, measures)
 
 
-def _settled(entry: Measure, image: xr.DataArray) -> Measure:
-    """The measure for this image, where it depends on that."""
-    return entry if entry.settled is None else entry.settled(image.dtype, partial(_limits, entry.name, image))
+def settled(measures: Mapping[str, Measure], image: xr.DataArray) -> dict[str, Measure]:
+    """The measures for this image, of which some depend on it."""
+    return {
+        name: entry if entry.settled is None else entry.settled(image.dtype, partial(_limits, name, image))
+        for name, entry in measures.items()
+    }
 
 
 def _limits(name: str, image: xr.DataArray) -> tuple[Any, Any]:

@@ -333,24 +333,14 @@ def histogram(bins: Any = 256, range: Any = None) -> Measure:
     )
 
 
-HISTOGRAM = histogram()
-
 HISTOGRAMS = (
-    HISTOGRAM,
-    _entry(
-        "entropy",
-        "entropy of the histogram in bits: -sum(p log2 p) of the shares p of the bins",
-        attrgetter("entropy"),
-    ),
+    histogram(),
+    _entry("entropy", "-sum(p log2 p) of the shares p of the bins of the histogram, in bits", attrgetter("entropy")),
     _entry(
         "most_frequent",
         "centre of the fullest bin of the histogram, the lower of a tie",
         attrgetter("most_frequent"),
         units="image",
     ),
-    _entry(
-        "uniformity",
-        "sum of the squared shares of the bins of the histogram: 1 if all pixels are in one",
-        attrgetter("uniformity"),
-    ),
+    _entry("uniformity", "sum of the squared shares of the bins of the histogram", attrgetter("uniformity")),
 )

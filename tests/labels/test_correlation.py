@@ -545,3 +545,10 @@ class TestErrors:
         image, mask = field()
         with pytest.raises(ValueError, match="c_"):
             image.expand_dims(c_=2).labels.correlation(mask)
+
+
+def test_a_threshold_that_says_nothing_to_the_statistics_is_an_error():
+    image = xr.DataArray(np.ones((2, 3)), dims=("c", "x"))
+    mask = xr.DataArray([1, 1, 2], dims="x")
+    with pytest.raises(ValueError, match=r"threshold=0\.2 says nothing to pearson, slope; .*: overlap, k1, k2"):
+        image.labels.correlation(mask, stats=("pearson", "slope"), threshold=0.2)

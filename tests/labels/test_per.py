@@ -529,3 +529,46 @@ class TestDataset:
         tree = xr.DataTree.from_dict({"scale0": xr.Dataset({"image": mask})})
         xr.testing.assert_equal(tree.labels.count(per="t"), mask.labels.count(per="t"))
         xr.testing.assert_equal(image.labels.mean(tree, per="t"), image.labels.mean(mask, per="t"))
+
+
+class TestOtherOptions:
+    @pytest.mark.parametrize("lazy", [False, True])
+    def test_bins_are_those_of_the_whole_image_at_every_position(self, lazy):
+        rng = np.random.default_rng(0)
+        mask = xr.DataArray(rng.integers(0, 3, (3, 20, 20)), dims=("t", "y", "x"))
+        image = xr.DataArray(rng.normal(size=(3, 20, 20)) * [[[1]], [[5]], [[9]]], dims=("t", "y", "x"))
+        limits = (float(image.min()), float(image.max()))
+        given = {"range": limits} if lazy else {}
+        pixels, labels = (image.chunk(t=1, y=7), mask.chunk(y=9)) if lazy else (image, mask)
+        counts = pixels.labels.histogram(labels, 16, per="t", **given).compute()
+        entropy = pixels.labels.measure(labels, ("mean", ("entropy", given)), per="t")["entropy"].compute()
+        assert counts["bin_left"].values[0] == limits[0]
+        for row, (t, label) in enumerate(zip(counts["t"].values, counts["label"].values, strict=True)):
+            inside = image.values[t][mask.values[t] == label]
+            np.testing.assert_array_equal(counts[row], np.histogram(inside, 16, limits)[0])
+            shares = np.histogram(inside, 256, limits)[0] / inside.size
+            np.testing.assert_allclose(entropy[row], -(shares[shares > 0] * np.log2(shares[shares > 0])).sum())
+
+    def test_correlations_are_apart_too(self):
+        rng = np.random.default_rng(0)
+        mask = xr.DataArray(rng.integers(0, 3, (3, 9, 9)), dims=("t", "y", "x"))
+        image = xr.DataArray(rng.normal(size=(2, 3, 9, 9)), dims=("c", "t", "y", "x"))
+        found = image.labels.correlation(mask, per="t")["pearson"]
+        for row, (t, label) in enumerate(zip(found["t"].values, found["label"].values, strict=True)):
+            pixels = image.values[:, t][:, mask.values[t] == label]
+            np.testing.assert_allclose(found[row], np.corrcoef(pixels))
+
+    @pytest.mark.parametrize("lazy", [False, True])
+    def test_a_mask_on_another_grid_is_aligned_before(self, lazy):
+        rng = np.random.default_rng(0)
+        along = {"y": np.arange(4) * 2.0, "x": np.arange(5) * 2.0}
+        mask = xr.DataArray(rng.integers(0, 3, (3, 4, 5)), {"t": [0, 5, 9], **along}, ("t", "y", "x"))
+        fine = {"y": np.arange(8.0), "x": np.arange(10.0)}
+        image = xr.DataArray(rng.normal(size=(3, 8, 10)), {"t": [0, 5, 9], **fine}, ("t", "y", "x"))
+        known = mask.reindex_like(image, method="nearest", tolerance=1, fill_value=0)
+        pixels, labels = (image.chunk(t=1, y=3), mask.chunk(x=2)) if lazy else (image, mask)
+        found = pixels.labels.aggregate(labels, ("count", "mean"), per="t", align="nearest").compute()
+        for row, (t, label) in enumerate(zip(found["t"].values, found["label"].values, strict=True)):
+            inside = image.sel(t=t).values[known.sel(t=t).values == label]
+            assert found["count"].values[row] == inside.size
+            np.testing.assert_allclose(found["mean"].values[row], inside.mean())

@@ -76,9 +76,13 @@ def weighted(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.Data
 
 def compared(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.Dataset:
     """The channels of an image along the last of its own dims; itself, if it has none."""
-    own = [dim for dim in image.dims if dim not in mask.dims]
-    image = image if own else image.expand_dims("of one")
-    return image.labels.correlation(mask, own[-1] if own else "of one", CORRELATIONS, **options)
+    dims = [*getattr(mask, "dims", ())]
+    own = [dim for dim in image.dims if dim not in dims]
+    if sorted(map(str, image.dims)) == sorted(map(str, dims)) and len({*dims}) == len(dims):
+        # What xarray opened lazily it would read for a new dim.
+        lazy = image if image.chunks is not None or image.variable._in_memory else image.chunk()
+        image, own = lazy.expand_dims("of one"), ["of one"]
+    return image.labels.correlation(mask, own[-1] if own else "c", CORRELATIONS, **options)
 
 
 _shape, _labels = (2, 3), frozenset({"labels"})

@@ -14,7 +14,7 @@ import numpy as np
 
 from xlabelstats.engine.dask_internals import Graph, array_of_tasks, as_task
 from xlabelstats.engine.merge_tree import filled, uniform
-from xlabelstats.engine.ownership import find_regions
+from xlabelstats.engine.ownership import Region, find_regions
 from xlabelstats.engine.region_pixels import Part, Routes, Supply, pieces
 from xlabelstats.engine.runs import Array, as_bits, native
 from xlabelstats.kernels import kernels_for, protocol
@@ -129,12 +129,31 @@ class _Windows:
 
 
 @dataclass(frozen=True)
+class Owned:
+    """What is known of the objects of a region, and the position of the region's first pixel."""
+
+    low: tuple[int, ...]
+    objects: Any
+
+    def __sizeof__(self) -> int:
+        return self.objects.__sizeof__()
+
+
+def share_out(objects: Any, regions: Sequence[Region]) -> Any:
+    """A dask array (region,) of objects: what is known of the objects of every region, `Owned`."""
+    name = f"objects-{uuid.uuid4().hex}"
+    graph: Graph = {
+        (name, r): as_task(Owned(region.low, objects.take(region.rows))) for r, region in enumerate(regions)
+    }
+    return array_of_tasks(name, graph, ((1,) * len(regions),), [])
+
+
+@dataclass(frozen=True)
 class _Share:
-    """What a chunk of windows gets of one region that begins at ``low``: the objects, and their rows in the chunk."""
+    """What a chunk of windows gets of one region: which of its objects, for which rows of the chunk."""
 
     region: int
-    low: tuple[int, ...]
-    objects: Corners
+    objects: slice
     rows: np.ndarray
     parts: Sequence[Part]
 
@@ -146,7 +165,7 @@ class _Shares:
     shares: Sequence[_Share]
 
     def __sizeof__(self) -> int:
-        return sum(share.rows.nbytes + share.objects.__sizeof__() for share in self.shares)
+        return sum(share.rows.nbytes for share in self.shares)
 
 
 class LazyWindows:
@@ -169,16 +188,14 @@ class LazyWindows:
         small = np.int32 if max(subject.mask.shape) < 2**30 else np.int64
         corners = Corners(objects.ids, window.starts(objects).astype(small))
         self.routes = Routes(self.regions, *boxes, subject.mask.chunks)
-        self.labels = Supply(subject.mask, self.routes)
+        self.owned, self.labels = share_out(corners, self.regions), Supply(subject.mask, self.routes)
         position = np.argsort(rows)
         for r, region in enumerate(self.regions):
             places = position[region.rows]
             for j in range(places[0] // batch, places[-1] // batch + 1):
                 a, b = np.searchsorted(places, [j * batch, (j + 1) * batch])
                 if b > a:
-                    # Not tasks of their own: dask would begin with all of these, and so with regions far apart.
-                    owned = corners.take(region.rows[a:b])
-                    share = _Share(r, region.low, owned, places[a:b] - j * batch, self.routes.parts[r])
+                    share = _Share(r, slice(int(a), int(b)), places[a:b] - j * batch, self.routes.parts[r])
                     self.shares[j].append(share)
 
     def of_image(self) -> Any:
@@ -214,9 +231,10 @@ class LazyWindows:
         for j, shares in enumerate(self.shares):
             held = (f"shares-{token}", j) if several else None
             layer |= {held: as_task(_Shares(shares))} if several else {}
+            owned = [(self.owned.name, share.region) for share in shares]
             for i, index in enumerate(np.ndindex(*map(len, pixels.other_chunks))):
                 read = [pixels.keys(share.region, index) for share in shares]
-                keys: list[list[Any]] = [read]
+                keys: list[list[Any]] = [owned, read]
                 if image is not None and self.alone:
                     keys.append([self.labels.keys(share.region, reading=i) for share in shares])
                 inside = both and i == 0
@@ -227,7 +245,7 @@ class LazyWindows:
                 if inside:
                     layer[key] = (operator.itemgetter(0), (cut, j))
                     labelled[(names[1], j, *zeros)] = (partial(_label, dtype=dtypes[1]), (cut, j))
-        dependencies = [*pixels.dependencies, *self.labels.dependencies]
+        dependencies = [self.owned, *pixels.dependencies, *self.labels.dependencies]
         chunks = (self.chunks, *pixels.other_chunks, *((n,) for n in size))
         cells = array_of_tasks(names[0], layer, chunks, dependencies, xp.empty((0,) * len(chunks), dtypes[0]))
         if not both:
@@ -258,6 +276,7 @@ def _chunk_task(
 
 def _cut_chunk(
     held: _Shares,
+    owned: list[Owned],
     read: list[list[Any]],
     masks: list[list[Any]] | None = None,
     *,
@@ -274,15 +293,16 @@ def _cut_chunk(
     if part is not None:
         shares = [replace(shares[part], rows=np.arange(shares[part].rows.size))]
     n = sum(share.rows.size for share in shares)
-    ids = np.empty(n, shares[0].objects.ids.dtype)
-    pixels = [pieces(share.parts, blocks, share.low) for share, blocks in zip(shares, read, strict=True)]
+    ids = np.empty(n, owned[0].objects.ids.dtype)
+    pixels = [pieces(share.parts, held, region.low) for share, held, region in zip(shares, read, owned, strict=True)]
     _, some = pixels[0][0]
-    out = _Windows(n, some.shape[: some.ndim - len(shares[0].low)], window, some, inside)
-    for k, share in enumerate(shares):
-        ids[share.rows] = share.objects.ids
-        labels = pixels[k] if masks is None else pieces(share.parts, masks[k], share.low)
+    out = _Windows(n, some.shape[: some.ndim - len(owned[0].low)], window, some, inside)
+    for k, (share, region) in enumerate(zip(shares, owned, strict=True)):
+        corners = region.objects.take(share.objects)
+        ids[share.rows] = corners.ids
+        labels = pixels[k] if masks is None else pieces(share.parts, masks[k], region.low)
         for (low, piece), (_, mask) in zip(pixels[k], labels, strict=True):
-            out.cut(low, piece, mask if alone else None, share.objects, share.rows)
+            out.cut(low, piece, mask if alone else None, corners, share.rows)
     return (out.cells, out.inside, ids) if inside else out.cells
 
 

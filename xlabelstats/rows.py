@@ -30,9 +30,10 @@ def positions_of(result: xr.Dataset | xr.DataArray) -> dict[Hashable, np.ndarray
     if rows_of(result) == LABEL or LABEL not in result.coords:
         return {}
     along = [name for name, coord in result.coords.items() if coord.dims == (OBJECT,) and name not in (LABEL, OBJECT)]
-    said = result[LABEL].attrs.get(PER, along)
-    said = [said] if isinstance(said, str) else list(said)
-    return {name: result[name].to_numpy() for name in (said if set(said) <= set(along) else along)}
+    # As text, since not every file has attributes that are lists.
+    said = result[LABEL].attrs.get(PER)
+    named = [name for name in along if str(name) in str(said).split(", ")]
+    return {name: result[name].to_numpy() for name in named or along}
 
 
 def ids_of(result: xr.Dataset | xr.DataArray) -> np.ndarray:

@@ -573,3 +573,9 @@ class TestOtherOptions:
             inside = image.sel(t=t).values[known[[0, 5, 9].index(t)] == label]
             assert found["count"].values[row] == inside.size
             np.testing.assert_allclose(found["mean"].values[row], inside.mean())
+
+    def test_results_have_attributes_that_every_file_can_hold(self):
+        mask = xr.DataArray([[1, 1, 2], [2, 2, 1]], dims=("t", "x"))
+        found = mask.labels.measure("area", per="t", spacing=1)
+        assert found["label"].attrs["per"] == "t"
+        assert list(found.labels.to_dataframe().index.names) == ["t", "label"]

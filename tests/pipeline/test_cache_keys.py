@@ -703,3 +703,11 @@ class TestTraps:
         assert Cache(None).run("a", partial(step, chunks=5), 1) == 6
         tried = Cache(None).compare(step, {"chunks": [1, 2]}, on=np.ones((2, 2)))
         assert tried["error"].tolist() == ["", ""]
+
+
+def test_a_step_without_a_version_in_parentheses_is_an_error():
+    with pytest.raises(TypeError, match=r"write @step\(1\) above the function"):
+
+        @step
+        def areas(mask):
+            return mask

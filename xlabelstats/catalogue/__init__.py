@@ -132,7 +132,10 @@ def as_measures(requests: Any) -> dict[str, Measure]:
             raise TypeError(f"a measure is a name, or a pair of a name and its parameters, not {request!r}")
         entry = measure_of(request)
         if measures.setdefault(entry.name, entry) is not entry:
-            raise ValueError(f"two measures are called {entry.name!r}; give one of them another name")
+            raise ValueError(
+                f"two measures are called {entry.name!r}; ask for each in a call of its own, and rename one of the "
+                "results; a Measure of your own may have another name"
+            )
     return measures
 
 

@@ -159,7 +159,7 @@ def _limits(name: str, image: xr.DataArray) -> tuple[Any, Any]:
     if is_dask(pixels):
         raise ValueError(
             f"{name} needs the range of its bins, which of a dask image of {image.dtype} would have to be computed; "
-            "give it: range=(low, high)"
+            f"give it: range=(low, high), in measure as ({name!r}, {{'range': (low, high)}})"
         )
     xp = kernels_for(pixels).xp
     finite = pixels[xp.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels

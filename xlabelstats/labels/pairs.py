@@ -29,7 +29,11 @@ def paired(
         raise ValueError(f"{name} compares along a dim that the mask lacks; {dim!r} is one of the mask's {mask.dims}")
     if dim not in image.dims:
         own = ", ".join(repr(one) for one in image.dims if one not in mask.dims)
-        instead = f"that the mask lacks are: {own}; give dim=" if own else "are all the mask's"
+        instead = (
+            f"that the mask lacks are: {own}; give dim=, in measure as ({name!r}, {{'dim': ...}})"
+            if own
+            else "are all the mask's"
+        )
         raise ValueError(
             f"{name} compares the channels along {dim!r}, which is no dim of the image {image.dims}. Those {instead}"
         )

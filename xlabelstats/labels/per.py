@@ -230,7 +230,7 @@ def _together(results: Sequence[Any], positions: Positions, batch: int | None, s
     own = {name: coords.pop(name) for name in positions.dims}
     kept = {name: variables.pop(name) for name in first.coords}
     label = kept.pop(LABEL)
-    label.attrs = {**label.attrs, PER: list(map(str, own))}
+    label.attrs = {**label.attrs, PER: ", ".join(map(str, own))}
     coords = {**own, LABEL: label, **coords, **kept}
     return without_encoding(xr.Dataset(variables, coords=coords, attrs=first.attrs))
 

@@ -27,6 +27,8 @@ OF_CLASS = "_version_of_step"
 
 def step(version: int) -> Callable[[F], F]:
     """Declare the version of a step, raised when its results change, by which stored results are known."""
+    if callable(version):
+        raise TypeError("a step declares its version: write @step(1) above the function, not @step")
 
     def decorate(function: F) -> F:
         setattr(function, OF_CLASS if isinstance(function, type) else "version", version)

@@ -576,6 +576,6 @@ class TestOtherOptions:
 
     def test_results_have_attributes_that_every_file_can_hold(self):
         mask = xr.DataArray([[1, 1, 2], [2, 2, 1]], dims=("t", "x"))
-        found = mask.labels.measure("area", per="t", spacing=1)
+        found = mask.labels.measure("count", per="t")
         assert found["label"].attrs["per"] == "t"
         assert list(found.labels.to_dataframe().index.names) == ["t", "label"]

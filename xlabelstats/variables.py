@@ -58,8 +58,10 @@ def per_variable(
         check_pooling(array)
     images, mask = split(dataset, mask, align)
     if weights is not None:
-        options["weights"] = variable(dataset, weights, "weights")
-        images = images if isinstance(weights, xr.DataArray | xr.DataTree) else images.drop_vars([weights])
+        options["weights"] = given = variable(dataset, weights, "weights")
+        own = given.name if isinstance(weights, xr.DataArray | xr.DataTree) else weights
+        if own in images and held_data(images[own]) is held_data(given):
+            images = images.drop_vars([own])
     results = []
     for name, image in _measurable(images, mask, along).items():
         result = attrgetter(call)(image)(mask, *arguments, **options)
@@ -103,8 +105,12 @@ def measures_per_variable(
         dataset, mask = split(dataset, mask, align)
     of_image: list[Any] = [each for each in measures.values() if each.reads_image]
     of_mask = [each for each in measures.values() if not each.reads_image]
-    if not of_image:
+    if not of_image and weights is None:
         return split(dataset, mask)[1].labels.measure(of_mask, **options)
+    if not of_image:
+        # Weights are checked against the image that they weigh.
+        names = [each.name for each in of_mask]
+        return measures_per_variable(dataset, mask, [*names, "weight"], weights=weights, **options)[names]
     if weights is not None:
         of_image, options["weights"] = [each.name for each in of_image], weights
     result = per_variable(dataset, mask, "labels.measure", of_image, **options)

@@ -579,3 +579,33 @@ class TestOtherOptions:
         found = mask.labels.measure("count", per="t")
         assert found["label"].attrs["per"] == "t"
         assert list(found.labels.to_dataframe().index.names) == ["t", "label"]
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda i, m, **o: i.labels.median(m, **o),
+            lambda i, m, **o: i.labels.regionprops(m, ("area", "intensity_max"), **o),
+            lambda i, m, **o: i.instances.regionprops(m, "solidity", **o),
+            lambda i, m, **o: i.labels.correlation(m, **o),
+            lambda i, m, **o: i.labels.histogram(m, 4, range=(-3, 3), **o),
+        ],
+    )
+    def test_every_call_aligns_a_mask_before(self, call):
+        rng = np.random.default_rng(0)
+        along = {"t": [0, 5], "y": np.arange(8.0), "x": np.arange(10.0)}
+        image = xr.DataArray(rng.normal(size=(2, 2, 8, 10)), {"c": [0, 1], **along}, ("c", "t", "y", "x"))
+        coarse = {"t": [0, 5], "y": np.arange(4) * 2 + 0.5, "x": np.arange(5) * 2 + 0.5}
+        mask = xr.DataArray(rng.integers(0, 3, (2, 4, 5)), coarse, ("t", "y", "x"))
+        fine = xr.DataArray(mask.values.repeat(2, axis=1).repeat(2, axis=2), along, ("t", "y", "x"))
+        xr.testing.assert_identical(call(image, mask, per="t", align="nearest"), call(image, fine, per="t"))
+
+    def test_quantiles_of_a_dataset_are_apart_too(self):
+        mask = xr.DataArray(np.array([[[0, 1], [1, 2]], [[1, 1], [0, 2]]], "u1"), dims=("t", "y", "x"))
+        image = xr.DataArray(np.arange(8.0).reshape(2, 2, 2), dims=("t", "y", "x"))
+        found = xr.Dataset({"i": image, "m": mask}).labels.quantiles("m", [0.5], per="t")["quantiles_i"]
+        np.testing.assert_array_equal(found[:, 0], [1.5, 3, 4.5, 7])
+
+    def test_a_time_mask_is_told_of_per_where_a_measure_is_for_fewer_dims(self):
+        mask = xr.DataArray(np.ones((2, 3, 3), int), dims=("t", "y", "x"))
+        with pytest.raises(NotImplementedError, match=r"perimeter is defined for 2-D masks only; .* per='t'"):
+            mask.labels.measure("perimeter")

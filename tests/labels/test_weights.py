@@ -324,3 +324,20 @@ class TestComplaints:
     def test_without_an_image(self):
         with pytest.raises(ValueError, match="weights weigh the pixels of an image, and there is none"):
             self.MASK.labels.measure("count", weights=self.WEIGHTS)
+
+
+class TestOfADataset:
+    def field(self) -> xr.Dataset:
+        mask = xr.DataArray([[0, 1, 1], [2, 2, 1]], dims=("y", "x"))
+        return xr.Dataset({"cells": mask, "DAPI": mask * 1.5, "W": mask * 0.5})
+
+    def test_are_no_image_whether_by_name_or_as_the_variable_itself(self):
+        field = self.field()
+        for weights in ("W", field["W"]):
+            assert list(field.labels.aggregate("cells", "mean", weights=weights)) == ["mean_DAPI"]
+
+    def test_are_looked_at_where_only_the_mask_is_measured(self):
+        field = self.field()
+        assert list(field.labels.measure("cells", "count", weights="W")) == ["count"]
+        with pytest.raises(ValueError, match="no variable 'nope' to use as weights"):
+            field.labels.measure("cells", "count", weights="nope")

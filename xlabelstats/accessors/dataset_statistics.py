@@ -424,6 +424,7 @@ class StatisticsDatasetCalls(TableCalls):
             skipna=skipna,
             labels=labels,
             background=background,
+            per=per,
             align=align,
         )
 

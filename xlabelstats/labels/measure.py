@@ -27,7 +27,7 @@ from xlabelstats.grid import (
     regular_grid,
     units_of,
 )
-from xlabelstats.inputs import check_mask, check_switches, data_of, is_dask
+from xlabelstats.inputs import check_mask, check_switches, data_of, each_time, is_dask, time_dims
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.pairs import as_given, paired
 from xlabelstats.labels.per import apart
@@ -195,10 +195,13 @@ def _check_defined(measures: Mapping[str, Measure], mask: xr.DataArray, image: x
             raise ValueError(
                 f"region properties are defined for 2-D and 3-D masks; this one has the dims {tuple(mask.dims)}"
             )
-        if entry.only_2d and mask.ndim != 2:
-            raise NotImplementedError(f"{name} is defined for 2-D masks only; this one has the dims {tuple(mask.dims)}")
-        if entry.only_3d and mask.ndim != 3:
-            raise NotImplementedError(f"{name} is defined for 3-D masks only; this one has the dims {tuple(mask.dims)}")
+        ndim = 2 if entry.only_2d else 3 if entry.only_3d else mask.ndim
+        if mask.ndim != ndim:
+            times = time_dims(mask, image)
+            apart = f". To measure each time apart: {each_time(times[0])}" if times and mask.ndim == ndim + 1 else ""
+            raise NotImplementedError(
+                f"{name} is defined for {ndim}-D masks only; this one has the dims {tuple(mask.dims)}{apart}"
+            )
 
 
 def _grid_for(measures: Mapping[str, Measure], mask: xr.DataArray, spacing: Any, units: str) -> Grid:

@@ -112,9 +112,10 @@ def _at_every_position(
     mask = given.arguments["mask"]
     image = next((given.arguments[name] for name in ("image", "weights") if name in given.arguments), None)
     check_is_mask(mask, image)
-    if given.arguments.get("align") is not None:
-        mask = resampled(image, mask, given.arguments["align"])
-        given.arguments |= {"mask": mask, "align": None}
+    if given.kwargs.get("align") is not None:
+        mask = resampled(image, mask, given.kwargs["align"])
+        given = given.signature.bind(*given.args, **{**given.kwargs, "align": None})
+        given.arguments["mask"] = mask
     dims = dims_of(per, mask, image)
     if image is not None:
         check_match(image, mask)

@@ -91,6 +91,7 @@ def aggregate(
     (['max'], ['instance_id', 'count', 'region'], ['spatial'])
     """
     annotation = Annotation(sdata, table_name, labels_name, instance_key, region_key, overwrite)
+    annotation.check_options(options)
     annotation.check_new()
     image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale, align)
     names = as_names(stats, "statistic")
@@ -145,6 +146,7 @@ def quantiles(
         The table annotates something else, or has this entry already; else as `aggregate`.
     """
     annotation = Annotation(sdata, table_name, labels_name, instance_key, region_key, overwrite)
+    annotation.check_options(options)
     annotation.check_extension(obsm=[key])
     image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale, align)
     found = image.instances.quantiles(placed.mask, q, **annotation.only_its_labels(placed.mask, options))
@@ -198,6 +200,7 @@ def featurize(
         As `quantiles` and `InstancesAccessor.featurize`.
     """
     annotation = Annotation(sdata, table_name, labels_name, instance_key, region_key, overwrite)
+    annotation.check_options(options)
     annotation.check_extension(obsm=[key])
     image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale, align)
     options = annotation.only_its_labels(placed.mask, {"size": size, "n_features": n_features, **options})
@@ -262,6 +265,7 @@ def measure(
     """
     names = list(as_measures(measures))
     annotation = Annotation(sdata, table_name, labels_name, instance_key, region_key, overwrite)
+    annotation.check_options(options)
     annotation.check_extension(obs=names)
     image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale, align)
     options = annotation.only_its_labels(placed.mask, options)

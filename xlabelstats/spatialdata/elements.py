@@ -91,6 +91,15 @@ class Annotation:
         self._check_free(obs, table.obs, "obs")
         self._check_free(obsm, table.obsm, "obsm")
 
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Complain about options by which a row would be no label, or whose results no table has columns for."""
+        for name in ("per", "weights"):
+            if options.get(name) is not None:
+                raise ValueError(
+                    f"a table annotates every label once, without {name}=; measure the elements as xarray: "
+                    f"image.labels.measure(mask, ..., {name}=...)"
+                )
+
     def only_its_labels(self, mask: xr.DataArray, options: dict[str, Any]) -> dict[str, Any]:
         """Options that keep from measuring labels that the table has no row for."""
         if self.name not in self.sdata.tables or options.get("labels") is not None:

@@ -10,7 +10,8 @@ import xarray as xr
 
 from xlabelstats.accessors.base import Accessor
 from xlabelstats.accessors.docs import of_every_image, of_its_mask
-from xlabelstats.accessors.instances import DECILES, InstancesAccessor
+from xlabelstats.accessors.instances import InstancesAccessor
+from xlabelstats.accessors.object_quantiles import DECILES
 from xlabelstats.accessors.types import Labels, Mask, Per, Size
 from xlabelstats.catalogue import OBJECT_PROPERTIES
 from xlabelstats.variables import per_variable, properties_per_variable, split

@@ -10,7 +10,8 @@ import xarray as xr
 
 from xlabelstats.accessors.dataset_statistics import StatisticsDatasetCalls
 from xlabelstats.accessors.docs import of_every_image, of_its_mask
-from xlabelstats.accessors.labels import REGION_PROPERTIES, LabelsAccessor
+from xlabelstats.accessors.labels import LabelsAccessor
+from xlabelstats.accessors.regions import REGION_PROPERTIES
 from xlabelstats.accessors.types import Labels, Mask, Per
 from xlabelstats.variables import measures_per_variable, properties_per_variable, split, variable
 

@@ -8,7 +8,8 @@ import xarray as xr
 
 from xlabelstats.accessors.base import Accessor
 from xlabelstats.accessors.docs import documented
-from xlabelstats.accessors.instances import DECILES, InstancesAccessor
+from xlabelstats.accessors.instances import InstancesAccessor
+from xlabelstats.accessors.object_quantiles import DECILES
 from xlabelstats.accessors.types import Labels, Mask, Per
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from xlabelstats.accessors.instances import DECILES
+from xlabelstats.accessors.object_quantiles import DECILES
 from xlabelstats.accessors.types import Size
 from xlabelstats.catalogue import DEFAULT_STATISTICS, FURTHER_PROPERTIES, OBJECT_PROPERTIES, PROPERTIES, as_measures
 from xlabelstats.catalogue.vocabulary import check_measures

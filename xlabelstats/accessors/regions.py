@@ -1,0 +1,154 @@
+"""``.labels`` of an array: where the pixels of every label lie, and region properties."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import xarray as xr
+
+from xlabelstats.accessors.arguments import mask_or_names
+from xlabelstats.accessors.docs import documented
+from xlabelstats.accessors.measuring import MeasureCalls
+from xlabelstats.accessors.types import Labels, Mask, Per
+from xlabelstats.catalogue import FURTHER_PROPERTIES, PROPERTIES
+from xlabelstats.labels.regionprops import regionprops
+from xlabelstats.multiscale import as_array
+from xlabelstats.names import describe
+
+REGION_PROPERTIES = ("area", "bbox", "centroid")
+
+# What `regionprops` has beside the properties of scikit-image.
+FURTHER = {name: entry for name, entry in FURTHER_PROPERTIES.items() if not entry.whole}
+
+
+class RegionCalls(MeasureCalls):
+    """The calls of `LabelsAccessor` that measure the place and shape of every label."""
+
+    @documented(MeasureCalls.aggregate, take=())
+    def center_of_mass(
+        self,
+        weights: Mask | None = None,
+        *,
+        units: str = "coords",
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
+        align: str | None = None,
+    ) -> xr.DataArray:
+        """Mean position of the pixels of every label of a mask, plain or weighted by an image.
+
+        Parameters
+        ----------
+        weights : DataArray, optional
+            An image that weighs the pixels, in one pass over it; its other dims are kept.
+        units : {"coords", "pixel"}, default "coords"
+            Positions in the units of the coordinates, evenly spaced or not, where there are any; or
+            pixel indices.
+
+        Returns
+        -------
+        DataArray
+            Dims ``(label, *other, axis)``, ``axis`` holding the mask's dims; lazy for dask input.  In pixels, and along
+            dims without coordinates, the plain mean is the exact quotient, correctly rounded, however the mask is
+            chunked.
+
+        Raises
+        ------
+        ValueError
+            ``units`` is neither of the two, or a coordinate holds no numbers; else as `aggregate`.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([[0, 7, 7], [0, 7, 7]], dims=("y", "x"), coords={"x": [0.0, 0.5, 1.0]})
+        >>> mask.labels.center_of_mass().values
+        array([[0.5 , 0.75]])
+        >>> mask.labels.center_of_mass(units="pixel").values
+        array([[0.5, 1.5]])
+        """
+        from xlabelstats.labels.center_of_mass import center_of_mass
+
+        return center_of_mass(
+            self._array, as_array(weights), units=units, labels=labels, background=background, per=per, align=align
+        )
+
+    @describe(properties=PROPERTIES, further=FURTHER)
+    @documented(MeasureCalls.aggregate, MeasureCalls.measure, take=())
+    def regionprops(
+        self,
+        mask: Mask | str | Iterable[str] | None = None,
+        properties: str | Iterable[str] | None = None,
+        *,
+        spacing: Any = None,
+        units: str = "coords",
+        labels: Labels = None,
+        background: bool = False,
+        per: Per = None,
+        align: str | None = None,
+    ) -> xr.Dataset:
+        """Region properties of every label, with scikit-image's names, definitions and values.
+
+        Parameters
+        ----------
+        mask : DataArray of integers, optional
+            The mask, if this is an image; without it this is the mask, there is no image, and the names may come
+            first: ``mask.labels.regionprops("area")``.  2-D or 3-D.
+        properties : str or iterable of str, optional
+            Any of the properties below: those that merge across blocks.  By default area, bbox and centroid.
+        spacing : float, sequence or mapping of dim to float, optional
+            The distance of neighbouring pixels.  By default from the coordinates, which must be evenly
+            spaced; 1 where there are none.
+
+        Returns
+        -------
+        Dataset
+            One variable per property, dims ``(label, ...)``: vectors have the dim ``axis``, tensors also
+            ``axis_``, ``bbox`` is ``(label, bound, axis)``, eigenvalues ``(label, component)``, moments have
+            ``order_y``, ``order_x``, ..., Hu moments ``hu``.  What is measured in an image keeps its other
+            dims after ``label``.  Lazy for dask input.  A label of ``labels`` that does not occur has area
+            0 and NaN elsewhere, so ``bbox`` is float64 then.
+
+        Raises
+        ------
+        ValueError
+            A property does not exist, needs an image, or needs a whole object in one block (such as
+            ``solidity``); the coordinates are not evenly spaced; the mask is not 2-D or 3-D.
+        NotImplementedError
+            The property is not defined for a mask of so many dims, or for this spacing.
+
+        Notes
+        -----
+        Positions are in coordinate units if the spacing comes from the coordinates, and then
+        ``centroid`` includes the coordinate of the first pixel.  With ``spacing=`` and in pixels they count
+        from pixel 0, as in scikit-image.  NaN pixels make a label's intensities NaN, also in
+        `measure` with ``skipna=True``; the statistics ``mean``, ``min``, ``max`` and ``std`` leave NaN pixels out.
+
+        The properties, which in 3-D call a volume ``area``, are:
+
+        {properties}
+
+        scikit-image does not have these:
+
+        {further}
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([[0, 7, 7, 7], [0, 7, 7, 7]], dims=("y", "x"))
+        >>> shapes = mask.labels.regionprops(("area", "bbox", "eccentricity"))
+        >>> shapes.labels.to_dataframe().round(3).T
+        label           7
+        area          6.000
+        bbox_min_y    0.000
+        bbox_min_x    1.000
+        bbox_max_y    2.000
+        bbox_max_x    4.000
+        eccentricity  0.791
+        """
+        image, mask, names = mask_or_names(self._array, mask, properties, REGION_PROPERTIES)
+        return regionprops(
+            image, mask, names, spacing=spacing, units=units, labels=labels, background=background, per=per, align=align
+        )

@@ -43,6 +43,8 @@ ARRAYS: dict[str, np.ndarray] = {
     "raw": np.array([[b"ab", b"c"]] * 2).astype("V2"),
 }
 
+PANDAS_2 = pd.__version__.startswith("2.")
+
 OBJECTS = {"objects": np.array([["a", "b\0"], ["\0c", ""]], object)}
 
 # Objects of which some are no text.
@@ -342,7 +344,11 @@ def wrong(tmp_path_factory) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", KEPT)
 def test_another_process_reads_what_was_stored(wrong, name):
-    assert wrong[name] == ""
+    if PANDAS_2 and name in ("column objects", "column objects and NaN"):
+        # There these are objects, of which one is no text; from 3 on they are text.
+        assert wrong[name].startswith("not stored: TypeError: the column 'a'")
+    else:
+        assert wrong[name] == ""
 
 
 @pytest.mark.filterwarnings("ignore:The structured dtype is converted")
@@ -350,6 +356,8 @@ def test_another_process_reads_what_was_stored(wrong, name):
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_kept_is_refused_before_anything_is_written(tmp_path, name):
     give, message = REFUSED[name]
+    if PANDAS_2 and name in ("index with None", "names None"):
+        pytest.skip("pandas 2 gives these back equal")
     with pytest.raises(TypeError, match=message):
         Cache(tmp_path).run("step", Giving(name, give))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

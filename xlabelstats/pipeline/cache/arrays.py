@@ -62,7 +62,9 @@ def sources_of(array: Any) -> list[Source]:
 
 def renamed(array: Any, name: str | None, function: Callable[..., Any] = lambda block: block, *args: Any) -> Any:
     """The same dask array under another name, whose blocks go through a function that keeps their values."""
-    return array.map_blocks(function, *args, dtype=array.dtype, meta=array._meta, name=name)
+    # Older versions of dask add to the names that map_blocks is given.
+    axes, rest = tuple(range(array.ndim)), [part for value in args for part in (value, None)]
+    return da.blockwise(function, axes, array, axes, *rest, name=name, dtype=array.dtype, meta=array._meta)
 
 
 def check_storable(array: Any, what: str) -> None:
@@ -103,8 +105,8 @@ def words_of(compressor: Any) -> Any:
         if isinstance(compressor, classes):
             values = {each: getattr(compressor, each) for each in SETTINGS if hasattr(compressor, each)}
             settings = {each: getattr(value, "value", value) for each, value in values.items()}
-            if isinstance(settings.get("shuffle"), str):
-                settings["shuffle"] = SHUFFLES.index(settings["shuffle"])
+            if not isinstance(settings.get("shuffle", 0), int):
+                settings["shuffle"] = -1 if settings["shuffle"] is None else SHUFFLES.index(settings["shuffle"])
             return [name, settings]
     known = ", ".join(map(repr, CODECS))
     raise ValueError(f"the compressor {compressor!r} is none of {known}, by name, of zarr.codecs or of numcodecs")

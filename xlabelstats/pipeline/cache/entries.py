@@ -8,6 +8,7 @@ import math
 import os
 import re
 import sys
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -127,8 +128,11 @@ class Shelf:
             _check_there(attempt, source)
         except BaseException as error:
             # A task may still be writing to it; the next run of the entry removes the rest.
-            with suppress(OSError):
-                remove(attempt)
+            for pause in (0, 0.1):
+                # What was under way beside it may come later.
+                time.sleep(pause)
+                with suppress(OSError):
+                    remove(attempt)
             check_room(error, f"the result of {source.path!r}", str(self.root), nbytes, "nothing of it is kept")
             raise
         return self.load(source, marker), marker

@@ -7,7 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.catalogue import CORRELATIONS
+from xlabelstats.catalogue import CORRELATIONS, measure_of
 from xlabelstats.catalogue.correlation import check_threshold
 from xlabelstats.catalogue.vocabulary import check_measures
 from xlabelstats.labels.measure import measured
@@ -37,10 +37,5 @@ def correlation(
             f"threshold={threshold!r} says nothing to {', '.join(names)}; leave it out, or ask for one that it is for: "
             f"{', '.join(thresholded)}"
         )
-    measures = {}
-    for name in names:
-        make = CORRELATIONS[name].with_parameters
-        assert make is not None
-        takes = CORRELATIONS[name].parameters
-        measures[name] = make(dim=dim, **{key: value for key, value in given.items() if key in takes})
+    measures = {name: measure_of((name, {"dim": dim} | (given if name in thresholded else {}))) for name in names}
     return measured(image, mask, measures, **options)

@@ -15,7 +15,7 @@ import numpy as np
 
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.positions import Positions
-from xlabelstats.engine.reduction import Block, Columns, Context, Reduction
+from xlabelstats.engine.reduction import Block, Columns, Context, Reduction, add
 from xlabelstats.engine.runs import Array
 from xlabelstats.grid import Grid
 from xlabelstats.kernels import kernels_for
@@ -122,8 +122,7 @@ class Boundaries(Reduction):
 
     def fold(self, rows: Array, before: Array, count: Array, columns: Columns, into: Columns) -> None:
         """Add up what several blocks have counted."""
-        for column, target in zip(columns, into, strict=True):
-            target[rows] += column
+        add(rows, columns, into)
 
     def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> Boundary:
         """The counts by name."""

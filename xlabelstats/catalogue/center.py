@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xlabelstats.catalogue.measure import Measure
-from xlabelstats.engine.reduction import Block, Columns, Context, Reduction
+from xlabelstats.engine.reduction import Block, Columns, Context, Reduction, add
 from xlabelstats.engine.runs import Array, no_pixels, pixels_of
 from xlabelstats.kernels import kernels_for
 
@@ -77,8 +77,7 @@ class CoordinateSums(Reduction):
     def fold(self, rows: Array, before: Array, count: Array, columns: Columns, into: Columns) -> None:
         """Add the sums of the same label."""
         with np.errstate(invalid="ignore", over="ignore"):
-            for column, target in zip(columns, into, strict=True):
-                target[rows] += column
+            add(rows, columns, into)
 
     def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> Array:
         """The mean coordinates (label, channel, axis)."""

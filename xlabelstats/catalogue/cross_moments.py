@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from xlabelstats.engine.reduction import Block, Columns, Context, Reduction
+from xlabelstats.engine.reduction import Block, Columns, Context, Reduction, add
 from xlabelstats.engine.runs import Array, pixels_of
 from xlabelstats.kernels import kernels_for
 from xlabelstats.kernels.protocol import Runs
@@ -68,8 +68,7 @@ class CrossMoments(Reduction):
     def fold(self, rows: Array, before: Array, count: Array, columns: Columns, into: Columns) -> None:
         """Fold the moments of the same label: integers are added, others merged pairwise."""
         if self.exact:
-            for column, target in zip(columns, into, strict=True):
-                target[rows] += column
+            add(rows, columns, into)
             return
         xp = kernels_for(rows).xp
         merged = into[0][rows]

@@ -289,6 +289,12 @@ class Table:
         return self.ids.nbytes + self.count.nbytes + sum(c.nbytes for columns in self.parts for c in columns)
 
 
+def add(rows: Array, columns: Columns, into: Columns) -> None:
+    """Add the columns of a table to the rows of others: the fold of what are sums."""
+    for column, target in zip(columns, into, strict=True):
+        target[rows] += column
+
+
 def collect(reductions: Sequence[Reduction], block: Block, *, first: bool = True) -> Table:
     """The table of one block.  What reads the mask alone is collected with the ``first`` channels only."""
     parts = tuple(r.collect(block) if first or r.reads_image else () for r in reductions)

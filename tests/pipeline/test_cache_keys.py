@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -154,6 +155,14 @@ class TestObjects:
             tokens.append([token(model(k)) for k in (1, 2)])
         assert tokens[0] == tokens[2]
         assert len({*tokens[0], *tokens[1]}) == 4
+
+    def test_a_class_is_the_same_after_a_model_of_it_was_pickled(self, tmp_path):
+        model = module_of(tmp_path / "pickled_models.py", self.SOURCE.format("")).Model
+        before = token(model)
+        # This leaves a note of its slots in the class.
+        pickle.dumps(model(1))
+        assert "__slotnames__" in vars(model)
+        assert token(model) == before
 
     def test_a_declared_version_counts_in_place_of_the_source(self, tmp_path):
         tokens = []

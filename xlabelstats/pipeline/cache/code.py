@@ -22,7 +22,7 @@ from xlabelstats.pipeline.steps import OF_CLASS
 # What a class body says of where it is written, and what else of a class is no matter of what it does.
 LAYOUT = {"__doc__", "__firstlineno__", "__static_attributes__"}
 ADDED = {*LAYOUT, "__module__", "__qualname__", "__dict__", "__weakref__", "__annotations__", "__annotate_func__"}
-ADDED |= {"__abstractmethods__", "_abc_impl", "_value2member_map_"}
+ADDED |= {"__abstractmethods__", "_abc_impl", "_value2member_map_", "__slotnames__", "__annotations_cache__"}
 
 # What holds functions, and under which names.
 HOLDERS = (property, cached_property, staticmethod, classmethod, MethodType, type(lru_cache(len)))

@@ -8,8 +8,10 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.accessors.docs import documented
+from xlabelstats.accessors.masks import MaskCalls
 from xlabelstats.accessors.measuring import MeasureCalls
 from xlabelstats.accessors.regions import RegionCalls
+from xlabelstats.accessors.relations import RelationCalls
 from xlabelstats.accessors.tables import TableCalls
 from xlabelstats.accessors.types import Labels, Per
 from xlabelstats.names import LABEL
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @xr.register_dataarray_accessor("labels")
-class LabelsAccessor(RegionCalls):
+class LabelsAccessor(RelationCalls, MaskCalls, RegionCalls):
     """Measurements of the labels of a mask, reached as ``array.labels``.
 
     The calls that take a mask belong to an image, those that take none to the mask itself.

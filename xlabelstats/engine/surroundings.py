@@ -15,15 +15,20 @@ from xlabelstats.engine.region_pixels import Part, Routes, Supply, join
 from xlabelstats.engine.runs import Surroundings, check_shape
 
 
-def map_surroundings(function: Callable[..., Any], mask: Any, halo: int) -> Any:
-    """A dask array with an object, ``function(block, surroundings)``, in place of every block of a mask.
+def map_surroundings(function: Callable[..., Any], mask: Any, halo: int | Sequence[int], meta: Any = None) -> Any:
+    """A dask array with ``function(block, surroundings)`` in place of every block of a mask.
 
-    The surroundings reach ``halo`` pixels around the block, as far as the mask does.  Blocks may be smaller than the
-    halo.  The graph holds the function once.
+    The surroundings reach ``halo`` pixels around the block, one number or one per axis, as far as the mask does.
+    Blocks may be smaller than the halo.  The graph holds the function once.  The function gives an object, or with
+    ``meta``, an empty array of the kind, pixels for those of the block.
     """
+    from dask.base import tokenize
+
+    reach = np.broadcast_to(halo, mask.ndim).tolist()
     ends = [np.cumsum(sizes) for sizes in mask.chunks]
     regions, places = [], []
-    token = uuid.uuid4().hex
+    # Pixels are named by what they come from, so that they count as the same wherever they are asked for again.
+    token = uuid.uuid4().hex if meta is None else tokenize(mask, function, reach)
     name, job = f"surroundings-{token}", (f"job-{token}", 0)
     graph: Graph = {job: Job(function)}
     for home in np.ndindex(*mask.numblocks):
@@ -33,12 +38,12 @@ def map_surroundings(function: Callable[..., Any], mask: Any, halo: int) -> Any:
             graph[(name, *home)] = (partial(_without_pixels, shape=shape), job, (mask.name, *home))
             continue
         first = tuple(int(each[i]) - n for each, i, n in zip(ends, home, shape, strict=True))
-        low = tuple(max(a - halo, 0) for a in first)
-        high = tuple(min(a + n + halo, size) for a, n, size in zip(first, shape, mask.shape, strict=True))
+        low = tuple(max(a - by, 0) for a, by in zip(first, reach, strict=True))
+        high = tuple(min(a + n + by, size) for a, n, size, by in zip(first, shape, mask.shape, reach, strict=True))
         regions.append(Region(home, low, high, np.empty(0, int), False))
         places.append((tuple(a - b for a, b in zip(first, low, strict=True)), shape))
     if not regions:
-        return array_of_tasks(name, graph, mask.chunks, [mask])
+        return array_of_tasks(name, graph, mask.chunks, [mask], meta)
     nowhere = np.empty((0, mask.ndim), int)
     # Every pixel matters, as if the background were an object.
     routes = Routes(regions, nowhere, nowhere, mask.chunks, background=True)
@@ -48,7 +53,7 @@ def map_surroundings(function: Callable[..., Any], mask: Any, halo: int) -> Any:
         extent = tuple(b - a for a, b in zip(region.low, region.high, strict=True))
         call = partial(_surrounded, parts=routes.parts[r], own=own, extent=extent, start=start, shape=shape)
         graph[(name, *region.home)] = (call, job, supply.keys(r))
-    return array_of_tasks(name, graph, mask.chunks, supply.dependencies)
+    return array_of_tasks(name, graph, mask.chunks, supply.dependencies, meta)
 
 
 def _surrounded(

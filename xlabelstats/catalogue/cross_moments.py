@@ -58,11 +58,12 @@ class CrossMoments(Reduction):
         valid = kernels.xp.zeros((shape[0], len(pixels), 1))
         kernels.count_valid(pixels, block.runs, valid)
         n = valid.reshape(shape)
-        moments = _moments(pixels, block.runs, n)
         spoiled = (n < block.count[:, None, None]).any(axis=(1, 2))
-        if spoiled.any():
-            # Of objects with NaN, every two channels have pixels of their own.
-            moments[spoiled] = _moments_of_valid(pixels, _runs_of(spoiled, block.runs), shape)[spoiled]
+        if not spoiled.any():
+            return (_moments(pixels, block.runs, n),)
+        moments = _moments_beside_nan(pixels, _runs_of(spoiled, block.runs), shape)
+        if not spoiled.all():
+            moments[~spoiled] = _moments(pixels, _runs_of(~spoiled, block.runs), n)[~spoiled]
         return (moments,)
 
     def fold(self, rows: Array, before: Array, count: Array, columns: Columns, into: Columns) -> None:
@@ -70,28 +71,7 @@ class CrossMoments(Reduction):
         if self.exact:
             add(rows, columns, into)
             return
-        xp = kernels_for(rows).xp
-        merged = into[0][rows]
-        a, b = (dict(zip(FIELDS, xp.moveaxis(each, -1, 0), strict=True)) for each in (merged, columns[0]))
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            total = a["n"] + b["n"]
-            share = b["n"] / total
-            x, y = ((b[f"{c}_near"] - a[f"{c}_near"]) + (b[f"{c}_off"] - a[f"{c}_off"]) for c in "xy")
-            weight = a["n"] * share
-            fields = {
-                "n": total,
-                "x_near": a["x_near"],
-                "y_near": a["y_near"],
-                "x_off": a["x_off"] + x * share,
-                "y_off": a["y_off"] + y * share,
-                "xx": a["xx"] + b["xx"] + x * x * weight,
-                "yy": a["yy"] + b["yy"] + y * y * weight,
-                "xy": a["xy"] + b["xy"] + x * y * weight,
-            }
-        both = (a["n"] > 0) & (b["n"] > 0)
-        for i, name in enumerate(FIELDS):
-            merged[..., i] = xp.where(both, fields[name], xp.where(b["n"] > 0, b[name], a[name]))
-        into[0][rows] = merged
+        into[0][rows] = _merged(into[0][rows], columns[0])
 
     def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> ChannelPairs:
         """The moments of every two channels by name."""
@@ -216,7 +196,7 @@ def pairs(channels: int) -> int:
 def _moments(pixels: Array, runs: Runs, n: Array) -> Array:
     """The moments (label, group, pair, field) of pixels without NaN, or where all channels of a group have it alike.
 
-    ``n`` (label, group, channel) are the pixels that count.  Of labels with other NaN they mean nothing.
+    ``n`` (label, group, channel) are the pixels that count.
     """
     kernels = kernels_for(pixels)
     xp = kernels.xp
@@ -245,10 +225,88 @@ def _moments(pixels: Array, runs: Runs, n: Array) -> Array:
     return xp.stack(fields, axis=-1)
 
 
+def _merged(some: Array, others: Array) -> Array:
+    """The moments (..., field) of the pixels of two sets that have none in common."""
+    xp = kernels_for(some).xp
+    a, b = (dict(zip(FIELDS, xp.moveaxis(moments, -1, 0), strict=True)) for moments in (some, others))
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        total = a["n"] + b["n"]
+        share = b["n"] / total
+        x, y = ((b[f"{c}_near"] - a[f"{c}_near"]) + (b[f"{c}_off"] - a[f"{c}_off"]) for c in "xy")
+        weight = a["n"] * share
+        fields = {
+            "n": total,
+            "x_near": a["x_near"],
+            "y_near": a["y_near"],
+            "x_off": a["x_off"] + x * share,
+            "y_off": a["y_off"] + y * share,
+            "xx": a["xx"] + b["xx"] + x * x * weight,
+            "yy": a["yy"] + b["yy"] + y * y * weight,
+            "xy": a["xy"] + b["xy"] + x * y * weight,
+        }
+    both = (a["n"] > 0) & (b["n"] > 0)
+    one = [xp.where(b["n"] > 0, b[name], a[name]) for name in FIELDS]
+    return xp.stack([xp.where(both, fields[name], rest) for name, rest in zip(FIELDS, one, strict=True)], axis=-1)
+
+
 def _runs_of(held: Array, runs: Runs) -> Runs:
     """The runs of some labels (label,), which keep their codes."""
     of = held[runs.codes]
     return runs._replace(codes=runs.codes[of], starts=runs.starts[of], lengths=runs.lengths[of])
+
+
+def _moments_beside_nan(pixels: Array, runs: Runs, shape: tuple[int, int, int]) -> Array:
+    """The moments (label, group, pair, field) of labels with NaN.
+
+    Every two channels have pixels of their own where one of all is NaN.  There are few of these, which are looked at
+    pair by pair; the others are the same for all channels.
+    """
+    kernels = kernels_for(pixels)
+    xp = kernels.xp
+    # Only the pixels from the first run to the last: a block may be a stretch of an array.
+    first, end = int(runs.starts.min()), int((runs.starts + runs.lengths).max())
+    damaged = xp.zeros(end - first, bool)
+    for channel in pixels[:, first:end]:
+        damaged |= channel != channel
+    lengths = runs.lengths.astype(np.int64)
+    ends = xp.cumsum(lengths)
+    place = xp.arange(int(lengths.sum())) + kernels.repeat(runs.starts - first - (ends - lengths), lengths)
+    of_pixel, damaged = kernels.repeat(runs.codes, lengths), damaged[place]
+    new = xp.zeros(place.size, bool)
+    new[ends - lengths] = True
+    new[1:] |= damaged[1:] != damaged[:-1]
+    begins, sizes = _stretches(new)
+    whole = ~damaged[begins]
+    begins, sizes = begins[whole], sizes[whole]
+    clean = Runs(
+        of_pixel[begins],
+        (place[begins] + first).astype(runs.starts.dtype),
+        sizes.astype(runs.lengths.dtype),
+        runs.shape,
+    )
+    count = xp.bincount(clean.codes, weights=sizes.astype(np.float64), minlength=shape[0])
+    n = xp.broadcast_to(count[:, None, None], shape)
+    # In the order of labels, they make a run of each.
+    of_rest, place = of_pixel[damaged], place[damaged] + first
+    order = xp.argsort(of_rest, kind="stable")
+    of_rest, rest = of_rest[order], xp.ascontiguousarray(pixels[:, place[order]])
+    new = xp.ones(of_rest.size, bool)
+    new[1:] = of_rest[1:] != of_rest[:-1]
+    starts, sizes = _stretches(new)
+    others = Runs(
+        of_rest[starts],
+        starts.astype(runs.starts.dtype),
+        sizes.astype(runs.lengths.dtype),
+        np.array(of_rest.shape, np.int64),
+    )
+    return _merged(_moments(pixels, clean, n), _moments_of_valid(rest, others, shape))
+
+
+def _stretches(new: Array) -> tuple[Array, Array]:
+    """Where the stretches begin whose first pixels are marked, and how long they are."""
+    xp = kernels_for(new).xp
+    begins = xp.flatnonzero(new)
+    return begins, xp.concatenate([begins[1:], xp.asarray([new.size])]) - begins
 
 
 def _moments_of_valid(pixels: Array, runs: Runs, shape: tuple[int, int, int]) -> Array:
@@ -256,16 +314,13 @@ def _moments_of_valid(pixels: Array, runs: Runs, shape: tuple[int, int, int]) ->
     kernels = kernels_for(pixels)
     xp = kernels.xp
     labels, groups, channels = shape
-    # Only the pixels from the first run to the last: a block may be a stretch of an array.
-    first, end = int(runs.starts.min()), int((runs.starts + runs.lengths).max())
-    runs = runs._replace(starts=runs.starts - first)
-    lines = pixels[:, first:end].reshape(groups, channels, end - first)
+    lines = pixels.reshape(groups, channels, pixels.shape[1])
     columns = []
     for a in range(channels):
         for b in range(a, channels):
             both = lines[:, [a, b]]
             both = xp.where((both != both).any(axis=1)[:, None], pixels.dtype.type(np.nan), both)
-            both = kernels.read_only(both.reshape(groups * 2, end - first))
+            both = kernels.read_only(both.reshape(groups * 2, pixels.shape[1]))
             valid = xp.zeros((labels, groups * 2, 1))
             kernels.count_valid(both, runs, valid)
             columns.append(_moments(both, runs, valid.reshape(labels, groups, 2))[:, :, 1])

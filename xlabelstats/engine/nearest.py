@@ -1,0 +1,118 @@
+"""The nearest label, or the nearest edge, of every pixel of a block of a mask, with the pixels around it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from xlabelstats.engine.local import map_locally, stretches
+from xlabelstats.engine.runs import NOT_AS_DECLARED, Surroundings
+from xlabelstats.engine.surroundings import map_surroundings
+from xlabelstats.inputs import is_dask
+from xlabelstats.kernels import kernels_for
+
+# The squared distances of 0, 1, 2, ... pixels along every axis.
+Steps = Sequence[np.ndarray]
+
+
+def map_near(function: Callable[..., Any], mask: Any, halo: Sequence[int], dtype: Any) -> Any:
+    """An array of what ``function(block, surroundings)`` gives for the pixels of a numpy or dask mask."""
+    if is_dask(mask):
+        return map_surroundings(function, mask, halo, np.empty((0,) * mask.ndim, dtype))
+    result = np.empty(mask.shape, dtype)
+    size = mask.shape[0]
+    edges = np.linspace(0, size, min(len(stretches(mask.shape)), max(size, 1)) + 1).astype(int).tolist()
+
+    def fill(piece: tuple[int, int]) -> None:
+        low = max(piece[0] - halo[0], 0)
+        around = Surroundings(mask[low : piece[1] + halo[0]], (piece[0] - low, *(0,) * (mask.ndim - 1)))
+        result[slice(*piece)] = function(mask[slice(*piece)], around)
+
+    map_locally(fill, [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a or size == 0])
+    return result
+
+
+def grown(block: Any, around: Surroundings, *, steps: Steps, far: Any, dtype: np.dtype) -> np.ndarray:
+    """The block with the nearest label at every pixel of background; of two as near the smaller."""
+    if not around.area.any():
+        return np.zeros(block.shape, dtype)
+    area = _comparable(around.area)
+    return _nearest(area, block.shape, around.start, steps, far)[1].astype(dtype, copy=False)
+
+
+def distances(block: Any, around: Surroundings, *, steps: Steps, far: Any, unit: float) -> np.ndarray:
+    """How far the nearest label is from every pixel of the block, in lengths; NaN where none is within reach."""
+    if not around.area.any():
+        return np.full(block.shape, np.nan)
+    area = (around.area != 0).view(np.int8)
+    squares = _nearest(area, block.shape, around.start, steps, far)[0].astype(np.float64, copy=False)
+    squares[squares >= far] = np.nan
+    return np.sqrt(squares, out=squares) * unit
+
+
+def shrunk(block: Any, around: Surroundings, *, steps: Steps, far: Any, dtype: np.dtype) -> np.ndarray:
+    """The block without the pixels that have one with another value within reach."""
+    if not block.any():
+        return np.zeros(block.shape, dtype)
+    from xlabelstats.kernels.cpu_distances import edge_across, edge_in_lines
+
+    read_only = kernels_for(block).read_only
+    # Only asked whether they are equal, so one compiled loop serves signed and unsigned masks.
+    area = _comparable(around.area)
+    area = area.view(f"i{area.itemsize}")
+    last, start, shape = block.ndim - 1, around.start, block.shape
+    squares = np.empty((*area.shape[:-1], shape[last]), steps[last].dtype)
+    if squares.size:
+        lines = area.reshape(-1, area.shape[last])
+        edge_in_lines(read_only(lines), start[last], steps[last], far, squares.reshape(len(lines), -1))
+    area = area[..., start[last] : start[last] + shape[last]]
+    for axis in range(last - 1, -1, -1):
+        if steps[axis].size > 1 and squares.size:
+            into = np.empty((*squares.shape[:axis], shape[axis], *squares.shape[axis + 1 :]), squares.dtype)
+            lines, values, out = (_along(array, axis) for array in (squares, area, into))
+            edge_across(read_only(lines), read_only(values), start[axis], steps[axis], out)
+            squares = into
+            area = area[(*(slice(None),) * axis, slice(start[axis], start[axis] + shape[axis]))]
+    return np.where(squares >= far, block, 0).astype(dtype, copy=False)
+
+
+def _nearest(
+    area: np.ndarray, shape: tuple[int, ...], start: tuple[int, ...], steps: Steps, far: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """The squared distance and the label of the nearest labelled pixel of every pixel of a block in an area."""
+    from xlabelstats.kernels.cpu_distances import nearest_across, nearest_in_lines
+
+    read_only = kernels_for(area).read_only
+    last = len(shape) - 1
+    squares = np.empty((*area.shape[:-1], shape[last]), steps[last].dtype)
+    labels = np.empty(squares.shape, area.dtype)
+    if not squares.size:
+        return squares, labels
+    lines = area.reshape(-1, area.shape[last])
+    by_line = [array.reshape(len(lines), -1) for array in (squares, labels)]
+    nearest_in_lines(read_only(lines), start[last], steps[last], far, *by_line)
+    for axis in range(last - 1, -1, -1):
+        if steps[axis].size > 1:
+            box = (*squares.shape[:axis], shape[axis], *squares.shape[axis + 1 :])
+            into = [np.empty(box, array.dtype) for array in (squares, labels)]
+            read = [read_only(_along(array, axis)) for array in (squares, labels)]
+            nearest_across(*read, start[axis], steps[axis], *(_along(array, axis) for array in into))
+            squares, labels = into
+    return squares, labels
+
+
+def _along(array: np.ndarray, axis: int) -> np.ndarray:
+    """An array as (outer, line, pixel), the lines being along an axis."""
+    return np.ascontiguousarray(array).reshape(math.prod(array.shape[:axis]), array.shape[axis], -1)
+
+
+def _comparable(area: Any) -> np.ndarray:
+    """Labels in one of the few dtypes, native and contiguous, that the loops are compiled for, in the same order."""
+    if area.dtype.kind not in "iu":
+        raise TypeError(f"a block of the mask holds {area.dtype}, which its dask array calls integers; {NOT_AS_DECLARED}")
+    dtype = np.int32 if area.dtype.itemsize < 4 or area.dtype == np.int32 else np.int64
+    return np.ascontiguousarray(area, np.uint64 if area.dtype == np.uint64 else dtype)
+

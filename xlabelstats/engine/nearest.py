@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def map_near(function: Callable[..., Any], mask: Any, halo: Sequence[int], dtype
         around = Surroundings(mask[low : piece[1] + halo[0]], (piece[0] - low, *(0,) * (mask.ndim - 1)))
         result[slice(*piece)] = function(mask[slice(*piece)], around)
 
-    map_locally(fill, [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a or size == 0])
+    map_locally(fill, [(a, b) for a, b in pairwise(edges) if b > a or size == 0])
     return result
 
 
@@ -40,17 +41,25 @@ def grown(block: Any, around: Surroundings, *, steps: Steps, far: Any, dtype: np
     if not around.area.any():
         return np.zeros(block.shape, dtype)
     area = _comparable(around.area)
-    return _nearest(area, block.shape, around.start, steps, far)[1].astype(dtype, copy=False)
+    return _nearest(area, block.shape, around.start, steps, far, how_far=False).astype(dtype, copy=False)
 
 
-def distances(block: Any, around: Surroundings, *, steps: Steps, far: Any, unit: float) -> np.ndarray:
-    """How far the nearest label is from every pixel of the block, in lengths; NaN where none is within reach."""
+def distances(block: Any, around: Surroundings, *, steps: Steps, far: Any, scale: float) -> np.ndarray:
+    """How far the nearest label is from every pixel of the block, in the smallest spacing; NaN if beyond reach.
+
+    Rounded to a 2**32nd of the greatest, so that sums are exact and the same in any order.
+    """
+    _check_integers(around.area)
     if not around.area.any():
         return np.full(block.shape, np.nan)
     area = (around.area != 0).view(np.int8)
-    squares = _nearest(area, block.shape, around.start, steps, far)[0].astype(np.float64, copy=False)
+    squares = _nearest(area, block.shape, around.start, steps, far, how_far=True).astype(np.float64, copy=False)
     squares[squares >= far] = np.nan
-    return np.sqrt(squares, out=squares) * unit
+    squares /= scale
+    fraction = 2.0 ** (32 - math.ceil(math.log2(max(math.sqrt(float(far) / scale), 1.0))))
+    values = np.sqrt(squares, out=squares)
+    values *= fraction
+    return np.rint(values, out=values) / fraction
 
 
 def shrunk(block: Any, around: Surroundings, *, steps: Steps, far: Any, dtype: np.dtype) -> np.ndarray:
@@ -80,9 +89,9 @@ def shrunk(block: Any, around: Surroundings, *, steps: Steps, far: Any, dtype: n
 
 
 def _nearest(
-    area: np.ndarray, shape: tuple[int, ...], start: tuple[int, ...], steps: Steps, far: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """The squared distance and the label of the nearest labelled pixel of every pixel of a block in an area."""
+    area: np.ndarray, shape: tuple[int, ...], start: tuple[int, ...], steps: Steps, far: Any, *, how_far: bool
+) -> np.ndarray:
+    """The label of the nearest labelled pixel in an area of every pixel of a block, or its squared distance."""
     from xlabelstats.kernels.cpu_distances import nearest_across, nearest_in_lines
 
     read_only = kernels_for(area).read_only
@@ -90,18 +99,24 @@ def _nearest(
     squares = np.empty((*area.shape[:-1], shape[last]), steps[last].dtype)
     labels = np.empty(squares.shape, area.dtype)
     if not squares.size:
-        return squares, labels
+        return squares if how_far else labels
     lines = area.reshape(-1, area.shape[last])
     by_line = [array.reshape(len(lines), -1) for array in (squares, labels)]
     nearest_in_lines(read_only(lines), start[last], steps[last], far, *by_line)
-    for axis in range(last - 1, -1, -1):
-        if steps[axis].size > 1:
-            box = (*squares.shape[:axis], shape[axis], *squares.shape[axis + 1 :])
-            into = [np.empty(box, array.dtype) for array in (squares, labels)]
-            read = [read_only(_along(array, axis)) for array in (squares, labels)]
-            nearest_across(*read, start[axis], steps[axis], *(_along(array, axis) for array in into))
-            squares, labels = into
-    return squares, labels
+    across = [axis for axis in range(last - 1, -1, -1) if steps[axis].size > 1]
+    for axis in across:
+        box = (*squares.shape[:axis], shape[axis], *squares.shape[axis + 1 :])
+        near, nearest = np.empty(box, squares.dtype), np.empty(box, labels.dtype)
+        into_squares, into_labels = _along(near, axis), _along(nearest, axis)
+        # Of what is not asked for, one line at a time is enough.
+        if axis == across[-1] and how_far:
+            into_labels = np.empty((1, 1, into_labels.shape[2]), labels.dtype)
+        elif axis == across[-1]:
+            into_squares = np.empty((1, 1, into_squares.shape[2]), squares.dtype)
+        squares, labels = (read_only(_along(array, axis)) for array in (squares, labels))
+        nearest_across(squares, labels, start[axis], steps[axis], into_squares, into_labels)
+        squares, labels = near, nearest
+    return squares if how_far else labels
 
 
 def _along(array: np.ndarray, axis: int) -> np.ndarray:
@@ -109,10 +124,19 @@ def _along(array: np.ndarray, axis: int) -> np.ndarray:
     return np.ascontiguousarray(array).reshape(math.prod(array.shape[:axis]), array.shape[axis], -1)
 
 
+def _check_integers(area: Any) -> None:
+    """Complain about a block of a dask array that holds no integers, though the array says so."""
+    if area.dtype.kind not in "iu":
+        raise TypeError(
+            f"a block of the mask holds {area.dtype}, which its dask array calls integers; {NOT_AS_DECLARED}"
+        )
+
+
 def _comparable(area: Any) -> np.ndarray:
     """Labels in one of the few dtypes, native and contiguous, that the loops are compiled for, in the same order."""
     if area.dtype.kind not in "iu":
-        raise TypeError(f"a block of the mask holds {area.dtype}, which its dask array calls integers; {NOT_AS_DECLARED}")
+        raise TypeError(
+            f"a block of the mask holds {area.dtype}, which its dask array calls integers; {NOT_AS_DECLARED}"
+        )
     dtype = np.int32 if area.dtype.itemsize < 4 or area.dtype == np.int32 else np.int64
     return np.ascontiguousarray(area, np.uint64 if area.dtype == np.uint64 else dtype)
-

@@ -31,12 +31,15 @@ class Reach:
         some unit, of which sums are exact.
     far : number
         What stands for any distance beyond: it is no whole number.
+    scale : int
+        The square of the smallest spacing.
     unit : float
-        The length whose square is 1.
+        The smallest spacing.
     """
 
     steps: tuple[np.ndarray, ...]
     far: Any
+    scale: int
     unit: float
 
     @property
@@ -91,4 +94,4 @@ def reach_of(distance: float, spacing: np.ndarray, shape: tuple[int, ...]) -> Re
     for weight, size in zip(weights.tolist(), shape, strict=True):
         pixels = min(math.isqrt(limit // int(weight)), max(size - 1, 0))
         steps.append((weight * np.arange(pixels + 1, dtype=np.float64) ** 2).astype(dtype))
-    return Reach(tuple(steps), dtype(limit + 0.5), unit / math.sqrt(scale))
+    return Reach(tuple(steps), dtype(limit + 0.5), scale, unit)

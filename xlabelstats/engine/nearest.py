@@ -134,9 +134,7 @@ def _check_integers(area: Any) -> None:
 
 def _comparable(area: Any) -> np.ndarray:
     """Labels in one of the few dtypes, native and contiguous, that the loops are compiled for, in the same order."""
-    if area.dtype.kind not in "iu":
-        raise TypeError(
-            f"a block of the mask holds {area.dtype}, which its dask array calls integers; {NOT_AS_DECLARED}"
-        )
-    dtype = np.int32 if area.dtype.itemsize < 4 or area.dtype == np.int32 else np.int64
-    return np.ascontiguousarray(area, np.uint64 if area.dtype == np.uint64 else dtype)
+    _check_integers(area)
+    signed, size = area.dtype.kind == "i", area.dtype.itemsize
+    dtype = np.int32 if size < 4 or (signed and size == 4) else np.int64 if signed or size == 4 else np.uint64
+    return np.ascontiguousarray(area, dtype)

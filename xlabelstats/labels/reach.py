@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from xlabelstats.inputs import at_position, time_dims
 
 # Sums of squares below these are exact in the dtype, with a half.
 EXACT = ((np.float32, 2**22), (np.float64, 2**51))
-# Squares are held to 2**-FRACTION of the smallest spacing, or less where they are large: well below `ROUNDING`.
+# Spacings whose ratio is a fraction with no greater denominator, as 0.65 to 2 is 13 to 40, give squares that are whole.
+DENOMINATOR = 100
+# Other squares are held to 2**-FRACTION of the smallest spacing, or less where they are large: well below `ROUNDING`.
 FRACTION = 30
 
 
@@ -80,13 +83,15 @@ def reach_of(distance: float, spacing: np.ndarray, shape: tuple[int, ...]) -> Re
     spacing = np.where(np.isfinite(spacing), spacing, 1.0)
     unit = float(spacing.min())
     ratios = spacing / unit
-    whole = np.rint(ratios)
-    ratios = np.where(np.abs(ratios - whole) <= ROUNDING * ratios, whole, ratios)
+    simple = [Fraction(ratio).limit_denominator(DENOMINATOR) for ratio in ratios.tolist()]
+    rational = all(abs(near - ratio) <= ROUNDING * ratio for near, ratio in zip(simple, ratios.tolist(), strict=True))
+    ratios = np.array([float(near) for near in simple]) if rational else ratios
     corner = math.sqrt(float((ratios**2 * np.maximum(np.array(shape, float) - 1, 0) ** 2).sum()))
     square = min(distance / unit * (1 + ROUNDING), corner + 1) ** 2
-    scale = 1
-    if (ratios != np.rint(ratios)).any():
-        scale = 2 ** int(np.clip(math.floor(math.log2(EXACT[-1][1] / (2 * square + 2))), 0, FRACTION))
+    most = EXACT[-1][1] / (2 * square + 2)
+    scale = math.lcm(*(near.denominator for near in simple)) ** 2
+    if not rational or scale > most:
+        scale = 2 ** int(np.clip(math.floor(math.log2(most)), 0, FRACTION))
     weights = np.rint(ratios**2 * scale)
     limit = math.floor(square * scale)
     dtype = next(dtype for dtype, most in EXACT if 2 * limit + 1 <= most or dtype is np.float64)

@@ -133,7 +133,7 @@ class TestWhatIsWrong:
 
     def test_no_mask(self) -> None:
         mask = placed(blobs((5, 6), 2))
-        with pytest.raises(TypeError, match="a mask is an xarray.DataArray, not ndarray"):
+        with pytest.raises(TypeError, match=r"a mask is an xarray\.DataArray, not ndarray"):
             mask.labels.distance_to(mask.values, 2)
         with pytest.raises(TypeError, match="a mask holds integer labels, not float64"):
             mask.labels.distance_to(mask.astype(float), 2)

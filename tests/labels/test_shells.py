@@ -169,7 +169,7 @@ class TestWhatIsWrong:
 
     @pytest.mark.parametrize("shells", [0, -1, [1, np.nan], [1, np.inf], [1, 0]])
     def test_no_width(self, shells: Any) -> None:
-        with pytest.raises(ValueError, match="the width of a shell is (0 or )?more"):
+        with pytest.raises(ValueError, match=r"the width of a shell is (0 or )?more"):
             placed(blobs((5, 6), 2)).labels.measure("count", shells=shells)
 
     @pytest.mark.parametrize("shells", ["1", ["a"], True, [[1, 2]]])
@@ -182,7 +182,7 @@ class TestWhatIsWrong:
             placed(blobs((5, 6), 2)).labels.measure("count", shells=[])
 
     def test_no_side(self) -> None:
-        with pytest.raises(ValueError, match="side is 'outside' or 'inside'.*not 'around'"):
+        with pytest.raises(ValueError, match=r"side is 'outside' or 'inside'.*not 'around'"):
             placed(blobs((5, 6), 2)).labels.measure("count", shells=[1], side="around")
 
     def test_a_side_of_nothing(self) -> None:

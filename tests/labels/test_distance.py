@@ -33,7 +33,7 @@ def expected(mask: np.ndarray, other: np.ndarray, limit: float, spacing: Any = 1
 def assert_as_expected(result: xr.Dataset, values: dict[str, list[float]], limit: float) -> None:
     """The same to what distances are rounded to."""
     for name, numbers in values.items():
-        np.testing.assert_allclose(result[name], numbers, rtol=0, atol=1e-9 * min(limit, 100), err_msg=name)
+        np.testing.assert_allclose(result[name], numbers, rtol=0, atol=1e-8 * min(limit, 100), err_msg=name)
 
 
 @settings(max_examples=60, deadline=None)

@@ -202,6 +202,11 @@ class TestWhatIsWrong:
             warnings.simplefilter("error")
             mask.labels.measure("count", shells=[1], units="pixel")
 
+    def test_times_are_no_lengths(self) -> None:
+        mask = xr.DataArray(blobs((3, 6), 2), dims=("t", "x"), coords={"t": [0, 1, 2]})
+        with pytest.raises(ValueError, match=r"the width of a shell is a length.*per='t'.*units='pixel'"):
+            mask.labels.measure("count", shells=[1])
+
     def test_an_image_with_the_names_of_the_result(self) -> None:
         mask = placed(blobs((5, 6), 2))
         with pytest.raises(ValueError, match="'shell', a dim or coordinate of the image"):

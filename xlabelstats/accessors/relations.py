@@ -35,8 +35,8 @@ class RelationCalls:
             ``least``, ``mean`` and ``greatest`` ``(label,)``: the distance of the nearest of the label's pixels, of
             all on average, and of the farthest, in the units of the coordinates.  ``mean`` and ``greatest`` are
             infinite if one of the pixels is beyond the limit, ``least`` if all are.  Lazy for dask input; the labels
-            are read at once.  It is the same for every chunking; to that end distances are rounded to a billionth
-            of the limit.
+            are read at once.  It is the same for every chunking; to that end distances are rounded to a
+            hundred-millionth of the limit.
 
         Raises
         ------

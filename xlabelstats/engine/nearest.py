@@ -47,7 +47,7 @@ def grown(block: Any, around: Surroundings, *, steps: Steps, far: Any, dtype: np
 def distances(block: Any, around: Surroundings, *, steps: Steps, far: Any, scale: float) -> np.ndarray:
     """How far the nearest label is from every pixel of the block, in the smallest spacing; NaN if beyond reach.
 
-    Rounded to a 2**32nd of the greatest, so that sums are exact and the same in any order.
+    Rounded to a 2**28th of the greatest, so that sums are exact and the same in any order.
     """
     _check_integers(around.area)
     if not around.area.any():
@@ -56,7 +56,7 @@ def distances(block: Any, around: Surroundings, *, steps: Steps, far: Any, scale
     squares = _nearest(area, block.shape, around.start, steps, far, how_far=True).astype(np.float64, copy=False)
     squares[squares >= far] = np.nan
     squares /= scale
-    fraction = 2.0 ** (32 - math.ceil(math.log2(max(math.sqrt(float(far) / scale), 1.0))))
+    fraction = 2.0 ** (28 - math.ceil(math.log2(max(math.sqrt(float(far) / scale), 1.0))))
     values = np.sqrt(squares, out=squares)
     values *= fraction
     return np.rint(values, out=values) / fraction

@@ -13,7 +13,7 @@ from xlabelstats.catalogue.measure import Measure
 from xlabelstats.cautions import one_call
 from xlabelstats.engine.merge_tree import uniform
 from xlabelstats.engine.nearest import grown, shrunk
-from xlabelstats.grid import Grid, check_units, given_grid, pixel_grid
+from xlabelstats.grid import Grid, check_lengths, check_units, given_grid, pixel_grid
 from xlabelstats.inputs import (
     check_labels,
     check_mask,
@@ -61,9 +61,8 @@ def in_shells(
         check_match(image, mask)
         check_taken(image, tuple(dim for dim in image.dims if dim not in mask.dims), (SHELL, INNER, OUTER))
     given, mask = mask, check_mask(mask)
+    grid = _grid_for(mask if image is None else share_coords(mask, image), spacing, units)
     check_pooling(given, image)
-    placed = mask if image is None else share_coords(mask, image)
-    grid = _grid_for(placed, spacing, units)
     ids = label_ids(mask) if labels is None else check_labels(labels, mask.dtype)
     if background or 0 in ids:
         raise ValueError(
@@ -123,4 +122,7 @@ def _grid_for(mask: xr.DataArray, spacing: Any, units: str) -> Grid:
     check_units(units)
     if spacing is not None:
         return given_grid(mask, spacing)
-    return pixel_grid(mask.ndim) if units == "pixel" else grid_of(mask, "the width of a shell")
+    if units == "pixel":
+        return pixel_grid(mask.ndim)
+    check_lengths(mask, "the width of a shell", "units='pixel'")
+    return grid_of(mask, "the width of a shell")

@@ -107,6 +107,12 @@ CALLS: dict[str, Call] = {
         lambda i, m, **o: m.labels.measure(BOUNDARIES, spacing=1, **o), False, ndim=(2,)
     ),
     "labels.paint": Call(painted, False),
+    "labels.expand": Call(lambda i, m, **o: m.labels.expand(1).labels.count(**o), False),
+    "labels.shrink": Call(lambda i, m, **o: m.labels.shrink(0).labels.count(**o), False),
+    "labels.distance_to": Call(lambda i, m, **o: m.labels.distance_to(m, 2, **o), False, options=frozenset()),
+    "labels.measure(shells)": Call(
+        lambda i, m, **o: i.labels.measure(m, STATS, shells=[0.7, 1], **o), options=frozenset({"labels", "skipna"})
+    ),
     "labels.to_dataframe": Call(lambda i, m, **o: i.labels.aggregate(m, STATS, **o).labels.to_dataframe()),
     "labels.histogram": Call(lambda i, m, **o: i.labels.histogram(m, [-9, 0, 1, 40, 200], **o), options=_all),
     "labels.measure(extremes)": Call(

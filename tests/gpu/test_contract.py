@@ -381,6 +381,10 @@ class TestWhatRunsInMainMemory:
                 "an image stack": lambda: XarrayImageStack(image),
                 "measurement": lambda: plot.measurement(mask.as_numpy(), result["mean"]),
                 "the drop-in class": lambda: RasterAggregator(mask.data[None], image.data[None, None]),
+                "mask.labels.expand": lambda: mask.labels.expand(2),
+                "mask.labels.shrink": lambda: mask.labels.shrink(2),
+                "mask.labels.distance_to": lambda: mask.labels.distance_to(mask, 2),
+                "shells=": lambda: image.labels.measure(mask, "mean", shells=[2]),
                 "the choice of labels": lambda: image.labels.mean(mask, labels=cp.asarray([1, 3])),
                 "the choice of quantiles": lambda: image.instances.quantiles(mask, cp.asarray([0.5])),
             }

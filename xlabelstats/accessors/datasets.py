@@ -123,6 +123,8 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         units: str = "coords",
         weights: Mask | Hashable | None = None,
         align: str | None = None,
+        shells: float | Iterable[float] | None = None,
+        side: str = "outside",
     ) -> xr.Dataset:
         """Measure every label: statistics and quantiles of every image of the Dataset, and the shape of the mask.
 
@@ -162,6 +164,8 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
             units=units,
             weights=weights,
             align=align,
+            shells=shells,
+            side=side,
         )
 
     @of_every_image(LabelsAccessor.regionprops)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import xarray as xr
@@ -31,6 +32,8 @@ class MeasureCalls(CorrelationCalls):
         units: str = "coords",
         weights: Mask | None = None,
         align: str | None = None,
+        shells: float | Iterable[float] | None = None,
+        side: str = "outside",
     ) -> xr.Dataset:
         """Measure every label: statistics, quantiles and region properties in one table.
 
@@ -72,13 +75,24 @@ class MeasureCalls(CorrelationCalls):
             that is nearest to it by coordinates, of two as near that of the smaller index, and 0 where it lies more
             than half a pixel of the mask beyond the outermost.  Labels that no pixel gets are left out.  By default
             grids that differ are an error.
+        shells : float or sequence of float, optional
+            Measure rings in place of the objects: one of each of these widths, each beginning where the one before
+            ends, the first at the object's edge.  Widths are in the units of the lengths: those of the coordinates,
+            else pixels.  The rings of an object are in no other object, and a pixel near several objects is in the
+            ring of the nearest, as `expand` has it.  Not with ``background``.
+        side : {"outside", "inside"}, default "outside"
+            Whether the rings lie around the objects, as `expand` grows them, or in the objects along their edge, as
+            `shrink` takes it off.
 
         Returns
         -------
         Dataset
             A variable per measure.  What is measured in the image is ``(label, *other, *dims)``, ``other`` being
             the image's dims that the mask lacks; what the mask alone tells is ``(label, *dims)``.  Lazy for dask
-            input; without ``labels`` the mask alone is read at once, to learn which labels there are.
+            input; without ``labels`` the mask alone is read at once, to learn which labels there are.  With ``shells``
+            the dim ``shell`` comes after ``label``, and the coordinates ``inner`` and ``outer`` along it say how far
+            from the edge each begins and ends.  Every label of the mask has all shells; one without a pixel has count,
+            sum and area 0, and NaN elsewhere.
 
         Raises
         ------
@@ -87,7 +101,7 @@ class MeasureCalls(CorrelationCalls):
         ValueError
             A measure or a parameter is unknown, or needs an image; dims, sizes or coordinates do not match; the
             coordinates are not evenly spaced; bins of an image of dask, of floating point or of more than 16 bits,
-            have no range.
+            have no range; a width is not more than 0, ``side`` is neither of the two, or label 0 would have shells.
         NotImplementedError
             A measure is not defined in 3-D, or for this spacing.
 
@@ -108,6 +122,13 @@ class MeasureCalls(CorrelationCalls):
         label
         1       2.0  2.0   2.0
         2       5.0  5.0   3.0
+
+        The ring of one pixel around each object:
+
+        >>> image = xr.DataArray([9, 1, 3, 4, 5, 6], dims="x")
+        >>> mask = xr.DataArray([0, 0, 1, 1, 0, 0], dims="x")
+        >>> image.labels.measure(mask, "mean", shells=1)["mean"].values
+        array([[3.]])
         """
         from xlabelstats.labels.measure import measure
 
@@ -138,6 +159,8 @@ class MeasureCalls(CorrelationCalls):
             units=units,
             weights=as_array(weights),
             align=align,
+            shells=shells,
+            side=side,
         )
 
     @documented(StatisticsCalls.aggregate, take=("Warns",))

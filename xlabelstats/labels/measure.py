@@ -58,9 +58,18 @@ def measure(
     units: str = "coords",
     weights: Any = None,
     align: str | None = None,
+    shells: Any = None,
+    side: str = "outside",
 ) -> xr.Dataset:
-    """Measure every label of a mask; see `LabelsAccessor.measure`."""
-    return measured(
+    """Measure every label of a mask, or its shells; see `LabelsAccessor.measure`."""
+    run_measures: Callable[..., xr.Dataset] = measured
+    if shells is not None:
+        from xlabelstats.labels.shells import in_shells
+
+        run_measures = partial(in_shells, shells=shells, side=side)
+    elif side != "outside":
+        raise ValueError(f"side={side!r} says where shells lie; give their widths too: shells=[1, 2]")
+    return run_measures(
         image,
         mask,
         as_measures(requests) if weights is None else weighted_measures(requests),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import math
 from typing import Any
 
@@ -112,6 +113,12 @@ class TestEveryField:
         expected = array.labels.contacts(connectivity)
         xr.testing.assert_identical(turned.labels.contacts(connectivity), expected)
         xr.testing.assert_identical(data.draw(chunked(turned)).labels.contacts(connectivity), expected)
+
+    def test_areas_of_three_kinds_of_faces_are_rounded_alike_in_any_order_of_dims(self):
+        array = named(np.random.default_rng(0).integers(0, 6, (9, 10, 11)), (0.1, 0.7, 1.3))
+        expected = array.labels.contacts()
+        for dims in itertools.permutations(array.dims):
+            xr.testing.assert_identical(array.transpose(*dims).labels.contacts(), expected)
 
     @pytest.mark.parametrize("chunk", [None, 3, 200])
     def test_more_pairs_than_a_table_has_room_for_at_first(self, chunk):

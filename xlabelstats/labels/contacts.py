@@ -30,7 +30,7 @@ NO_FACE = -1
 
 def contacts(mask: xr.DataArray, connectivity: int = 1) -> xr.Dataset:
     """The labels that touch; see `LabelsAccessor.contacts`."""
-    check_on_host("labels.contacts", mask=mask)
+    check_on_host("mask.labels.contacts", mask=mask)
     check_is_mask(mask)
     check_connectivity(connectivity, mask)
     check_pooling(mask, advice=_apart)

@@ -66,7 +66,7 @@ def _counted(
     mask: xr.DataArray, other: xr.DataArray, name: str, align: str | None, call: str
 ) -> tuple[PairTable, np.ndarray, np.ndarray]:
     """The pairs of labels that two masks have at the same pixel, background too, and the pixels of either label."""
-    check_on_host(f"labels.{'overlap' if name == 'other' else 'relate'}", **{"mask": mask, name: other})
+    check_on_host(f"mask.labels.{'overlap' if name == 'other' else 'relate'}", **{"mask": mask, name: other})
     check_is_mask(mask)
     check_is_mask(other)
     given = mask, other

@@ -85,8 +85,33 @@ def compared(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.Data
     return image.labels.correlation(mask, own[-1] if own else "c", CORRELATIONS, **options)
 
 
+def overlapping(image: xr.DataArray, mask: xr.DataArray) -> xr.Dataset:
+    """What a mask shares with itself, as rows of labels."""
+    pairs = mask.labels.overlap(mask)
+    same = pairs["label"] == pairs["other_label"]
+    return pairs.assign(same=same).drop_vars("other_label").swap_dims(pair="label")
+
+
+def related(image: xr.DataArray, mask: xr.DataArray) -> xr.Dataset:
+    """The labels of a mask as their own parents."""
+    found = mask.labels.relate(mask)
+    return found.assign(parent=found["parent"] == found["label"])
+
+
+def touching(image: xr.DataArray, mask: xr.DataArray) -> xr.Dataset:
+    """What the contacts of every label come to, as rows of labels."""
+    pairs = mask.labels.contacts(getattr(mask, "ndim", 0) or 1)
+    ids = np.unique(np.concatenate([pairs["label"], pairs["neighbor"]]))
+    sides = [np.searchsorted(ids, pairs[side]) for side in ("label", "neighbor")]
+    sums = {name: np.zeros(ids.size, values.dtype) for name, values in pairs.items()}
+    for name, values in pairs.items():
+        for side in sides:
+            np.add.at(sums[name], side, values.values)
+    return xr.Dataset({name: ("label", values) for name, values in sums.items()}, {"label": ids})
+
+
 _shape, _labels = (2, 3), frozenset({"labels"})
-_all = frozenset({"labels", "background", "skipna"})
+_all, _none = frozenset({"labels", "background", "skipna"}), frozenset[str]()
 _double = {"dtype": np.float64}
 
 CALLS: dict[str, Call] = {
@@ -107,6 +132,9 @@ CALLS: dict[str, Call] = {
         lambda i, m, **o: m.labels.measure(BOUNDARIES, spacing=1, **o), False, ndim=(2,)
     ),
     "labels.paint": Call(painted, False),
+    "labels.overlap": Call(overlapping, False, options=_none),
+    "labels.relate": Call(related, False, options=_none),
+    "labels.contacts": Call(touching, False, options=_none),
     "labels.expand": Call(lambda i, m, **o: m.labels.expand(1).labels.count(**o), False),
     "labels.shrink": Call(lambda i, m, **o: m.labels.shrink(0).labels.count(**o), False),
     "labels.distance_to": Call(lambda i, m, **o: m.labels.distance_to(m, 2, **o), False, options=frozenset()),

@@ -63,6 +63,10 @@ def values_of(mask: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(np.sqrt(np.arange(ids.size)), dims="label", coords={"label": ids})
 
 
+def moved(mask: xr.DataArray) -> xr.DataArray:
+    return mask.roll(y=3, x=2)
+
+
 def shuffled(mask: xr.DataArray) -> np.ndarray:
     return np.random.default_rng(0).permutation(mask.labels.ids())
 
@@ -92,6 +96,13 @@ CALLS: dict[str, Callable[[xr.DataArray, xr.DataArray], Any]] = {
     "featurize": lambda image, mask: image.instances.featurize(mask, moments, size=8, n_features=2),
     "featurize a mask": lambda image, mask: mask.instances.featurize(moments, size=8, n_features=2),
     "regionprops of whole objects": lambda image, mask: mask.instances.regionprops(("perimeter", "euler_number")),
+}
+
+# What is computed at once of two masks, or of one.
+PAIRS: dict[str, Callable[[xr.DataArray, xr.DataArray], xr.Dataset]] = {
+    "overlap": lambda mask, other: mask.labels.overlap(other),
+    "relate": lambda mask, other: mask.labels.relate(other),
+    "contacts": lambda mask, other: mask.labels.contacts(2),
 }
 
 # What these hold of all labels, each once: their ids as named, their order, their values.
@@ -183,6 +194,11 @@ class TestSameAsNumpy:
         _, mask = field()
         same(mask.labels.scan(), mask.compute().labels.scan())
         np.testing.assert_array_equal(field()[1].labels.ids(), mask.compute().labels.ids())
+
+    @pytest.mark.parametrize("name", PAIRS)
+    def test_what_is_found_of_pairs_of_labels(self, client, field, name):
+        _, mask = field()
+        xr.testing.assert_identical(PAIRS[name](mask, moved(mask)), PAIRS[name](mask.compute(), moved(mask.compute())))
 
     def test_windows_written_to_zarr(self, client, field, tmp_path):
         image, mask = field()
@@ -285,7 +301,15 @@ class TestWhatWorkersHold:
         clumps = Clumps(np.ones(1, np.int64), np.ones(1, np.int64), places, places, places, peaks, np.ones(1, np.int64))
         assert sizeof(clumps) == pytest.approx(len(cloudpickle.dumps(clumps)), rel=0.1)
 
-    @pytest.mark.parametrize("call", [lambda mask: mask.labels.scan(), lambda mask: mask.labels.ids()])
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda mask: mask.labels.scan(),
+            lambda mask: mask.labels.ids(),
+            lambda mask: mask.labels.overlap(mask),
+            lambda mask: mask.labels.contacts(2),
+        ],
+    )
     def test_no_task_of_a_scan_holds_all_labels(self, crowd, call):
         with Results() as results, dask.config.set(scheduler="synchronous"):
             found = call(crowd()[1])
@@ -335,6 +359,17 @@ class TestAKilledWorkerChangesNothing:
         before = pids(client)
         dying = deadly(image, tmp_path / "died", lambda: os.kill(os.getpid(), signal.SIGKILL))
         found = xlabelstats.to_zarr(dying.instances.windows(mask, 25, batch_size=10), tmp_path / "w.zarr").compute()
+        client.wait_for_workers(2, timeout=30)
+        assert len(before & pids(client)) == 1
+        xr.testing.assert_identical(found, expected)
+
+    @pytest.mark.parametrize("name", PAIRS)
+    def test_of_pairs_of_labels(self, client, field, tmp_path, name):
+        _, mask = field()
+        expected = PAIRS[name](mask, moved(mask))
+        before = pids(client)
+        dying = deadly(mask, tmp_path / "died", lambda: os.kill(os.getpid(), signal.SIGKILL))
+        found = PAIRS[name](dying, moved(mask))
         client.wait_for_workers(2, timeout=30)
         assert len(before & pids(client)) == 1
         xr.testing.assert_identical(found, expected)

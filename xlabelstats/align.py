@@ -1,4 +1,4 @@
-"""An image and a mask as a matched pair of arrays, and every complaint about two that do not match."""
+"""An image and a mask, or two masks, as a matched pair of arrays, and every complaint about two that do not match."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from xlabelstats.kernels import kernels_for
 from xlabelstats.units import common_units
 
 NEAREST = "calls that measure do so with align='nearest', by coordinates"
+OF_MASKS = "this call does so with align='nearest', by coordinates"
 
 # Coordinates that differ by less than this part of their spacing are taken as equal.
 ROUNDING = 1e-6
@@ -88,6 +89,28 @@ def check_match(image: xr.DataArray, mask: xr.DataArray) -> None:
     check_same_side(image=image, mask=mask)
 
 
+def align_masks(mask: xr.DataArray, other: xr.DataArray, name: str) -> tuple[Any, Any]:
+    """The arrays of two masks of the same dims and coordinates, in the dims and the chunks of the first.
+
+    Or a complaint, in which the second goes by the name of the argument that it is.
+    """
+    if set(mask.dims) != set(other.dims):
+        raise ValueError(
+            f"mask and {name} have different dims: mask {_extents(mask)}, {name} {_extents(other)}. Rename dims with "
+            f".rename, drop one of length 1 with .squeeze, or choose a position along one: .isel(t=0)"
+        )
+    unequal = [dim for dim in mask.dims if mask.sizes[dim] != other.sizes[dim]]
+    if unequal:
+        sizes = ", ".join(
+            f"{dim!r} is {mask.sizes[dim]} in the mask and {other.sizes[dim]} in {name}" for dim in unequal
+        )
+        raise ValueError(f"mask and {name} differ in size: {sizes}. Bring both to the same grid first: {OF_MASKS}")
+    for dim in mask.dims:
+        check_coords_match(dim, mask, other, "mask", name)
+    _warn_of_planes(mask, other, "mask", name)
+    return _same_kind(data_of(mask, "mask"), _turned(other, mask.dims, name))
+
+
 def share_coords(mask: xr.DataArray, image: xr.DataArray | xr.Dataset) -> xr.DataArray:
     """The mask with the image's coordinates along dims where it has none itself."""
     return mask.assign_coords(
@@ -138,12 +161,14 @@ def check_coords_match(
         return
     i = int(np.argmax(differs))
     drop, advice = one, f"bring the {one} to the pixels of the {other}: {one}.reindex_like({other}, method='nearest')"
-    if (one, other) == ("image", "mask"):
+    # Of weights, the image or the mask stays as it is; else the second is brought to the first.
+    if one in ("image", "mask"):
         drop, advice = (
             other,
             (
-                f"bring the mask to the image's pixels: {NEAREST}; by hand it is "
-                "mask.reindex_like(image, method='nearest', fill_value=0), with tolerance= for how far a pixel may be"
+                f"bring the {other} to the {one}'s pixels: {NEAREST if one == 'image' else OF_MASKS}; by hand it is "
+                f"{other}.reindex_like({one}, method='nearest', fill_value=0), with tolerance= for how far a pixel "
+                "may be"
             ),
         )
     raise ValueError(
@@ -176,15 +201,15 @@ def coords_differ(ours: Any, theirs: Any) -> np.ndarray:
     return differs
 
 
-def _warn_of_planes(image: xr.DataArray, mask: xr.DataArray) -> None:
-    """Warn of an image and a mask that were taken at different places, by the coordinates that are single numbers."""
+def _warn_of_planes(image: xr.DataArray, mask: xr.DataArray, one: str = "image", second: str = "mask") -> None:
+    """Warn of two arrays that were taken at different places, by the coordinates that are single numbers."""
     for name, place in image.coords.items():
         other = mask.coords.get(name)
         if other is None or place.ndim or other.ndim or not {place.dtype.kind, other.dtype.kind} <= set("iufmM"):
             continue
         if place.values != other.values and not (place.isnull() and other.isnull()):
             caution(
-                f"image and mask are at different {name}: {place.values} and {other.values}; "
+                f"{one} and {second} are at different {name}: {place.values} and {other.values}; "
                 "choose the same plane of both"
             )
 

@@ -22,24 +22,27 @@ METHODS = (None, "nearest")
 OUTSIDE = -1
 
 
-def resampled(image: Any, mask: xr.DataArray, align: str | None) -> xr.DataArray:
+def resampled(
+    image: Any, mask: xr.DataArray, align: str | None, names: tuple[str, str] = ("image", "mask")
+) -> xr.DataArray:
     """The mask on the grid of an image, or of a Dataset of images, if ``align`` asks for it; lazy if either is.
 
     Every pixel of the image gets the label of the mask's pixel nearest to it by coordinates, of two as near the one of
-    the smaller index, and 0 where it lies more than half a pixel of the mask beyond the outermost of these.
+    the smaller index, and 0 where it lies more than half a pixel of the mask beyond the outermost of these.  The image
+    may be a mask too; ``names`` are what the two are called in complaints.
     """
-    check_method(align, image is not None)
+    check_method(align, image is not None, names)
     if align is None:
         return mask
     check_is_mask(mask, image)
     if isinstance(image, xr.DataArray):
         check_image(image)
     # A dim that the image lacks is complained about where the two are matched.
-    indexes = {dim: _nearest(dim, image, mask) for dim in mask.dims if dim in image.dims}
+    indexes = {dim: _nearest(dim, image, mask, names) for dim in mask.dims if dim in image.dims}
     moved = {dim: index for dim, index in indexes.items() if index is not None}
     if not moved:
         return mask
-    data = data_of(mask, "mask")
+    data = data_of(mask, names[1])
     chunks: dict[Hashable, Any] = {}
     for array in image.values() if isinstance(image, xr.Dataset) else (image,):
         chunks = {**array.chunksizes, **chunks}
@@ -56,19 +59,21 @@ def resampled(image: Any, mask: xr.DataArray, align: str | None) -> xr.DataArray
     return xr.DataArray(data, coords, mask.dims, mask.name, mask.attrs)
 
 
-def check_method(align: Any, with_image: bool) -> None:
+def check_method(align: Any, with_image: bool, names: tuple[str, str] = ("image", "mask")) -> None:
     """Complain about an ``align`` that there is not, or that has no image."""
     if align not in METHODS:
+        one, other = names if names != ("image", "mask") else ("the image", "a mask")
         raise ValueError(
-            f"align is 'nearest', for a mask on another grid than the image, or None for one on the same, not {align!r}"
+            f"align is 'nearest', for {other} on another grid than {one}, or None for one on the same, not {align!r}"
         )
     if align is not None and not with_image:
         raise ValueError("align='nearest' brings a mask to the grid of an image, and there is none; leave it out")
 
 
-def _nearest(dim: Hashable, image: Any, mask: xr.DataArray) -> np.ndarray | None:
+def _nearest(dim: Hashable, image: Any, mask: xr.DataArray, names: tuple[str, str]) -> np.ndarray | None:
     """The index of the nearest pixel of the mask for every one of the image along a dim; None if they are the same."""
-    sides = {"image": image, "mask": mask}
+    one, other = names
+    sides = {one: image, other: mask}
     without = [side for side, array in sides.items() if dim not in array.indexes]
     if without:
         if len(without) == 2 and image.sizes[dim] == mask.sizes[dim]:
@@ -76,10 +81,10 @@ def _nearest(dim: Hashable, image: Any, mask: xr.DataArray) -> np.ndarray | None
         where = " and in the ".join(without)
         raise ValueError(
             f"align='nearest' goes by coordinates, and along {dim!r} there are none in the {where}; "
-            f"{dim!r} is {image.sizes[dim]} in the image and {mask.sizes[dim]} in the mask. Give them: "
+            f"{dim!r} is {image.sizes[dim]} in the {one} and {mask.sizes[dim]} in the {other}. Give them: "
             f"{without[0]}.assign_coords({{{dim!r}: ...}})"
         )
-    check_units_match(dim, image, mask)
+    check_units_match(dim, image, mask, one, other)
     ours, theirs = image.indexes[dim], mask.indexes[dim]
     if len(ours) == len(theirs) and not coords_differ(ours, theirs).any():
         return None
@@ -87,7 +92,7 @@ def _nearest(dim: Hashable, image: Any, mask: xr.DataArray) -> np.ndarray | None
     if x.dtype.kind == "M" or values.dtype.kind == "M":
         if x.dtype.kind != values.dtype.kind:
             raise ValueError(
-                f"the coordinates along {dim!r} are {ours.dtype} in the image and {theirs.dtype} in the mask; "
+                f"the coordinates along {dim!r} are {ours.dtype} in the {one} and {theirs.dtype} in the {other}; "
                 "convert one of them"
             )
         # As differences, so that float64 holds them exactly.
@@ -96,8 +101,8 @@ def _nearest(dim: Hashable, image: Any, mask: xr.DataArray) -> np.ndarray | None
     index = nearest_index(x, values)
     if x.size and values.size and (index == OUTSIDE).all():
         caution(
-            f"no pixel of the image lies in the mask along {dim!r}: the image reaches from {ours[0]} to {ours[-1]}, "
-            f"the mask from {theirs[0]} to {theirs[-1]}; are they in the same units?"
+            f"no pixel of the {one} lies in the {other} along {dim!r}: the {one} reaches from {ours[0]} to {ours[-1]}, "
+            f"the {other} from {theirs[0]} to {theirs[-1]}; are they in the same units?"
         )
     return index
 

@@ -374,6 +374,9 @@ class TestWhatRunsInMainMemory:
             calls = {
                 "instances.regionprops": lambda: mask.instances.regionprops(["solidity"]),
                 "num_components": lambda: mask.labels.measure("num_components"),
+                "mask.labels.overlap": lambda: mask.as_numpy().labels.overlap(mask),
+                "mask.labels.relate": lambda: mask.labels.relate(mask.as_numpy()),
+                "mask.labels.contacts": lambda: mask.labels.contacts(),
                 "to_dataframe": lambda: result.labels.to_dataframe(),
                 "a step": lambda: pipeline.connected_components(mask),
                 "the projection": lambda: pca(image.expand_dims(k=3), "k"),

@@ -47,7 +47,7 @@ def pair_table(
 
     It is a ufunc that gives the same whatever the order: sums of integers, or the least.
     """
-    order = np.lexsort((second, first))
+    order = _order(first, second)
     first, second = first[order], second[order]
     new = np.ones(first.size, bool)
     new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
@@ -56,6 +56,25 @@ def pair_table(
         # reduceat takes no empty array, and there is nothing to fold.
         return PairTable(first, second, tuple(column[order] for column in columns))
     return PairTable(first[starts], second[starts], tuple(fold.reduceat(column[order], starts) for column in columns))
+
+
+def _order(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The order of pairs by both labels, that of equal ones left open."""
+    if not first.size:
+        return np.empty(0, np.int64)
+    lows = [int(labels.min()) for labels in (first, second)]
+    spans = [int(labels.max()) - low + 1 for labels, low in zip((first, second), lows, strict=True)]
+    if spans[0] * spans[1] >= 2**64:
+        return np.lexsort((second, first))
+    # One number for each pair sorts in less time than two.
+    above = [_above(labels, low) for labels, low in zip((first, second), lows, strict=True)]
+    return np.argsort(above[0] * np.uint64(spans[1]) + above[1])
+
+
+def _above(labels: np.ndarray, low: int) -> np.ndarray:
+    """How far labels are above the lowest."""
+    wide = labels.astype(np.int64 if labels.dtype.kind == "i" else np.uint64).view(np.uint64)
+    return wide - np.uint64(low % 2**64)
 
 
 def merge_pairs(tables: Sequence[PairTable], fold: np.ufunc = np.add) -> PairTable:

@@ -80,19 +80,24 @@ def find_labels(mask: Array, *, background: bool = False, lines: slice | None = 
     return kernels_for(mask).unique(_runs(mask, background, placed=False, lines=lines)[0])
 
 
+def labels_of(mask: Array) -> Array:
+    """A block of a mask, which must hold integers."""
+    if mask.dtype.kind in "iu":
+        return mask
+    if mask.size:
+        raise TypeError(
+            f"a block of the mask holds {mask.dtype}, which its dask array calls integers; {NOT_AS_DECLARED}"
+        )
+    # What dask puts together of blocks without pixels may have lost their dtype.
+    return mask.astype(np.int64)
+
+
 def _runs(mask: Array, background: bool, *, placed: bool, lines: slice | None = None) -> tuple[Array, Array, Array]:
     """The label, first pixel and length of every run of a block; the latter two empty unless ``placed``.
 
     Of some ``lines`` (the last axis) alone if these are given; pixels count from the first of the block even so.
     """
-    kernels = kernels_for(mask)
-    if mask.dtype.kind not in "iu":
-        if mask.size:
-            raise TypeError(
-                f"a block of the mask holds {mask.dtype}, which its dask array calls integers; {NOT_AS_DECLARED}"
-            )
-        # What dask puts together of blocks without pixels may have lost their dtype.
-        mask = mask.astype(np.int64)
+    kernels, mask = kernels_for(mask), labels_of(mask)
     # Runs ask only which pixels are equal, so one compiled loop serves signed and unsigned masks.
     dtype = np.dtype(f"u{mask.dtype.itemsize}")
     pixels = kernels.xp.ascontiguousarray(mask).view(dtype).reshape(-1, max(mask.shape[-1], 1))

@@ -144,7 +144,7 @@ def test_counts_are_those_of_a_loop_over_points(data: st.DataObject) -> None:
     if lazy_points:
         cuts = sorted(data.draw(st.lists(st.integers(0, len(points)), max_size=3)))
         parts = [points.iloc[a:b] for a, b in itertools.pairwise([0, *cuts, len(points)])]
-        points = dd.from_map(parts.__getitem__, list(range(len(parts))), meta=frame.iloc[:0])
+        points = dd.from_map(lambda i, parts=parts: parts[i], list(range(len(parts))), meta=frame.iloc[:0])
     with pytest.MonkeyPatch.context() as patched, dask.config.set(scheduler="sync"):
         patched.setattr(points_file, "PIECE_ROWS", data.draw(st.sampled_from([1, 3, 2**19])))
         patched.setattr(points_file, "BLOCK_PIXELS", data.draw(st.sampled_from([1, 7, 2**22])))
@@ -245,3 +245,249 @@ class TestWhichPixel:
         x = rng.uniform(line[0] - 2, line[-1] + 2, 500)
         mask = xr.DataArray(np.arange(1, 41), dims="x", coords={"x": line})
         assert self.labels_at(mask, x) == (nearest_index(x, line) + 1).tolist()
+
+
+class TestCategories:
+    """The columns that points may be counted by."""
+
+    def count(self, column: Any, partitions: int | None = None, **options: Any) -> xr.DataArray:
+        mask = xr.DataArray([0, 1, 1, 2], dims="x")
+        frame = pd.DataFrame({"x": [3, 1, 2, 1, 0, 3], "what": column})
+        points = frame if partitions is None else dd.from_pandas(frame, npartitions=partitions, sort=False)
+        return mask.labels.count_points(points, by="what")
+
+    @pytest.mark.parametrize("partitions", [None, 3])
+    @pytest.mark.parametrize(
+        ("column", "names", "counts"),
+        [
+            (list("bacaba"), ["a", "b", "c"], [[2, 0, 1], [1, 1, 0]]),
+            (pd.array(list("bacaba"), dtype="string"), ["a", "b", "c"], [[2, 0, 1], [1, 1, 0]]),
+            ([10, 2, 7, 2, 10, 2], [2, 7, 10], [[2, 1, 0], [1, 0, 1]]),
+            (pd.array([10, 2, None, 2, 10, 2], dtype="Int64"), [2, 10], [[2, 0], [1, 1]]),
+            ([0.5, 2, np.nan, 2, 0.5, 2], [0.5, 2.0], [[0, 2], [1, 1]]),
+            ([True, False, True, False, True, False], [False, True], [[2, 1], [1, 1]]),
+            (pd.Categorical(list("bacaba"), list("zcba")), list("zcba"), [[0, 1, 0, 2], [0, 0, 1, 1]]),
+            (pd.Categorical([5, 3, 5, 3, 5, 3], [5, 4, 3]), [5, 4, 3], [[1, 0, 2], [1, 0, 1]]),
+        ],
+    )
+    def test_any_column_of_names_or_numbers(self, column, names, counts, partitions):
+        found = self.count(column, partitions)
+        assert found.dims == ("label", "what")
+        assert found["what"].values.tolist() == names
+        assert found.data.todense().tolist() == counts
+        assert found.attrs["dropped_without_category"] == 6 - int(np.sum(counts)) - 1
+
+    def test_names_and_numbers_in_one_column(self):
+        frame = pd.Series(["b", 10, "a", 9, "b", 10.0], dtype=object)
+        assert self.count(frame)["what"].values.tolist() == [9, 10, "a", "b"]
+
+    def test_categories_that_dask_does_not_know_are_those_of_all_partitions_sorted(self):
+        mask = xr.DataArray([0, 1, 1, 2], dims="x")
+        parts = [
+            pd.DataFrame({"x": [3, 1], "what": pd.Categorical(["c", "b"], ["c", "b", "unused"])}),
+            pd.DataFrame({"x": [3, 1], "what": pd.Categorical(["a", None], ["b", "a"])}),
+        ]
+        points = dd.from_map(lambda i: parts[i], [0, 1]).assign(what=lambda f: f["what"].cat.as_unknown())
+        found = mask.labels.count_points(points, by="what")
+        assert found["what"].values.tolist() == ["a", "b", "c", "unused"]
+        assert found.data.todense().tolist() == [[0, 1, 0, 0], [1, 0, 1, 0]]
+
+    def test_more_than_a_byte_holds_and_met_one_by_one(self, monkeypatch):
+        monkeypatch.setattr(point_counts, "HELD_BYTES", 1)
+        monkeypatch.setattr(points_file, "PIECE_ROWS", 60)
+        monkeypatch.setattr(point_counts, "FIRST_ROUND", 1)
+        rng = np.random.default_rng(0)
+        mask = xr.DataArray(rng.integers(0, 4, 50), dims="x")
+        frame = pd.DataFrame({"x": rng.integers(0, 50, 3000), "n": rng.permutation(np.arange(3000) % 1000)})
+        labels = mask.values[frame["x"]]
+        expected = pd.crosstab(labels[labels != 0], frame["n"][labels != 0]).reindex(columns=range(1000), fill_value=0)
+        found = mask.chunk(20).labels.count_points(frame, by="n")
+        np.testing.assert_array_equal(found.data.todense(), expected)
+
+    def test_a_column_of_positions(self):
+        mask = xr.DataArray([[1, 1], [1, 2]], dims=("z", "x"))
+        frame = pd.DataFrame({"z": [0, 1, 1], "x": [0, 0, 1]})
+        assert mask.labels.count_points(frame, by="z").data.todense().tolist() == [[1, 1], [0, 1]]
+
+
+class TestWhatIsRead:
+    """Every block of the mask is read once, however many partitions have points in it."""
+
+    @pytest.mark.parametrize("held", [2**29, 400])
+    def test_blocks_are_read_once_per_round(self, held, monkeypatch):
+        import dask.array as da
+
+        monkeypatch.setattr(point_counts, "HELD_BYTES", held)
+        monkeypatch.setattr(point_counts, "FIRST_ROUND", 2)
+        monkeypatch.setattr(point_counts, "ROUND_BYTES", 200)
+        reads, partitions = [], []
+        values = np.arange(64).reshape(8, 8)
+
+        def block(block_id: tuple[int, ...] = (0, 0)) -> np.ndarray:
+            reads.append(block_id)
+            return values[tuple(slice(4 * i, 4 * i + 4) for i in block_id)]
+
+        rng = np.random.default_rng(0)
+        frame = pd.DataFrame(rng.integers(0, 8, (300, 2)), columns=["y", "x"])
+
+        def partition(i: int) -> pd.DataFrame:
+            partitions.append(i)
+            return frame.iloc[30 * i : 30 * i + 30]
+
+        mask = xr.DataArray(da.map_blocks(block, chunks=((4, 4), (4, 4)), meta=values[:0, :0]), dims=("y", "x"))
+        points = dd.from_map(partition, range(10), meta=frame.iloc[:0])
+        with dask.config.set(scheduler="sync"):
+            found = mask.labels.count_points(points)
+        expected = np.bincount(values[frame["y"], frame["x"]], minlength=64)[1:]
+        np.testing.assert_array_equal(found, expected)
+        assert sorted(partitions) == list(range(10))
+        # 300 points of five bytes are counted when there are 400 bytes of them.
+        assert len(reads) == 4 * (1 if held > 400 else 4)
+
+    def test_blocks_without_points_are_read_for_their_labels_alone(self):
+        mask = xr.DataArray(np.arange(12), dims="x").chunk(x=4)
+        found = mask.labels.count_points(pd.DataFrame({"x": [5, 5]}))
+        assert found["label"].values.tolist() == list(range(1, 12))
+        assert found.values.tolist() == [0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0]
+
+
+class TestTables:
+    """What becomes of the counts."""
+
+    def test_an_annotated_table_has_them_as_a_sparse_matrix(self):
+        pytest.importorskip("anndata")
+        from scipy.sparse import csr_matrix
+
+        mask, frame = small()
+        counts = mask.chunk(2).labels.count_points(frame, by="gene")
+        table = counts.labels.to_anndata(centroids=mask.labels.center_of_mass())
+        assert isinstance(table.X, csr_matrix)
+        assert table.X.dtype == np.int64
+        np.testing.assert_array_equal(table.X.toarray(), counts.data.todense())
+        assert table.var_names.tolist() == ["Gad1", "Pvalb", "Sst"]
+        assert table.obs_names.tolist() == ["1", "2", "3", "5"]
+        assert table.obsm["spatial"].shape == (4, 2)
+        assert not np.shares_memory(table.X.data, counts.data.data)
+
+    def test_they_stand_beside_other_measures(self):
+        pytest.importorskip("anndata")
+        mask, frame = small()
+        result = mask.labels.count().to_dataset(name="count").assign(points=mask.labels.count_points(frame, "gene"))
+        result["Sst"] = result["points"].sel(gene="Sst")
+        table = result.labels.to_anndata(X="points")
+        np.testing.assert_array_equal(table.X.toarray(), result["points"].data.todense())
+        np.testing.assert_array_equal(table.obs["Sst"], result["Sst"].data.todense())
+        np.testing.assert_array_equal(table.obs["count"], result["count"])
+        as_array = result.labels.to_anndata(X=None).obsm["points"]
+        np.testing.assert_array_equal(as_array.toarray(), result["points"].data.todense())
+
+    def test_a_data_frame_and_a_picture_of_one_gene(self):
+        mask, frame = small()
+        counts = mask.labels.count_points(frame, by="gene")
+        table = counts.labels.to_dataframe()
+        assert list(table) == ["points_Gad1", "points_Pvalb", "points_Sst"]
+        np.testing.assert_array_equal(table, counts.data.todense())
+        painted = mask.labels.paint(counts.sel(gene="Sst"))
+        assert painted.dtype == np.int64
+        np.testing.assert_array_equal(painted, mask.labels.paint(table["points_Sst"]))
+
+
+class TestErrors:
+    """What is wrong is said, and what to do."""
+
+    @pytest.mark.parametrize(
+        ("change", "by", "kind", "says"),
+        [
+            (
+                lambda f: f.rename(columns={"y": "Y"}),
+                None,
+                ValueError,
+                r"no column 'y' .*: 'gene', 'x', 'Y', 'n'.*rename",
+            ),
+            (lambda f: f, "genes", ValueError, "no column 'genes' to count by; they have: 'gene', 'x', 'y', 'n'"),
+            (lambda f: f, ["gene"], TypeError, r"one column, not \['gene'\]"),
+            (lambda f: f.rename(columns={"gene": "label"}), "label", ValueError, "results' dim; rename it"),
+            (lambda f: f.rename(columns={"n": "x"}), None, ValueError, "2 columns 'x'; rename all but one"),
+            (lambda f: f.astype({"x": str}), None, TypeError, "column 'x' of the points holds .*, not numbers: "),
+            (lambda f: f.astype({"x": bool}), None, TypeError, "column 'x' of the points holds bool, not numbers: "),
+            (
+                lambda f: f.to_numpy(),
+                None,
+                TypeError,
+                "pandas or dask DataFrame with the columns 'y', 'x', not ndarray",
+            ),
+            (lambda f: f["x"], None, TypeError, "not Series"),
+        ],
+    )
+    @pytest.mark.parametrize("lazy", [False, True])
+    def test_wrong_points_are_named(self, change, by, kind, says, lazy):
+        mask, frame = small()
+        points = change(frame)
+        if lazy and isinstance(points, pd.DataFrame) and points.columns.is_unique:
+            points = dd.from_pandas(points, npartitions=2)
+        with pytest.raises(kind, match=says):
+            mask.labels.count_points(points, by)
+
+    def test_no_point_in_the_mask_is_warned_of(self):
+        mask, frame = small()
+        with pytest.warns(UserWarning, match="none of the 58 points .*'y' from 0.25 to 2.25, 'x' from 9.5 to 14.5"):
+            found = mask.labels.count_points(frame.assign(x=frame["x"] + 1000))
+        assert found.attrs["dropped_outside"] == 58
+        assert not found.any()
+
+    def test_no_points_are_no_points(self):
+        mask, frame = small()
+        for points in (frame.iloc[:0], dd.from_pandas(frame, npartitions=3).loc[1000:]):
+            assert mask.labels.count_points(points).values.tolist() == [0, 0, 0, 0]
+            assert mask.labels.count_points(points, by="gene").shape == (4, 0)
+
+    def test_coordinates_that_are_no_numbers_are_named(self):
+        mask, frame = small()
+        with pytest.raises(ValueError, match=r"'x' holds .*drop_vars\('x'\)"):
+            mask.assign_coords(x=list("abcde")).labels.count_points(frame)
+
+    def test_objects_over_times_are_warned_of(self):
+        mask = xr.DataArray([[1, 0], [1, 2]], dims=("t", "x"))
+        with pytest.warns(UserWarning, match=r"each label is measured over all times.*mask.isel\(t=i\)"):
+            mask.labels.count_points(pd.DataFrame({"t": [0, 1], "x": [0, 0]}))
+
+    def test_without_the_package_sparse_the_extra_is_named(self, monkeypatch):
+        import sys
+
+        mask, frame = small()
+        monkeypatch.setitem(sys.modules, "sparse", None)
+        assert mask.labels.count_points(frame).sum() > 0
+        with pytest.raises(ModuleNotFoundError, match=r"pip install 'xlabelstats\[points\]'"):
+            mask.labels.count_points(frame, by="gene")
+
+    def test_the_finest_scale_of_a_tree_is_counted_in(self):
+        mask, frame = small()
+        tree = xr.DataTree.from_dict(
+            {"scale0": mask.to_dataset(name="m"), "scale1": mask[::2, ::2].to_dataset(name="m")}
+        )
+        xr.testing.assert_identical(tree.labels.count_points(frame), mask.labels.count_points(frame))
+
+
+def test_a_cluster_of_which_a_worker_dies_counts_the_same(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    mask, frame = small()
+    frame = pd.concat([frame.assign(y=frame["y"] * k, x=frame["x"] - k) for k in (0.5, 0.8, 1)], ignore_index=True)
+    died = tmp_path / "died"
+
+    def block(values: np.ndarray) -> np.ndarray:
+        import os
+
+        if not died.exists():
+            died.touch()
+            os._exit(1)
+        return values
+
+    labels = mask.copy(data=mask.chunk(2).data.map_blocks(block, meta=mask.values[:0, :0]))
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 minute"}),
+        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster,
+        distributed.Client(cluster),
+    ):
+        found = labels.labels.count_points(dd.from_pandas(frame, npartitions=5), by="gene")
+    assert died.exists()
+    assert_is(found, mask, frame, "gene")

@@ -189,6 +189,8 @@ class _Counting:
             return map_locally(lambda item: count_block(self.mask[item[0]], item[1]), boxes)
         if not tasks:
             return []
+        import dask
+
         name = f"count-points-{uuid.uuid4().hex}"
         graph: Graph = {}
         for block, points in tasks.items():
@@ -196,7 +198,12 @@ class _Counting:
             shape = tuple(sizes[i] for sizes, i in zip(self.chunks, places[block], strict=True))
             call = partial(_count_block, shape=shape)
             graph[(name, block)] = (call, (self.mask.name, *places[block]), (f"points-{name}", block))
-        return compute_each(delayed_tasks(name, graph, [(name, block) for block in tasks], [self.mask]))
+        counts = delayed_tasks(name, graph, [(name, block) for block in tasks], [self.mask])
+        # The points go to a cluster within the graph, where they outlive any worker; that is no oversight to warn of.
+        threshold = "distributed.admin.large-graph-warning-threshold"
+        known = dask.config.get(threshold, None) is not None
+        with dask.config.set({threshold: "4 GiB"} if known else {}):
+            return compute_each(counts)
 
 
 def _count_block(block: Any, points: BlockPoints, *, shape: tuple[int, ...]) -> BlockCounts:

@@ -141,7 +141,7 @@ class Frame:
 
     def dtype_of(self, name: Hashable) -> Any:
         """The dtype of a column."""
-        return self.points.dtypes[name]
+        return self.points.dtypes.iloc[list(self.points.columns).index(name)]
 
     def known_categories(self) -> list[Any]:
         """The categories that are known before any point is read."""
@@ -153,19 +153,24 @@ class Frame:
             return []
         return self.dtype_of(self.by).categories.tolist()
 
+    @property
+    def names(self) -> list[Hashable]:
+        """The columns that are read, each once."""
+        return list(dict.fromkeys([*self.dims, *(() if self.by is None else (self.by,))]))
+
     def pieces(self) -> list[Any]:
-        """The table in pieces: the partitions as delayed, or stretches of rows."""
-        names = list(dict.fromkeys([*self.dims, *(() if self.by is None else (self.by,))]))
+        """The columns that are read in pieces: the partitions as delayed, or stretches of rows."""
         if self.is_dask:
-            return list(self.points[names].to_delayed())
-        n = len(self.points)
-        return [self.points.iloc[i : i + PIECE_ROWS][names] for i in range(0, n, PIECE_ROWS)]
+            return list(self.points[self.names].to_delayed())
+        # By number, since names may be anything.
+        columns = [list(self.points.columns).index(name) for name in self.names]
+        return [self.points.iloc[i : i + PIECE_ROWS, columns] for i in range(0, len(self.points), PIECE_ROWS)]
 
     def points_of(self, piece: pd.DataFrame, lattice: Lattice) -> Points:
         """The points of a piece, by block."""
         positions = np.empty((len(self.dims), len(piece)))
-        for row, dim in zip(positions, self.dims, strict=True):
-            column = piece[dim]
+        for axis, row in enumerate(positions):
+            column = piece.iloc[:, axis]
             # Of columns that have their own sign for what is missing.
             missing: Any = {} if isinstance(column.dtype, np.dtype) else {"na_value": np.nan}
             row[:] = column.to_numpy(dtype=np.float64, **missing)
@@ -176,7 +181,7 @@ class Frame:
 
         if self.by is None:
             return np.zeros(len(piece), np.uint8), [None]
-        column = piece[self.by]
+        column = piece.iloc[:, self.names.index(self.by)]
         if isinstance(column.dtype, pd.CategoricalDtype):
             return column.cat.codes.to_numpy(), column.cat.categories.tolist()
         codes, categories = pd.factorize(column)

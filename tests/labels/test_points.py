@@ -247,6 +247,32 @@ class TestWhichPixel:
         assert self.labels_at(mask, x) == (nearest_index(x, line) + 1).tolist()
 
 
+@pytest.mark.parametrize("held", [2**29, 1])
+@pytest.mark.parametrize(
+    "ids",
+    [
+        np.array([0, 1, 2**63, 2**64 - 2, 2**64 - 1], np.uint64),
+        np.array([0, -(2**63), -1, 1, 2**63 - 1]),
+        np.array([0, -128, -1, 1, 127], np.int8),
+        np.array([0, 5, 2**31 - 1, -(2**31), 7], ">i4"),
+    ],
+)
+def test_ids_are_as_far_apart_as_their_dtype_allows(ids, held, monkeypatch):
+    monkeypatch.setattr(point_counts, "HELD_BYTES", held)
+    monkeypatch.setattr(point_counts, "FIRST_ROUND", 1)
+    monkeypatch.setattr(points_file, "PIECE_ROWS", 100)
+    rng = np.random.default_rng(0)
+    which, x, n = rng.integers(0, 5, 40), rng.integers(0, 40, 900), rng.integers(0, 300, 900)
+    mask = xr.DataArray(ids[which], dims="x")
+    expected = np.zeros((5, 300), int)
+    np.add.at(expected, (which[x], n), 1)
+    order = np.argsort(ids[1:]) + 1
+    frame = pd.DataFrame({"x": x, "n": pd.Categorical(n, range(300))})
+    found = mask.chunk(x=7).labels.count_points(frame, by="n")
+    assert found["label"].values.tolist() == ids[order].tolist()
+    np.testing.assert_array_equal(found.data.todense(), expected[order])
+
+
 class TestCategories:
     """The columns that points may be counted by."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 STATS = ("count", "sum", "mean", "var", "skew", "kurtosis", "min", "max", "std", "valid")
@@ -110,6 +112,29 @@ def touching(image: xr.DataArray, mask: xr.DataArray) -> xr.Dataset:
     return xr.Dataset({name: ("label", values) for name, values in sums.items()}, {"label": ids})
 
 
+def at_pixels(mask: xr.DataArray) -> pd.DataFrame:
+    """A point in the middle of every pixel, of one of two categories."""
+    sizes = [0 if n != n else n for n in mask.shape]
+    if not sizes:
+        return pd.DataFrame({"of": []})
+    lines = [
+        mask[dim].values if dim in mask.indexes and mask[dim].dtype.kind in "iuf" else np.arange(n)
+        for dim, n in zip(mask.dims, sizes, strict=True)
+    ]
+    where = np.indices(sizes).reshape(len(sizes), math.prod(sizes))
+    columns = [np.asarray(line[: max(n, 0)])[i] for line, n, i in zip(lines, sizes, where, strict=True)]
+    frame = pd.concat([pd.Series(column) for column in columns], axis=1)
+    frame.columns = pd.Index([*mask.dims], dtype=object, tupleize_cols=False)
+    frame["of"] = pd.Categorical.from_codes(where.sum(axis=0) % 2, ["even", "odd"])
+    return frame
+
+
+def points_by(image: xr.DataArray, mask: xr.DataArray) -> xr.DataArray:
+    """The points of every label by category, not sparse."""
+    counts = mask.labels.count_points(at_pixels(mask), by="of")
+    return counts.copy(data=counts.data.todense())
+
+
 _shape, _labels = (2, 3), frozenset({"labels"})
 _all, _none = frozenset({"labels", "background", "skipna"}), frozenset[str]()
 _double = {"dtype": np.float64}
@@ -142,6 +167,8 @@ CALLS: dict[str, Call] = {
         lambda i, m, **o: i.labels.measure(m, STATS, shells=[0.7, 1], **o), options=frozenset({"labels", "skipna"})
     ),
     "labels.to_dataframe": Call(lambda i, m, **o: i.labels.aggregate(m, STATS, **o).labels.to_dataframe()),
+    "labels.count_points": Call(lambda i, m: m.labels.count_points(at_pixels(m)), False, options=frozenset()),
+    "labels.count_points(by)": Call(points_by, False, options=frozenset()),
     "labels.histogram": Call(lambda i, m, **o: i.labels.histogram(m, [-9, 0, 1, 40, 200], **o), options=_all),
     "labels.measure(extremes)": Call(
         lambda i, m, **o: i.labels.measure(m, ("position_min", "position_max"), **o), options=_all

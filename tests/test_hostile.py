@@ -244,6 +244,14 @@ class TestAgainstLoops:
         assert table["bbox_min"].values.tolist() == [at.min(axis=0).tolist() for at in boxes]
         assert table["bbox_max"].values.tolist() == [(at.max(axis=0) + 1).tolist() for at in boxes]
         assert run("labels.count", everything).values.tolist() == [len(at) for at in boxes]
+        ids = [label for label in everything.ids if label]
+        for name in ("labels.count_points", "labels.count_points(by)"):
+            points = run(name, everything)
+            assert points["label"].values.tolist() == ids
+            assert points.attrs["on_background"] == len(everything.at.get(0, []))
+            where = [np.array(everything.at[label]).sum(axis=1) % 2 for label in ids]
+            pairs = np.array([np.bincount(odd, minlength=2) for odd in where], int).reshape(-1, 2)
+            np.testing.assert_array_equal(points, pairs if "by" in name else pairs.sum(axis=1))
         painted = run("labels.paint", everything)
         assert painted.values.ravel().tolist() == [
             len(everything.at[label]) if label in everything.ids else 0

@@ -197,6 +197,16 @@ def is_dask(array: Any) -> bool:
     return hasattr(array, "__dask_graph__")
 
 
+def is_sparse(array: Any) -> bool:
+    """Whether an array is one of the package ``sparse``, without importing it."""
+    return type(array).__module__.partition(".")[0] == "sparse"
+
+
+def dense(array: xr.DataArray) -> xr.DataArray:
+    """The array with a numpy array in place of a sparse one."""
+    return array.copy(data=array.data.todense()) if is_sparse(held_data(array)) else array
+
+
 def data_of(array: xr.DataArray, what: str) -> Any:
     """The numpy, CuPy or dask array that a DataArray holds; what fails in reading it, now or later, names the chunk."""
     data = pixels_of_store(array, what)

@@ -13,7 +13,7 @@ import xarray as xr
 
 from xlabelstats.catalogue import STATISTICS
 from xlabelstats.extras import need
-from xlabelstats.inputs import check_on_host, is_dask
+from xlabelstats.inputs import check_on_host, dense, is_dask, is_sparse
 from xlabelstats.names import LABEL, OBJECT
 from xlabelstats.options import compute
 from xlabelstats.rows import ids_of, names_of_rows, positions_of, rows_of
@@ -69,9 +69,9 @@ def to_anndata(
     matrices, columns, arrays = {}, _other_coords(result, places), {}
     for name, variable in result.items():
         if X is not None and _is_matrix(str(name), variable, X, result[X]):
-            matrices[str(name)] = np.array(_by_element(variable.transpose(*result[X].dims)))
+            matrices[str(name)] = _matrix_of(variable.transpose(*result[X].dims))
         elif variable.ndim == 1:
-            columns[str(name)] = np.array(variable)
+            columns[str(name)] = np.array(dense(variable))
         else:
             arrays[str(name)] = _array_of(variable, names)
     if positions is not None:
@@ -146,8 +146,8 @@ def _array_of(variable: xr.DataArray, names: list[str]) -> Any:
     """An array (label, element), as a table if its elements have names."""
     import pandas as pd
 
-    values = np.array(_by_element(variable))
-    if not any(dim in variable.coords for dim in variable.dims if dim != rows_of(variable)):
+    values = _matrix_of(variable)
+    if is_sparse(variable.data) or not any(dim in variable.coords for dim in variable.dims if dim != rows_of(variable)):
         return values
     return pd.DataFrame(values, index=names, columns=_element_names(variable))
 
@@ -186,9 +186,22 @@ def _integers(ids: np.ndarray) -> np.ndarray:
     return ids if too_large or ids.dtype.kind not in "iu" else ids.astype(np.int64)
 
 
+def _matrix_of(variable: xr.DataArray) -> Any:
+    """A copy of a variable as (label, element), of a sparse one in scipy's format CSR."""
+    if not is_sparse(variable.data):
+        return np.array(_by_element(variable))
+    from scipy.sparse import csr_matrix
+
+    data = variable.transpose(rows_of(variable), ...).data
+    if data.fill_value != 0:
+        return np.array(_by_element(variable))
+    data = data.reshape((len(data), math.prod(data.shape[1:])))
+    return csr_matrix((data.data, tuple(data.coords)), data.shape)
+
+
 def _by_element(variable: xr.DataArray) -> np.ndarray:
     """A variable as (label, element)."""
-    values = variable.transpose(rows_of(variable), ...).to_numpy()
+    values = dense(variable).transpose(rows_of(variable), ...).to_numpy()
     return values.reshape(len(values), math.prod(values.shape[1:]))
 
 

@@ -15,7 +15,7 @@ from xlabelstats.classes import classes_of
 from xlabelstats.encoding import without_encoding
 from xlabelstats.engine.merge_tree import uniform
 from xlabelstats.engine.runs import Array, find_rows, find_runs
-from xlabelstats.inputs import check_labels, check_mask, check_same_side, data_of, is_dask
+from xlabelstats.inputs import check_labels, check_mask, check_same_side, data_of, dense, is_dask
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.labels.selection import label_ids
 from xlabelstats.names import LABEL, OBJECT
@@ -156,6 +156,7 @@ def _as_table(values: Any, mask: xr.DataArray, xp: ModuleType) -> xr.DataArray:
     if isinstance(values, Mapping) and not isinstance(values, xr.Dataset | xr.DataArray):
         values = pd.Series(values) if values else pd.Series([], index=pd.Index([], dtype=np.int64), dtype=np.float64)
         values = values.rename_axis(LABEL)
+    values = dense(values) if isinstance(values, xr.DataArray) else values
     if isinstance(values, xr.DataArray) and values.dtype.kind not in "biufc" and values.dims == (LABEL,):
         values = values.to_series() if LABEL in values.coords else values
     if isinstance(values, pd.Series):

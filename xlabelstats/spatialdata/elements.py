@@ -191,13 +191,13 @@ def find_elements(
         raise ValueError(f"scale={scale!r} chooses from several scales, and there is one")
     mask = _array_at(sdata.labels[labels_name], scale)
     axes = tuple(axis for axis in ("x", "y", "z") if axis in mask.dims)
-    affine = _affine(mask, labels_name, to_coordinate_system, axes)
+    affine = affine_of(mask, labels_name, to_coordinate_system, axes)
     placed = PlacedMask(_without_coords(mask, axes), affine)
     check_method(align, image_name is not None)
     if image_name is None:
         return None, placed
     image = _array_at(sdata.images[image_name], scale)
-    of_image = _affine(image, image_name, to_coordinate_system, axes)
+    of_image = affine_of(image, image_name, to_coordinate_system, axes)
     apart = _unequal_sizes(image, mask) or _displacement(of_image, placed)
     if apart and align is not None:
         image = _without_coords(image, axes)
@@ -217,11 +217,11 @@ def _array_at(element: Any, scale: str | None) -> xr.DataArray:
     return at_scale(element, scale) if scale is not None and isinstance(element, xr.DataTree) else as_array(element)
 
 
-def _affine(array: xr.DataArray, name: str, to_coordinate_system: str, axes: tuple[str, ...]) -> np.ndarray:
-    """The matrix from intrinsic coordinates to a coordinate system."""
+def affine_of(element: Any, name: str, to_coordinate_system: str, axes: tuple[str, ...]) -> np.ndarray:
+    """The matrix from the intrinsic coordinates of an element to a coordinate system."""
     from spatialdata.transformations import get_transformation
 
-    known = get_transformation(array, get_all=True)
+    known = get_transformation(element, get_all=True)
     if to_coordinate_system not in known:
         raise ValueError(
             f"{name!r} has no transformation to the coordinate system {to_coordinate_system!r}; "

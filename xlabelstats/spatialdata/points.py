@@ -1,0 +1,98 @@
+"""Points elements of a SpatialData object counted in its labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xlabelstats.inputs import check_mask, check_on_host
+from xlabelstats.labels.points import Frame, counted, pixel_edges
+from xlabelstats.names import check_known
+from xlabelstats.spatialdata.elements import MIDDLE, Annotation, affine_of, find_elements
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from spatialdata import SpatialData
+
+
+def count_points(
+    sdata: SpatialData,
+    points: str,
+    labels: str,
+    table_name: str,
+    by: str = "gene",
+    *,
+    to_coordinate_system: str = "global",
+    scale: str | None = None,
+    instance_key: str = "instance_id",
+    region_key: str = "region",
+    overwrite: bool = False,
+) -> AnnData:
+    """Count the points that lie in every label by gene, and add a table of it that annotates the labels.
+
+    Parameters
+    ----------
+    sdata : SpatialData
+        What holds the elements, and gets the table.
+    points, labels : str
+        A points element, such as transcripts, and a labels element, 2-D or 3-D, of one scale or several.  For 2-D
+        labels the ``z`` of points is left out of account.
+    table_name : str
+        The name of the table.
+    by : str, default "gene"
+        The column of the points that says what each is.
+    to_coordinate_system : str, default "global"
+        The coordinate system in which the two are brought together, and that of the centroids.
+    scale : str, optional
+        The scale of multiscale labels, such as ``"scale1"``; by default the finest.
+    instance_key, region_key : str
+        The columns of ``obs`` that hold the label ids and the name of the labels element.
+    overwrite : bool, default False
+        Whether to replace a table of this name.
+
+    Returns
+    -------
+    AnnData
+        The table, which is ``sdata[table_name]`` too: a row per label, a column of ``var`` per gene, the counts in
+        ``X`` as a sparse matrix (CSR), and in ``obsm["spatial"]`` the centroids as (x, y[, z]).  The points that were
+        not counted are in ``uns["count_points"]``, by the names of `LabelsAccessor.count_points`.  Nothing is written:
+        ``sdata.write_element(table_name)`` does.
+
+    Raises
+    ------
+    ValueError
+        An element, a scale, a coordinate system or a column does not exist; the labels are 3-D and the points are not;
+        there is such a table already; the labels element holds no labels.
+    ModuleNotFoundError
+        The package ``sparse`` is not installed (``xlabelstats[points]``).
+
+    Notes
+    -----
+    Points go through their transformation to the coordinate system, and through the inverse of that of the labels.
+    Pixel ``i`` goes from ``i`` to ``i + 1``; a point between two pixels belongs to that of the smaller index.
+
+    Examples
+    --------
+    >>> from spatialdata.datasets import blobs  # doctest: +SKIP
+    >>> from xlabelstats.spatialdata import count_points
+    >>> sdata = blobs()  # doctest: +SKIP
+    >>> table = count_points(sdata, "blobs_points", "blobs_labels", "transcripts", by="genes")  # doctest: +SKIP
+    """
+    annotation = Annotation(sdata, table_name, labels, instance_key, region_key, overwrite)
+    annotation.check_new()
+    check_known([points], sdata.points, "points element")
+    _, placed = find_elements(sdata, None, labels, to_coordinate_system, scale)
+    mask = check_mask(placed.mask)
+    check_on_host("count_points", labels=mask)
+    # Elements are (z,) y, x; transformations are x, y(, z).
+    axes = tuple(axis for axis in ("x", "y", "z") if axis in mask.dims)
+    frame = Frame(sdata.points[points], tuple(mask.dims), by)
+    frame.check("axis {!r} of the labels")
+    of_points = affine_of(sdata.points[points], points, to_coordinate_system, axes)
+    order = [*(axes.index(str(dim)) for dim in mask.dims), len(axes)]
+    affine = (np.linalg.inv(placed.affine) @ of_points)[np.ix_(order, order)][:-1]
+    counts = counted(mask, frame, [pixel_edges(size, MIDDLE) for size in mask.shape], affine)
+    table = annotation.add(placed, counts.to_dataset(name="points"), "points")
+    table.uns["count_points"] = {name: value for name, value in counts.attrs.items() if name != "long_name"}
+    return table

@@ -85,6 +85,16 @@ def compared(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.Data
     return image.labels.correlation(mask, own[-1] if own else "c", CORRELATIONS, **options)
 
 
+def near(image: xr.DataArray, mask: xr.DataArray) -> xr.Dataset:
+    """The number of neighbors of every label that has one, and how far the nearest is, as rows of labels."""
+    pairs = mask.labels.neighbors(1.5)
+    sides, distances = [pairs[side].values for side in ("label", "neighbor")], np.tile(pairs["distance"], 2)
+    ids, rows = np.unique(np.concatenate(sides), return_inverse=True)
+    nearest = np.full(ids.size, np.inf)
+    np.minimum.at(nearest, rows, distances)
+    return xr.Dataset({"number": ("label", np.bincount(rows)), "nearest": ("label", nearest)}, {"label": ids})
+
+
 _shape, _labels = (2, 3), frozenset({"labels"})
 _all = frozenset({"labels", "background", "skipna"})
 _double = {"dtype": np.float64}
@@ -107,6 +117,7 @@ CALLS: dict[str, Call] = {
         lambda i, m, **o: m.labels.measure(BOUNDARIES, spacing=1, **o), False, ndim=(2,)
     ),
     "labels.paint": Call(painted, False),
+    "labels.neighbors": Call(near, False, options=frozenset()),
     "labels.to_dataframe": Call(lambda i, m, **o: i.labels.aggregate(m, STATS, **o).labels.to_dataframe()),
     "labels.histogram": Call(lambda i, m, **o: i.labels.histogram(m, [-9, 0, 1, 40, 200], **o), options=_all),
     "labels.measure(extremes)": Call(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,24 +64,27 @@ def regular_grid(mask: xr.DataArray, advice: str) -> Grid:
     return Grid(origin, step, units_of(mask))
 
 
-def check_lengths(mask: xr.DataArray, what: str, advice: str) -> None:
-    """Complain if lengths in coordinate units would mix lengths with times."""
+def check_lengths(mask: xr.DataArray, what: str, advice: str, apart: Callable[[Hashable], str] = each_time) -> None:
+    """Complain if lengths in coordinate units would mix lengths with times.
+
+    ``advice`` says how to measure in pixels, and ``apart`` of a dim how to measure each time apart.
+    """
     for dim in time_dims(mask):
         if dim in mask.indexes:
             raise ValueError(
                 f"{what} is a length or is made of lengths, and the coordinates along {dim!r} are times, which do not "
-                f"add to lengths. Measure each time apart: {each_time(dim)}. Or measure in pixels: {advice}"
+                f"add to lengths. Measure each time apart: {apart(dim)}. Or measure in pixels: {advice}"
             )
 
 
-def check_one_unit(mask: xr.DataArray, what: str) -> None:
-    """Complain if lengths in several units would be mixed."""
+def check_one_unit(mask: xr.DataArray, what: str, advice: str = "spacing=1") -> None:
+    """Complain if lengths in several units would be mixed; ``advice`` says how to measure in pixels."""
     units = {dim: str(mask[dim].attrs.get("units", "")) for dim in mask.dims if dim in mask.coords}
     if all(units.values()) and len(units) > 1 and not common_units(units.values()):
         listed = ", ".join(f"{dim!r} in {unit!r}" for dim, unit in units.items())
         raise ValueError(
             f"{what} is a length or is made of lengths, and the coordinates are in several units: {listed}; "
-            "convert them to one, or measure in pixels: spacing=1"
+            f"convert them to one, or measure in pixels: {advice}"
         )
 
 

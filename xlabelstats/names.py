@@ -13,6 +13,9 @@ F = TypeVar("F", bound=Callable)
 LABEL = "label"
 OBJECT = "object"
 
+# The dim of results that have a row for every two labels that lie together.
+PAIR = "pair"
+
 # Every letter of an axis, in the order of an image stack, and the dims that it stands for, in either case, singular or
 # plural.
 AXIS_NAMES: dict[str, tuple[str, ...]] = {

@@ -139,7 +139,9 @@ class Supply:
         graph: Graph = {}
         for index in np.ndindex(*map(len, self.other_chunks)):
             for block, boxes in routes.copies.items():
-                graph[(name, *index, *block)] = (partial(_copy, boxes=boxes), (source.name, *index, *block))
+                shape = tuple(sizes[i] for sizes, i in zip(array.chunks[array.ndim - shared :], block, strict=True))
+                call = partial(_copy, boxes=boxes, shape=shape)
+                graph[(name, *index, *block)] = (call, (source.name, *index, *block))
         self._copies = array_of_tasks(name, graph, array.chunks, [source])
 
     def reading(self, i: int) -> Any:
@@ -166,7 +168,8 @@ class Supply:
         return [self._copies, *self._readings.values()]
 
 
-def _copy(block: Array, *, boxes: Sequence[Box]) -> list[Array]:
+def _copy(block: Array, *, boxes: Sequence[Box], shape: tuple[int, ...]) -> list[Array]:
+    check_shape(block.shape[block.ndim - len(shape) :], shape)
     xp = kernels_for(block).xp
     return [xp.array(xp.asarray(block)[box], order="C") for box in boxes]
 

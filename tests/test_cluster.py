@@ -184,6 +184,13 @@ class TestSameAsNumpy:
         same(mask.labels.scan(), mask.compute().labels.scan())
         np.testing.assert_array_equal(field()[1].labels.ids(), mask.compute().labels.ids())
 
+    @pytest.mark.parametrize("between", ["edges", "centroids"])
+    def test_neighbors(self, client, field, between):
+        _, mask = field()
+        found = mask.labels.neighbors(6, between)
+        assert found.sizes["pair"] > 5
+        xr.testing.assert_identical(found, mask.compute().labels.neighbors(6, between))
+
     def test_windows_written_to_zarr(self, client, field, tmp_path):
         image, mask = field()
         lazy = quietly(CALLS["windows"], image, mask)
@@ -325,6 +332,16 @@ class TestAKilledWorkerChangesNothing:
         expected = image.labels.aggregate(mask, ALL).compute()
         before = pids(client)
         found = deadly(image, tmp_path / "died", lambda: os._exit(1)).labels.aggregate(mask, ALL).compute()
+        client.wait_for_workers(2, timeout=30)
+        assert len(before & pids(client)) == 1
+        xr.testing.assert_identical(found, expected)
+
+    def test_of_neighbors(self, client, field, tmp_path):
+        _, mask = field()
+        expected = mask.labels.neighbors(6)
+        before = pids(client)
+        dying = deadly(mask, tmp_path / "died", lambda: os.kill(os.getpid(), signal.SIGKILL))
+        found = dying.labels.neighbors(6)
         client.wait_for_workers(2, timeout=30)
         assert len(before & pids(client)) == 1
         xr.testing.assert_identical(found, expected)

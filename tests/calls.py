@@ -135,6 +135,16 @@ def points_by(image: xr.DataArray, mask: xr.DataArray) -> xr.DataArray:
     return counts.copy(data=counts.data.todense())
 
 
+def near(image: xr.DataArray, mask: xr.DataArray) -> xr.Dataset:
+    """The number of neighbors of every label that has one, and how far the nearest is, as rows of labels."""
+    pairs = mask.labels.neighbors(1.5)
+    sides, distances = [pairs[side].values for side in ("label", "neighbor")], np.tile(pairs["distance"], 2)
+    ids, rows = np.unique(np.concatenate(sides), return_inverse=True)
+    nearest = np.full(ids.size, np.inf)
+    np.minimum.at(nearest, rows, distances)
+    return xr.Dataset({"number": ("label", np.bincount(rows)), "nearest": ("label", nearest)}, {"label": ids})
+
+
 _shape, _labels = (2, 3), frozenset({"labels"})
 _all, _none = frozenset({"labels", "background", "skipna"}), frozenset[str]()
 _double = {"dtype": np.float64}
@@ -166,6 +176,7 @@ CALLS: dict[str, Call] = {
     "labels.measure(shells)": Call(
         lambda i, m, **o: i.labels.measure(m, STATS, shells=[0.7, 1], **o), options=frozenset({"labels", "skipna"})
     ),
+    "labels.neighbors": Call(near, False, options=frozenset()),
     "labels.to_dataframe": Call(lambda i, m, **o: i.labels.aggregate(m, STATS, **o).labels.to_dataframe()),
     "labels.count_points": Call(lambda i, m: m.labels.count_points(at_pixels(m)), False, options=frozenset()),
     "labels.count_points(by)": Call(points_by, False, options=frozenset()),

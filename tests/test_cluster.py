@@ -200,6 +200,13 @@ class TestSameAsNumpy:
         _, mask = field()
         xr.testing.assert_identical(PAIRS[name](mask, moved(mask)), PAIRS[name](mask.compute(), moved(mask.compute())))
 
+    @pytest.mark.parametrize("between", ["edges", "centroids"])
+    def test_neighbors(self, client, field, between):
+        _, mask = field()
+        found = mask.labels.neighbors(6, between)
+        assert found.sizes["pair"] > 5
+        xr.testing.assert_identical(found, mask.compute().labels.neighbors(6, between))
+
     def test_windows_written_to_zarr(self, client, field, tmp_path):
         image, mask = field()
         lazy = quietly(CALLS["windows"], image, mask)
@@ -349,6 +356,16 @@ class TestAKilledWorkerChangesNothing:
         expected = image.labels.aggregate(mask, ALL).compute()
         before = pids(client)
         found = deadly(image, tmp_path / "died", lambda: os._exit(1)).labels.aggregate(mask, ALL).compute()
+        client.wait_for_workers(2, timeout=30)
+        assert len(before & pids(client)) == 1
+        xr.testing.assert_identical(found, expected)
+
+    def test_of_neighbors(self, client, field, tmp_path):
+        _, mask = field()
+        expected = mask.labels.neighbors(6)
+        before = pids(client)
+        dying = deadly(mask, tmp_path / "died", lambda: os.kill(os.getpid(), signal.SIGKILL))
+        found = dying.labels.neighbors(6)
         client.wait_for_workers(2, timeout=30)
         assert len(before & pids(client)) == 1
         xr.testing.assert_identical(found, expected)

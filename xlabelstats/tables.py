@@ -15,6 +15,7 @@ from xlabelstats.catalogue import STATISTICS
 from xlabelstats.extras import need
 from xlabelstats.inputs import check_on_host, dense, is_dask, is_sparse
 from xlabelstats.names import LABEL, OBJECT
+from xlabelstats.neighbor_graph import graph_of
 from xlabelstats.options import compute
 from xlabelstats.rows import ids_of, names_of_rows, positions_of, rows_of
 
@@ -48,7 +49,12 @@ def to_dataframe(result: xr.Dataset, instance_key: str = LABEL, *, units: bool =
 
 
 def to_anndata(
-    result: xr.Dataset, X: str | None, *, centroids: xr.DataArray | None = None, instance_key: str = LABEL
+    result: xr.Dataset,
+    X: str | None,
+    *,
+    centroids: xr.DataArray | None = None,
+    neighbors: xr.Dataset | None = None,
+    instance_key: str = LABEL,
 ) -> anndata.AnnData:
     """An annotated table of a result; see `LabelsDatasetAccessor.to_anndata`."""
     package = need("anndata", "anndata", "to_anndata")
@@ -61,6 +67,7 @@ def to_anndata(
         )
     if instance_key != LABEL and instance_key in result.variables:
         raise ValueError(f"{instance_key!r} is the name of a variable or coordinate; choose another instance_key")
+    graph = None if neighbors is None else graph_of(neighbors, result)
     result, positions = _computed_with(result, centroids)
     ids, names = ids_of(result), _names_in_obs(result)
     places = {str(name): np.array(values) for name, values in positions_of(result).items()}
@@ -84,6 +91,8 @@ def to_anndata(
         obs=pd.DataFrame({**places, instance_key: _integers(ids), **columns}, index=names),
         var=None if X is None else _var(result[X]),
         obsm=arrays,
+        obsp={} if graph is None else graph.matrices,
+        uns={} if graph is None else graph.description,
     )
 
 

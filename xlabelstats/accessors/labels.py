@@ -202,8 +202,14 @@ class LabelsAccessor(RelationCalls, MaskCalls, RegionCalls):
         name = self._array.name if self._array.name is not None else "value"
         return to_dataframe(self._array.to_dataset(name=name), instance_key, units=units)
 
-    @documented(TableCalls.to_anndata, take=("Raises",))
-    def to_anndata(self, *, centroids: xr.DataArray | None = None, instance_key: str = LABEL) -> anndata.AnnData:
+    @documented(TableCalls.to_anndata, take=("Warns", "Raises"))
+    def to_anndata(
+        self,
+        *,
+        centroids: xr.DataArray | None = None,
+        neighbors: xr.Dataset | None = None,
+        instance_key: str = LABEL,
+    ) -> anndata.AnnData:
         """A result of one statistic as an annotated table, with that statistic as ``X``.
 
         Returns
@@ -224,4 +230,5 @@ class LabelsAccessor(RelationCalls, MaskCalls, RegionCalls):
         from xlabelstats.tables import to_anndata
 
         name = str(self._array.name) if self._array.name is not None else "value"
-        return to_anndata(self._array.to_dataset(name=name), name, centroids=centroids, instance_key=instance_key)
+        dataset = self._array.to_dataset(name=name)
+        return to_anndata(dataset, name, centroids=centroids, neighbors=neighbors, instance_key=instance_key)

@@ -61,7 +61,12 @@ class TableCalls(Accessor):
         return to_dataframe(self._dataset, instance_key, units=units)
 
     def to_anndata(
-        self, X: str | None = "mean", *, centroids: xr.DataArray | None = None, instance_key: str = LABEL
+        self,
+        X: str | None = "mean",
+        *,
+        centroids: xr.DataArray | None = None,
+        neighbors: xr.Dataset | None = None,
+        instance_key: str = LABEL,
     ) -> anndata.AnnData:
         """A result as an annotated table, `anndata.AnnData`: a row per label, a column per channel.
 
@@ -72,6 +77,8 @@ class TableCalls(Accessor):
         centroids : DataArray (label, axis), optional
             Positions for ``obsm["spatial"]``, as `LabelsAccessor.center_of_mass` gives them: of all labels of the
             result at least, in any order.
+        neighbors : Dataset (pair,), optional
+            The labels that lie near each other, as `LabelsAccessor.neighbors` gives them, for ``obsp``.
         instance_key : str, default "label"
             The column of ``obs`` that holds the label ids, as integers.
 
@@ -90,12 +97,22 @@ class TableCalls(Accessor):
               elements have coordinates, a DataFrame whose columns are named by them, joined by ``_``.
             - ``obsm["spatial"]``: the centroids as (x, y[, z]), an array.  Axes of other names come from
               the last to the first.
+            - ``obsp["spatial_connectivities"]``, 1 for every two neighbors, and ``obsp["spatial_distances"]``, how far
+              apart they are: symmetric, sparse (CSR).  ``uns["spatial_neighbors"]`` says so, as squidpy writes it, so
+              that its functions of graphs, such as ``squidpy.gr.nhood_enrichment``, take the table as it is.
+
+        Warns
+        -----
+        UserWarning
+            ``neighbors`` has labels that the result lacks; their pairs are left out.
 
         Raises
         ------
+        TypeError
+            ``neighbors`` is no Dataset.
         ValueError
             There is no variable ``X`` or no dim ``label``; a name is taken twice; centroids lack a label or are not
-            ``(label, axis)``.
+            ``(label, axis)``; ``neighbors`` has no distances, has a pair twice, or the result is made with ``per=``.
         ModuleNotFoundError
             anndata is not installed.
 
@@ -118,7 +135,11 @@ class TableCalls(Accessor):
         >>> table.obsm["spatial"]  # doctest: +SKIP
         array([[1. , 1. ],
                [1.5, 0. ]])
+        >>> table = result.labels.to_anndata(neighbors=mask.labels.neighbors(1))  # doctest: +SKIP
+        >>> table.obsp["spatial_distances"].toarray()  # doctest: +SKIP
+        array([[0., 1.],
+               [1., 0.]])
         """
         from xlabelstats.tables import to_anndata
 
-        return to_anndata(self._dataset, X, centroids=centroids, instance_key=instance_key)
+        return to_anndata(self._dataset, X, centroids=centroids, neighbors=neighbors, instance_key=instance_key)

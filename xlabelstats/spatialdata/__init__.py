@@ -12,6 +12,7 @@ from xlabelstats.catalogue.vocabulary import check_measures
 from xlabelstats.names import LABEL, as_names
 from xlabelstats.options import compute
 from xlabelstats.spatialdata.elements import Annotation, find_elements
+from xlabelstats.spatialdata.neighbors import neighbors
 from xlabelstats.spatialdata.points import count_points
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 SHAPES = ("area", "equivalent_diameter_area", "axis_major_length", "axis_minor_length")
 
-__all__ = ["aggregate", "count_points", "featurize", "measure", "quantiles", "regionprops"]
+__all__ = ["aggregate", "count_points", "featurize", "measure", "neighbors", "quantiles", "regionprops"]
 
 
 def aggregate(

@@ -71,7 +71,7 @@ class Annotation:
                 f"{self.name!r} cannot be the name of a table in SpatialData; {sanitize_name(self.name)!r} can"
             )
 
-    def check_extension(self, obs: Iterable[str] = (), obsm: Iterable[str] = ()) -> None:
+    def check_extension(self, obs: Iterable[str] = (), obsm: Iterable[str] = (), obsp: Iterable[str] = ()) -> None:
         """Complain if there is a table of this name that annotates something else, or has such entries already."""
         from spatialdata import sanitize_name
 
@@ -90,6 +90,7 @@ class Annotation:
             )
         self._check_free(obs, table.obs, "obs")
         self._check_free(obsm, table.obsm, "obsm")
+        self._check_free(obsp, table.obsp, "obsp")
 
     def check_options(self, options: dict[str, Any]) -> None:
         """Complain about options by which a row would be no label, or whose results no table has columns for."""
@@ -105,7 +106,7 @@ class Annotation:
         if self.name not in self.sdata.tables or options.get("labels") is not None:
             return options
         ids = mask.labels.ids(background=options.get("background", False))
-        rows = self._instances(self.sdata.tables[self.name])
+        rows = self.instances(self.sdata.tables[self.name])
         kept = ids[np.isin(ids, rows, kind="sort")]
         if rows.size and not kept.size:
             raise ValueError(f"no instance of the table {self.name!r} is a label of {self.labels_name!r}")
@@ -145,7 +146,7 @@ class Annotation:
         found = _valid(to_anndata(result, None))
         columns = found.obs.drop(columns=LABEL)
         self._check_free(columns, table.obs, "obs")
-        rows = pd.Index(found.obs[LABEL]).get_indexer(self._instances(table))
+        rows = pd.Index(found.obs[LABEL]).get_indexer(self.instances(table))
         for name, values in columns.items():
             table.obs[name] = _take(values.to_numpy(), rows)
         for name, values in found.obsm.items():
@@ -161,7 +162,8 @@ class Annotation:
         if there and not self.overwrite:
             raise ValueError(f"the table {self.name!r} has {where}[{there[0]!r}] already; overwrite=True replaces it")
 
-    def _instances(self, table: AnnData) -> np.ndarray:
+    def instances(self, table: AnnData) -> np.ndarray:
+        """The label of every row of the table."""
         return table.obs[self._keys(table)["instance_key"]].to_numpy()
 
     def _keys(self, table: AnnData) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""The labels of a mask that lie near each other, between their edges or their centroids, and how far apart they are."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xlabelstats.align import ROUNDING
+from xlabelstats.engine.near_labels import near_labels
+from xlabelstats.grid import Grid, check_lengths, check_one_unit, regular_grid
+from xlabelstats.inputs import at_position, check_is_mask, check_mask, check_on_host, check_pooling, data_of
+from xlabelstats.labels.selection import label_table
+from xlabelstats.names import LABEL, PAIR, check_known
+
+# What distances are between, and what that is in words.
+BETWEEN = {"edges": "distance of the nearest pixels", "centroids": "distance of the centroids"}
+
+
+def neighbors(mask: xr.DataArray, distance: float, between: str = "edges") -> xr.Dataset:
+    """The labels that lie near each other; see `LabelsAccessor.neighbors`."""
+    check_on_host("mask.labels.neighbors", mask=mask)
+    check_is_mask(mask)
+    check_known([between], BETWEEN, "value of between")
+    within = _checked_distance(distance, between)
+    check_pooling(mask, advice=_apart)
+    mask = check_mask(mask)
+    grid = _grid(mask)
+    # As for coordinates, so for their distances: a millionth is rounding.
+    limit = within * (1 + ROUNDING)
+    if between == "edges":
+        first, second, distances = near_labels(data_of(mask, "mask"), grid.spacing, limit)
+    else:
+        first, second, distances = _near_centroids(mask, grid, limit)
+    attrs = {"long_name": BETWEEN[between], "within": within, **grid.units_of(1)}
+    coords = {
+        LABEL: (PAIR, first, {"long_name": "label"}),
+        "neighbor": (PAIR, second, {"long_name": "label that is near"}),
+    }
+    # Coordinates first, which is the order of columns in pandas.
+    return xr.Dataset(coords=coords).assign(distance=(PAIR, distances, attrs))
+
+
+def _checked_distance(distance: Any, between: str) -> float:
+    if isinstance(distance, bool | np.bool_) or not isinstance(distance, numbers.Real):
+        raise TypeError(f"distance is a number, in the units of the mask's coordinates, not {distance!r}")
+    within = float(distance)
+    if not within >= 0:
+        raise ValueError(f"distance is 0 or more, not {distance!r}")
+    if between == "edges" and math.isinf(within):
+        raise ValueError(
+            "distance is infinite, and then every pixel would be compared with all others; give the largest distance "
+            "at which objects are neighbors, or take between='centroids', which can be of any distance"
+        )
+    return within
+
+
+def _apart(dim: Hashable) -> str:
+    return f"mask.{at_position(dim)}.labels.neighbors(...)"
+
+
+def _grid(mask: xr.DataArray) -> Grid:
+    """The grid of a mask in whose units distances are."""
+    advice = f"mask.drop_vars({[dim for dim in mask.dims if dim in mask.indexes]})"
+    check_lengths(mask, "distance", advice, _apart)
+    check_one_unit(mask, "distance", advice)
+    return regular_grid(mask, f"measure in pixels: {advice}")
+
+
+def _near_centroids(mask: xr.DataArray, grid: Grid, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The labels whose centroids are at most ``limit`` apart, and how far."""
+    from scipy.spatial import cKDTree
+
+    table = label_table(mask).on_host()
+    # Sums of positions are whole numbers.  Rounding them first makes the centroids the same for any chunks.
+    count = table.count[:, None]
+    total = np.rint(table.offset * count).astype(np.int64)
+    whole = table.origin + total // count
+    places = (whole + total % count / count) * grid.spacing
+    if math.isinf(limit) or len(places) < 2:
+        rows = np.stack(np.triu_indices(len(places), 1), axis=1)
+    else:
+        # A little further, since the tree rounds in its own way.
+        rows = np.sort(cKDTree(places).query_pairs(limit * (1 + ROUNDING), output_type="ndarray"), axis=1)
+    # Sorted, so that the order of dims does not change how the sum is rounded.
+    squares = np.sort((places[rows[:, 0]] - places[rows[:, 1]]) ** 2, axis=1)
+    distances = np.sqrt(squares.sum(axis=1))
+    rows, distances = rows[distances <= limit], distances[distances <= limit]
+    order = np.lexsort((rows[:, 1], rows[:, 0]))
+    first, second = rows[order].T
+    return table.ids[first], table.ids[second], distances[order]

@@ -85,6 +85,22 @@ def compared(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.Data
     return image.labels.correlation(mask, own[-1] if own else "c", CORRELATIONS, **options)
 
 
+def number_of_each(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.DataArray:
+    """The number that every label has after `relabel`."""
+    return mask.labels.relabel().astype(np.int64).labels.max(mask, **options)
+
+
+def pixels_left(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.DataArray:
+    """The pixels that every label has after `clear_border` along the first dim."""
+    return (mask.labels.clear_border(list(mask.dims[:1])) != 0).labels.sum(mask, **options)
+
+
+def pixels_kept(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.DataArray:
+    """The pixels that every label has after the largest ones are kept."""
+    count = mask.labels.count()
+    return (mask.labels.keep(count > 2) != 0).labels.sum(mask, **options)
+
+
 _shape, _labels = (2, 3), frozenset({"labels"})
 _all = frozenset({"labels", "background", "skipna"})
 _double = {"dtype": np.float64}
@@ -107,6 +123,9 @@ CALLS: dict[str, Call] = {
         lambda i, m, **o: m.labels.measure(BOUNDARIES, spacing=1, **o), False, ndim=(2,)
     ),
     "labels.paint": Call(painted, False),
+    "labels.keep": Call(pixels_kept, False),
+    "labels.clear_border": Call(pixels_left, False),
+    "labels.relabel": Call(number_of_each, False),
     "labels.to_dataframe": Call(lambda i, m, **o: i.labels.aggregate(m, STATS, **o).labels.to_dataframe()),
     "labels.histogram": Call(lambda i, m, **o: i.labels.histogram(m, [-9, 0, 1, 40, 200], **o), options=_all),
     "labels.measure(extremes)": Call(

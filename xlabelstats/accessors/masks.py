@@ -2,10 +2,130 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable
+from typing import TYPE_CHECKING
+
 import xarray as xr
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
 
 
 class MaskCalls:
     """The calls of `LabelsAccessor` that give a mask."""
 
     _array: xr.DataArray
+
+    def keep(self, which: int | Iterable[int] | np.ndarray | xr.DataArray | pd.Series) -> xr.DataArray:
+        """A mask of some of its labels; the others become background.
+
+        Parameters
+        ----------
+        which : int or sequence of int, or DataArray or Series of bool
+            The labels to keep; or a boolean per label, a DataArray with the dim ``label``, such as ``area > 50``, or a
+            pandas Series whose index is the labels.  Labels that it does not name are not kept.  With the dim
+            ``object``, as ``per=`` gives it, a boolean per label and position.
+
+        Returns
+        -------
+        DataArray
+            Like the mask: its dims, dtype, name, coordinates and attributes.  Lazy for a dask mask, or a dask
+            ``which``; a dask mask is scanned now, to learn which labels there are.  A bool mask gives uint8.
+
+        Raises
+        ------
+        TypeError
+            The mask does not hold integers, or ``which`` neither whole numbers nor booleans; an array is on the GPU.
+        ValueError
+            The mask lacks one of the labels, one is 0 or given twice, or the booleans do not say which labels they
+            are of.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([[0, 7, 7], [2, 2, 2]], dims=("y", "x"))
+        >>> mask.labels.keep([7]).values
+        array([[0, 7, 7],
+               [0, 0, 0]])
+        >>> mask.labels.keep(mask.labels.regionprops("area")["area"] > 2).values
+        array([[0, 0, 0],
+               [2, 2, 2]])
+        """
+        from xlabelstats.labels.cleaning import keep
+
+        return keep(self._array, which)
+
+    def clear_border(self, dims: Hashable | Iterable[Hashable] | None = None) -> xr.DataArray:
+        """A mask without the labels that touch its border, where part of an object may lie beyond.
+
+        All pixels of such a label become background, those of its other parts too.  (scikit-image's ``clear_border``
+        keeps the parts that do not touch the border.)
+
+        Parameters
+        ----------
+        dims : dim or sequence of dims, optional
+            A label that has a pixel at the first or the last position along one of these is left out.  By default
+            all dims but time; ``("y", "x")`` for a volume of few planes.
+
+        Returns
+        -------
+        DataArray
+            Like the mask: its dims, dtype, name, coordinates and attributes.  Lazy for a dask mask, which is scanned
+            now, to learn where the labels lie.  A bool mask gives uint8.
+
+        Warns
+        -----
+        UserWarning
+            The mask has a time dim: a label that touches the border at one time is left out at all times.  Or it is
+            bool, or has only the values 0 and 255, and has several components, which are one label.
+
+        Raises
+        ------
+        TypeError
+            The mask does not hold integers, or is on the GPU.
+        ValueError
+            The mask lacks one of ``dims``.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([[0, 0, 0, 2], [0, 7, 0, 0], [0, 0, 2, 0], [0, 0, 0, 0]], dims=("y", "x"))
+        >>> mask.labels.clear_border().values
+        array([[0, 0, 0, 0],
+               [0, 7, 0, 0],
+               [0, 0, 0, 0],
+               [0, 0, 0, 0]])
+        """
+        from xlabelstats.labels.cleaning import clear_border
+
+        return clear_border(self._array, dims)
+
+    def relabel(self) -> xr.DataArray:
+        """A mask whose labels are 1 to n, in the order of the ids that they had.
+
+        Returns
+        -------
+        DataArray
+            Like the mask: its dims, name, coordinates and attributes.  Its dtype too, or a larger one of its kind if
+            that does not hold n.  Lazy for a dask mask, which is scanned now, to learn which labels there are.
+
+        Raises
+        ------
+        TypeError
+            The mask does not hold integers, or is on the GPU.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([[0, 7, 7], [2, 2, -5]], dims=("y", "x"))
+        >>> mask.labels.relabel().values
+        array([[0, 3, 3],
+               [2, 2, 1]])
+        """
+        from xlabelstats.labels.cleaning import relabel
+
+        return relabel(self._array)

@@ -145,6 +145,22 @@ def near(image: xr.DataArray, mask: xr.DataArray) -> xr.Dataset:
     return xr.Dataset({"number": ("label", np.bincount(rows)), "nearest": ("label", nearest)}, {"label": ids})
 
 
+def number_of_each(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.DataArray:
+    """The number that every label has after `relabel`."""
+    return mask.labels.relabel().astype(np.int64).labels.max(mask, **options)
+
+
+def pixels_left(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.DataArray:
+    """The pixels that every label has after `clear_border` along the first dim."""
+    return (mask.labels.clear_border(list(mask.dims[:1])) != 0).labels.sum(mask, **options)
+
+
+def pixels_kept(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.DataArray:
+    """The pixels that every label has after the largest ones are kept."""
+    count = mask.labels.count()
+    return (mask.labels.keep(count > 2) != 0).labels.sum(mask, **options)
+
+
 _shape, _labels = (2, 3), frozenset({"labels"})
 _all, _none = frozenset({"labels", "background", "skipna"}), frozenset[str]()
 _double = {"dtype": np.float64}
@@ -177,6 +193,9 @@ CALLS: dict[str, Call] = {
         lambda i, m, **o: i.labels.measure(m, STATS, shells=[0.7, 1], **o), options=frozenset({"labels", "skipna"})
     ),
     "labels.neighbors": Call(near, False, options=frozenset()),
+    "labels.keep": Call(pixels_kept, False),
+    "labels.clear_border": Call(pixels_left, False),
+    "labels.relabel": Call(number_of_each, False),
     "labels.to_dataframe": Call(lambda i, m, **o: i.labels.aggregate(m, STATS, **o).labels.to_dataframe()),
     "labels.count_points": Call(lambda i, m: m.labels.count_points(at_pixels(m)), False, options=frozenset()),
     "labels.count_points(by)": Call(points_by, False, options=frozenset()),

@@ -13,6 +13,7 @@ Functions:
 - `measures`: a table of all measures, with definitions and units.
 - `set_options`: options such as a progress bar.
 - `clear_cache`: forget the labels of masks.
+- `stitch`: join masks that were made tile by tile.
 - `to_zarr`: write a result atomically: the store is complete or absent.
 
 Modules: `datasets`, nuclei to try the calls on, and, each imported when it is first asked for:
@@ -45,6 +46,7 @@ from xlabelstats.accessors import (
 from xlabelstats.catalogue import measures
 from xlabelstats.labels.selection import clear_cache
 from xlabelstats.options import set_options
+from xlabelstats.stitching import stitch
 from xlabelstats.store import to_zarr
 
 __version__ = version("xlabelstats")
@@ -69,5 +71,6 @@ __all__ = [
     "datasets",
     "measures",
     "set_options",
+    "stitch",
     "to_zarr",
 ]

@@ -13,8 +13,18 @@ from xlabelstats.names import LABEL, OBJECT
 # The attribute of labels that names the dims along which they were measured apart.
 PER = "per"
 
+# Coordinates, a number each, by which statistics are merged later: what variances are divided by, and whether NaN
+# pixels may have been left out.
+DDOF = "ddof"
+SKIPNA = "skipna"
+
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def alone(result: xr.Dataset, name: str) -> xr.DataArray:
+    """A statistic that is not merged by itself, without what a result says for those that are merged with it."""
+    return result[name].drop_vars([one for one in (DDOF, SKIPNA) if one in result.coords])
 
 
 def rows_of(result: xr.Dataset | xr.DataArray) -> str:

@@ -18,7 +18,7 @@ from xlabelstats.labels.weights import weighted_measures
 from xlabelstats.multiscale import as_array
 from xlabelstats.names import as_names
 from xlabelstats.resampling import resampled
-from xlabelstats.rows import names_of_rows, rows_of
+from xlabelstats.rows import SKIPNA, names_of_rows, rows_of
 
 
 @one_call
@@ -68,7 +68,10 @@ def per_variable(
         result = result.to_dataset() if isinstance(result, xr.DataArray) else result
         results.append(result.rename({one: f"{one}_{name}" for one in result if one not in once}))
     _check_bins(results)
-    return xr.merge(_in_step(results), compat="override", join="exact", combine_attrs="override")
+    merged = xr.merge(_in_step(results), compat="override", join="exact", combine_attrs="override")
+    # Of images of integers and of floats, NaN pixels of some may have been left out.
+    skips = [result[SKIPNA].item() for result in results if SKIPNA in result.coords]
+    return merged.assign_coords({SKIPNA: any(skips)}) if len(set(skips)) > 1 else merged
 
 
 @one_call

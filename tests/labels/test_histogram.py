@@ -262,7 +262,7 @@ class TestMeasures:
         image, mask = nuclei2d
         result = image.labels.measure(mask, ("mean", ("histogram", {"bins": 16}), "area"))
         assert list(result) == ["mean", "histogram", "area"]
-        xr.testing.assert_equal(result["histogram"], image.labels.histogram(mask, 16))
+        xr.testing.assert_equal(result["histogram"].drop_vars("skipna"), image.labels.histogram(mask, 16))
         assert result["bin_left"].values.tolist() == list(range(0, 256, 16))
         assert xlabelstats.measures().loc["histogram", "parameters"] == "bins, range"
 

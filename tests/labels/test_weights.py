@@ -128,7 +128,8 @@ class TestValues:
         image, mask = nuclei2d
         found = image.labels.aggregate(mask, weights=xr.ones_like(mask))
         plain = image.labels.aggregate(mask, ("count", "sum", "mean", "var", "std", "valid"))
-        xr.testing.assert_allclose(found, plain.rename(valid="weight"), rtol=1e-13)
+        plain = plain.drop_vars(("ddof", "skipna")).rename(valid="weight")
+        xr.testing.assert_allclose(found, plain, rtol=1e-13)
 
     def test_memory_order_and_byte_order_do_not_matter(self):
         rng = np.random.default_rng(0)

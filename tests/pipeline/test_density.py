@@ -252,6 +252,68 @@ class TestComplaints:
         self.complain(table, self.mask, r"columns such as 'y_size' now say; make it anew: centroids\(instances\)")
 
 
+TREE = {623: 567, 567: 8, 343: 8, 8: 997, 512: 997}
+TABLE = pd.DataFrame(
+    {
+        "id": [997, 8, 567, 623, 343, 512],
+        "structure_id_path": ["/997/", "/997/8/", "/997/8/567/", "/997/8/567/623/", "/997/8/343/", "/997/512/"],
+        "name": ["root", "grey matter", "Cerebrum", "nuclei", "Brain stem", "Cerebellum"],
+        "acronym": ["root", "grey", "CH", "CNU", "BS", "CB"],
+    }
+)
+
+
+class TestHierarchy:
+    @pytest.fixture
+    def pair(self):
+        rng = np.random.default_rng(2)
+        atlas = on_grid(rng.choice([0, 623, 567, 343, 512], (9, 11)), 0.0, 3.0)
+        return on_grid(blobs((27, 33), 40, 4)), atlas
+
+    @pytest.mark.parametrize("hierarchy", [TREE, pd.Series(TREE), TABLE])
+    @pytest.mark.parametrize("chunks", [None, 4])
+    @pytest.mark.filterwarnings("ignore:.* lie in no region")
+    def test_a_region_has_what_is_in_it_or_below(self, pair, hierarchy, chunks):
+        instances, atlas = pair if chunks is None else (each.chunk(chunks) for each in pair)
+        found = density_by_region(instances, atlas, hierarchy=hierarchy).set_index("region")
+        below = {997: [623, 567, 343, 512], 8: [623, 567, 343], 567: [567, 623], 623: [623], 343: [343], 512: [512]}
+        assert found.index.tolist() == sorted(below)
+        assert found["depth"].to_dict() == {8: 1, 343: 2, 512: 1, 567: 2, 623: 3, 997: 0}
+        for region, parts in below.items():
+            alone = density_by_region(pair[0], pair[1].isin(parts).astype(int)).loc[0]
+            assert found.loc[region, ["cells", "volume", "density"]].tolist() == pytest.approx(
+                alone[["cells", "volume", "density"]].tolist(), rel=1e-12
+            )
+
+    def test_its_rows_of_the_atlas_alone_are_as_without(self, pair):
+        plain = density_by_region(*pair)
+        rolled = density_by_region(*pair, hierarchy={623: 5, 343: 5})
+        same = rolled[rolled["region"] != 5].reset_index(drop=True).drop(columns="depth")
+        pd.testing.assert_frame_equal(same, plain)
+        assert rolled.attrs == plain.attrs
+
+    def test_names_come_from_its_table_unless_they_are_given(self, pair):
+        found = density_by_region(*pair, hierarchy=TABLE)
+        assert found.columns.tolist() == ["region", "name", "acronym", "depth", "cells", "volume", "density"]
+        assert found.set_index("region").loc[623, ["name", "acronym"]].tolist() == ["nuclei", "CNU"]
+        named = density_by_region(*pair, names={623: "mine"}, hierarchy=TABLE)
+        assert named.columns.tolist() == ["region", "name", "depth", "cells", "volume", "density"]
+        assert named.set_index("region")["name"].to_dict()[623] == "mine"
+
+    def test_one_that_goes_round_is_an_error(self, pair):
+        with pytest.raises(ValueError, match="circle: 1 -> 2 -> 1"):
+            density_by_region(*pair, hierarchy={1: 2, 2: 1})
+
+    def test_a_cache_keeps_what_it_gives(self, pair, tmp_path):
+        from xlabelstats.pipeline import Cache
+
+        cache = Cache(tmp_path)
+        results = [cache.run("density", density_by_region, *pair, hierarchy=TABLE) for _ in range(2)]
+        pd.testing.assert_frame_equal(results[0], results[1])
+        other = cache.run("density", density_by_region, *pair, hierarchy=TREE)
+        assert "name" not in other
+
+
 class TestPixelCoordinates:
     def test_a_crop_that_kept_its_pixel_coordinates_needs_those_of_the_atlas(self):
         where = {"x": ("x", [100.0, 101.0, 102.0, 103.0], {"units": "pixel"})}

@@ -44,7 +44,13 @@ def _written(of: type, accessor: str, name: str, method: Any) -> str:
     with_mask = any(parameter.name == "mask" for parameter in parameters)
     more = any(one.default is Parameter.empty and one.name != "mask" for one in parameters)
     subject = (
-        "result" if name.startswith("to_") else "dataset" if of is xr.Dataset else "image" if with_mask else "mask"
+        "result"
+        if name.startswith(("to_", "rollup"))
+        else "dataset"
+        if of is xr.Dataset
+        else "image"
+        if with_mask
+        else "mask"
     )
     arguments = ", ".join(["mask"] * with_mask + ["..."] * more)
     return f"{subject}.{accessor}.{name}({arguments})"

@@ -176,6 +176,32 @@ class LabelsAccessor(RelationCalls, MaskCalls, RegionCalls):
 
         return paint(self._array, values, fill_value)
 
+    @documented(TableCalls.rollup, take=("Raises",))
+    def rollup(self, groups: Any = None, *, hierarchy: Any = None) -> xr.DataArray:
+        """Merge a result of one statistic to groups of labels: of those that need no other.
+
+        Those are ``count``, ``num_pixels``, ``valid``, ``weight``, ``sum``, ``area``, ``min``, ``max``, ``bbox_min``
+        and ``bbox_max``, by the name of the array; for others `LabelsDatasetAccessor.rollup` of the whole result.
+
+        Returns
+        -------
+        DataArray
+            The groups along ``label``, sorted, as `LabelsDatasetAccessor.rollup` gives them.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([0, 1, 1, 2, 3], dims="x")
+        >>> mask.labels.count().labels.rollup({1: 10, 2: 10, 3: 20}).to_series().to_dict()
+        {10: 3, 20: 1}
+        """
+        from xlabelstats.labels.rollup import rollup
+
+        if self._array.name is None:
+            raise ValueError("the array has no name, which says what it holds; give it one: .rename('sum')")
+        return rollup(self._array.to_dataset(), groups, hierarchy)[self._array.name]
+
     @documented(TableCalls.to_dataframe, take=("Raises",))
     def to_dataframe(self, instance_key: str = LABEL, *, units: bool = False) -> pd.DataFrame:
         """A result of one statistic as a wide pandas table: one row per label.

@@ -7,6 +7,7 @@ import xarray as xr
 from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.statistics import StatisticsCalls
 from xlabelstats.accessors.types import Labels, Mask, Per
+from xlabelstats.rows import alone
 
 
 class ShortcutCalls(StatisticsCalls):
@@ -40,9 +41,12 @@ class ShortcutCalls(StatisticsCalls):
         >>> image.labels.mean(mask).values.tolist()
         [2.0, 6.0]
         """
-        return self.aggregate(
-            mask, "mean", labels=labels, background=background, per=per, skipna=skipna, weights=weights, align=align
-        )["mean"]
+        return alone(
+            self.aggregate(
+                mask, "mean", labels=labels, background=background, per=per, skipna=skipna, weights=weights, align=align
+            ),
+            "mean",
+        )
 
     @documented(StatisticsCalls.aggregate)
     def sum(
@@ -105,17 +109,20 @@ class ShortcutCalls(StatisticsCalls):
         >>> image.labels.var(mask, ddof=1).values.tolist()
         [2.0, 7.0]
         """
-        return self.aggregate(
-            mask,
+        return alone(
+            self.aggregate(
+                mask,
+                "var",
+                labels=labels,
+                background=background,
+                per=per,
+                ddof=ddof,
+                skipna=skipna,
+                weights=weights,
+                align=align,
+            ),
             "var",
-            labels=labels,
-            background=background,
-            per=per,
-            ddof=ddof,
-            skipna=skipna,
-            weights=weights,
-            align=align,
-        )["var"]
+        )
 
     @documented(StatisticsCalls.aggregate)
     def std(
@@ -146,17 +153,20 @@ class ShortcutCalls(StatisticsCalls):
         >>> image.labels.std(mask).values.round(3).tolist()
         [1.0, 2.16]
         """
-        return self.aggregate(
-            mask,
+        return alone(
+            self.aggregate(
+                mask,
+                "std",
+                labels=labels,
+                background=background,
+                per=per,
+                ddof=ddof,
+                skipna=skipna,
+                weights=weights,
+                align=align,
+            ),
             "std",
-            labels=labels,
-            background=background,
-            per=per,
-            ddof=ddof,
-            skipna=skipna,
-            weights=weights,
-            align=align,
-        )["std"]
+        )
 
     @documented(StatisticsCalls.aggregate)
     def skew(
@@ -185,9 +195,10 @@ class ShortcutCalls(StatisticsCalls):
         >>> image.labels.skew(mask).values.round(3).tolist()
         [0.0, 0.595]
         """
-        return self.aggregate(mask, "skew", labels=labels, background=background, per=per, skipna=skipna, align=align)[
-            "skew"
-        ]
+        return alone(
+            self.aggregate(mask, "skew", labels=labels, background=background, per=per, skipna=skipna, align=align),
+            "skew",
+        )
 
     @documented(StatisticsCalls.aggregate)
     def kurtosis(
@@ -216,9 +227,10 @@ class ShortcutCalls(StatisticsCalls):
         >>> image.labels.kurtosis(mask).values.round(3).tolist()
         [-2.0, -1.5]
         """
-        return self.aggregate(
-            mask, "kurtosis", labels=labels, background=background, per=per, skipna=skipna, align=align
-        )["kurtosis"]
+        return alone(
+            self.aggregate(mask, "kurtosis", labels=labels, background=background, per=per, skipna=skipna, align=align),
+            "kurtosis",
+        )
 
     @documented(StatisticsCalls.aggregate)
     def min(

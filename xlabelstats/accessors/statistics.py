@@ -81,7 +81,9 @@ class StatisticsCalls(QuantileCalls):
             the mask lacks; ``count`` is ``(label,)``.  Sorted by label unless ``labels`` are given.
             ``count`` and ``valid`` are int64, ``min`` and ``max`` have the image's dtype, the others are
             float64.  For dask input the result is lazy; without ``labels`` the mask alone is read
-            at once, to learn which labels there are.
+            at once, to learn which labels there are.  Two coordinates without dims say what `rollup` needs to know:
+            ``ddof``, beside ``var`` and ``std``, and ``skipna``, whether NaN pixels may have been left out, which is
+            False for an image of integers.
 
         Warns
         -----

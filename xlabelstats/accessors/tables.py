@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
@@ -21,6 +21,78 @@ class TableCalls(Accessor):
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
+
+    def rollup(self, groups: Any = None, *, hierarchy: Any = None) -> xr.Dataset:
+        """Merge a result of labels to groups of them: cells to regions, regions to the structures that hold them.
+
+        Exact: what is measured of all pixels of a group, without reading one again.
+
+        Parameters
+        ----------
+        groups : mapping, pandas Series or DataArray, optional
+            The group of every label, a whole number or text: a mapping from label to group, a Series whose index is
+            the labels, or a DataArray along ``label``, such as ``parent`` of a table of parents.  Labels without a
+            group, or with the group 0 or NaN, are left out.  By default each label is a group.
+        hierarchy : mapping, pandas Series or DataFrame, optional
+            Which group lies in which: a mapping or Series from child to parent, or a table as atlases have it, with the
+            columns ``id`` and ``structure_id_path`` (``"/997/8/567/"``, or a list of ids).  A row of the result is then
+            one structure with all that is in it or below it, so that one result has every level.  A group that the
+            hierarchy does not name is a structure by itself.
+
+        Returns
+        -------
+        Dataset
+            The same variables, with the groups along ``label``, sorted; other dims and attributes are kept.  Lazy
+            where the result is.  With the dim ``object``, as ``per=`` gives it, labels are merged at each position by
+            itself.  With a hierarchy there are the coordinates ``depth``, 0 for a structure that lies in no other,
+            and ``name`` and ``acronym``, if its table has these columns.
+
+        Raises
+        ------
+        TypeError
+            Neither is given, or is of another kind; groups are no whole numbers or text; the result is on the GPU.
+        ValueError
+            A variable cannot be merged, or not without others, which are named; the result has no labels; a label has
+            two groups; the hierarchy goes round in a circle, or two of its paths differ.
+
+        Notes
+        -----
+        These are merged:
+
+        - ``count``, ``num_pixels``, ``valid``, ``weight``, ``sum``, ``area``: they add up;
+        - ``min``, ``max``, ``bbox_min``, ``bbox_max``; ``centroid`` with ``count``, ``num_pixels`` or ``area``;
+        - ``mean`` with ``valid``; ``var`` and ``std`` with ``valid``, ``mean`` and the coordinate ``ddof``; ``skew``
+          with these and ``var`` or ``std``; ``kurtosis`` with these and ``skew``.  With ``weights=`` it is ``weight``
+          in place of ``valid``.
+
+        ``count`` stands in for ``valid`` if the coordinate ``skipna`` says that no NaN pixel was left out: of an image
+        of integers, or with ``skipna=False``.  Moments are merged by the binomial theorem about the mean of the group
+        [1]_.  A variance divided by ``valid - ddof`` of a label with 2 pixels or more, but no more than ``ddof``, is
+        unknown and makes that of its group NaN.
+
+        References
+        ----------
+        .. [1] T. F. Chan, G. H. Golub, R. J. LeVeque (1979). Updating formulae and a pairwise algorithm
+           for computing sample variances. Stanford STAN-CS-79-773.
+
+        Examples
+        --------
+        >>> import xarray as xr
+        >>> import xlabelstats
+        >>> mask = xr.DataArray([0, 1, 1, 2, 3], dims="x")
+        >>> image = xr.DataArray([9, 1, 3, 8, 5], dims="x")
+        >>> result = image.labels.aggregate(mask, ("count", "mean", "max"))
+        >>> result.labels.rollup({1: 10, 2: 10, 3: 20}).labels.to_dataframe()
+               count  mean  max
+        label
+        10         3   4.0    8
+        20         1   5.0    5
+        >>> result.labels.rollup({1: 10, 2: 10, 3: 20}, hierarchy={10: 7, 20: 7})["count"].to_series().to_dict()
+        {7: 4, 10: 3, 20: 1}
+        """
+        from xlabelstats.labels.rollup import rollup
+
+        return rollup(self._dataset, groups, hierarchy)
 
     def to_dataframe(self, instance_key: str = LABEL, *, units: bool = False) -> pd.DataFrame:
         """A result as a wide pandas table: one row per label; with ``per=`` a long one, a row per position and label.

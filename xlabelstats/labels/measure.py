@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.align import check_match, display_name, share_coords
-from xlabelstats.catalogue import as_measures
+from xlabelstats.catalogue import STATISTICS, as_measures
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.engine.plan import is_whole, run
 from xlabelstats.engine.reduction import Context
@@ -35,6 +35,7 @@ from xlabelstats.labels.subject import Subject, find_subject
 from xlabelstats.labels.weights import check_weights, units_with, weighted_measures
 from xlabelstats.names import LABEL
 from xlabelstats.resampling import resampled
+from xlabelstats.rows import DDOF, SKIPNA
 
 
 def _same_bins(masks: Sequence[xr.DataArray], given: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -149,9 +150,19 @@ def measured(
         weights=weights,
     )
     result = measure_subject(measures, subject, image, options, described=described, run=run)
-    if weights is not None:
-        result = units_with(result, weights)
+    result = _recorded(result, measures, image, options) if weights is None else units_with(result, weights)
     return result if image is original else as_given(result, original, measures)
+
+
+def _recorded(
+    result: xr.Dataset, measures: Mapping[str, Measure], image: xr.DataArray | None, context: Context
+) -> xr.Dataset:
+    """A result that says, as coordinates, what its statistics do not tell and `rollup` needs."""
+    statistics = {entry.name for entry in measures.values() if STATISTICS.get(entry.name) is entry}
+    known: dict[str, Any] = {DDOF: context.ddof} if statistics & {"var", "std"} else {}
+    if image is not None and statistics - {"count", "valid", "sum"}:
+        known[SKIPNA] = context.skipna and image.dtype.kind == "f"
+    return result.assign_coords({name: value for name, value in known.items() if name not in result.variables})
 
 
 def settled(measures: Mapping[str, Measure], image: xr.DataArray) -> dict[str, Measure]:

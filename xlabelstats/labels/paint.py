@@ -19,7 +19,7 @@ from xlabelstats.inputs import check_labels, check_mask, check_same_side, data_o
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.labels.selection import label_ids
 from xlabelstats.names import LABEL, OBJECT
-from xlabelstats.rows import names_of_rows
+from xlabelstats.rows import DDOF, SKIPNA, names_of_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArr
         name: coord
         for source in (table, mask)
         for name, coord in source.coords.items()
-        if set(coord.dims) <= {*extra, *mask.dims}
+        if set(coord.dims) <= {*extra, *mask.dims} and (source is mask or name not in (DDOF, SKIPNA))
     }
     # Left to itself, xarray would name the image after the dask array.
     result = xr.DataArray(painted, dims=(*extra, *mask.dims), coords=coords, attrs=table.attrs).rename(table.name)

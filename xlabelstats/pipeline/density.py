@@ -15,6 +15,7 @@ import xarray as xr
 
 from xlabelstats.engine.dask_internals import Graph, array_of_tasks
 from xlabelstats.grid import Grid, coordinate, regular_grid
+from xlabelstats.hierarchy import Hierarchy, as_hierarchy
 from xlabelstats.inputs import check_chunks, check_mask, is_dask
 from xlabelstats.options import compute
 from xlabelstats.pipeline.centroids import as_table
@@ -25,7 +26,12 @@ from xlabelstats.units import spelt_out
 
 
 @step(1)
-def density_by_region(counted: Any, atlas: Any, names: Mapping[int, str] | pd.Series | None = None) -> pd.DataFrame:
+def density_by_region(
+    counted: Any,
+    atlas: Any,
+    names: Mapping[int, str] | pd.Series | None = None,
+    hierarchy: Mapping[int, int] | pd.Series | pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Count the cells in every region of an atlas, and how densely they lie.
 
     Parameters
@@ -39,6 +45,11 @@ def density_by_region(counted: Any, atlas: Any, names: Mapping[int, str] | pd.Se
         grid.
     names : mapping of int to str, or pandas.Series, optional
         The names of regions by id.
+    hierarchy : mapping, pandas.Series or pandas.DataFrame, optional
+        Which region lies in which: a mapping or Series from child to parent, or a table as atlases have it, with the
+        columns ``id`` and ``structure_id_path`` (``"/997/8/567/"``, or a list of ids).  Every region then has all cells
+        and all pixels in it or below it, and regions that have none themselves have rows too.  So ``cells`` do not add
+        up over all rows, but over those of one level.
 
     Returns
     -------
@@ -46,7 +57,8 @@ def density_by_region(counted: Any, atlas: Any, names: Mapping[int, str] | pd.Se
         A row per region of the atlas, sorted: ``region``, its id; ``name``, if names were given, "" for one without;
         ``cells``; ``volume``, in coordinate units, or pixels without coordinates; and ``density``, cells per volume.
         The attrs are ``outside``, the cells that lie in no region, and ``units``, those of ``volume`` and ``density``,
-        "" if the atlas does not say.
+        "" if the atlas does not say.  With a hierarchy there are the columns ``depth``, 0 for a region that lies in no
+        other, and ``name`` and ``acronym``, if its table has these and no ``names`` were given.
 
     Warns
     -----
@@ -56,10 +68,11 @@ def density_by_region(counted: Any, atlas: Any, names: Mapping[int, str] | pd.Se
     Raises
     ------
     TypeError
-        The atlas does not hold integers, or ``names`` is of another kind.
+        The atlas does not hold integers, or ``names`` or ``hierarchy`` is of another kind.
     ValueError
         The dims differ; one side has coordinates and the other has none, or in other units; neither has any and the
-        shapes differ; or the coordinates of the atlas are not evenly spaced.
+        shapes differ; the coordinates of the atlas are not evenly spaced; or the hierarchy goes round in a circle, or
+        two of its paths differ.
 
     Notes
     -----
@@ -77,11 +90,17 @@ def density_by_region(counted: Any, atlas: Any, names: Mapping[int, str] | pd.Se
        region      name  cells  volume  density
     0      10    cortex    2.0     4.0      0.5
     1      20  striatum    1.0     2.0      0.5
+    >>> density_by_region(instances, atlas, hierarchy={10: 5, 20: 5})[["region", "depth", "cells", "volume"]]
+       region  depth  cells  volume
+    0       5      0    3.0     6.0
+    1      10      1    2.0     4.0
+    2      20      1    1.0     2.0
     """
     regions = check_mask(named(atlas, "atlas"))
     check_space(regions, "atlas")
     grid = regular_grid(regions, "bring it to an even grid: atlas.reindex(..., method='nearest')")
     name_of = None if names is None else _names(names)
+    tree = None if hierarchy is None else as_hierarchy(hierarchy)
     found = _sums_of(counted, regions, grid)
     if found.outside > found.cells.sum():
         warnings.warn(
@@ -89,11 +108,17 @@ def density_by_region(counted: Any, atlas: Any, names: Mapping[int, str] | pd.Se
             "the atlas say where its pixels lie in the image that was counted?",
             stacklevel=2,
         )
-    volume = found.pixels * math.prod(grid.spacing.tolist())
-    columns: dict[str, Any] = {"region": found.ids}
+    columns: dict[str, Any] = {}
+    if tree is not None:
+        found = _with_parents(found, tree)
+        columns = tree.coords(found.ids)
     if name_of is not None:
-        columns["name"] = [name_of.get(int(region), "") for region in found.ids]
-    table = pd.DataFrame(columns | {"cells": found.cells, "volume": volume, "density": found.cells / volume})
+        columns = {"name": [name_of.get(int(region), "") for region in found.ids]} | {
+            what: values for what, values in columns.items() if what == "depth"
+        }
+    volume = found.pixels * math.prod(grid.spacing.tolist())
+    measured = {"cells": found.cells, "volume": volume, "density": found.cells / volume}
+    table = pd.DataFrame({"region": found.ids, **columns, **measured})
     powers = {"volume": regions.ndim, "density": -regions.ndim}
     units = {name: grid.units_of(power).get("units", "") for name, power in powers.items()}
     table.attrs = {"outside": found.outside, "units": units}
@@ -118,6 +143,16 @@ class Sums:
     cells: np.ndarray
     pixels: np.ndarray
     outside: float
+
+
+def _with_parents(sums: Sums, tree: Hierarchy) -> Sums:
+    """What lies in every region or below it."""
+    number, holders = tree.members(sums.ids)
+    ids, group = np.unique(holders, return_inverse=True)
+    cells, pixels = np.zeros(ids.size), np.zeros(ids.size, np.int64)
+    np.add.at(cells, group, sums.cells[number])
+    np.add.at(pixels, group, sums.pixels[number])
+    return Sums(ids, cells, pixels, sums.outside)
 
 
 def _sums_of(counted: Any, atlas: xr.DataArray, grid: Grid) -> Sums:

@@ -268,6 +268,12 @@ class TestInput:
         for name, variable in wanted.variables.items():
             assert (found[name].dims, found[name].dtype, found[name].size) == (variable.dims, variable.dtype, 0)
 
+    def test_blocks_without_pixels_whose_dtype_was_lost_change_no_label(self):
+        ids = np.array([[2**63, 2**64 - 1, 2**63]] * 2, np.uint64)
+        array = named(ids).chunk(y=(1, 0, 1), x=(0, 3))
+        lost = array.data.map_blocks(lambda b: b if b.size else np.zeros(b.shape), meta=np.empty((0, 0), np.uint64))
+        assert_are_contacts(array.copy(data=lost).labels.contacts(), ids)
+
     def test_blocks_that_are_not_as_their_array_says_are_named(self):
         lazy = self.MASK.chunk(1)
         for block, says in (

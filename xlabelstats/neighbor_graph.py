@@ -43,6 +43,8 @@ def graph_of(neighbors: xr.Dataset, result: xr.Dataset) -> Graph:
         raise ValueError("two labels are neighbors twice, or a label is its own neighbor; give each two labels once")
     values = {CONNECTIVITIES: np.ones(rows.size, np.float32), DISTANCES: np.concatenate([distances, distances])}
     matrices = {name: csr_matrix((each, (rows, columns)), (n, n)) for name, each in values.items()}
+    for matrix in matrices.values():
+        matrix.sort_indices()
     within = float(neighbors["distance"].attrs.get("within", distances.max(initial=0)))
     description = {
         "connectivities_key": CONNECTIVITIES,

@@ -35,6 +35,7 @@ def test_they_are_of_the_kind_that_squidpy_writes(mask):
         matrix = table.obsp[name]
         assert isinstance(matrix, csr_matrix)
         assert matrix.dtype == dtype
+        assert matrix.has_sorted_indices
         assert (matrix != matrix.T).nnz == 0
         assert not matrix.diagonal().any()
     assert table.uns["spatial_neighbors"] == {

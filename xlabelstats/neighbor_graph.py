@@ -38,12 +38,13 @@ def graph_of(neighbors: xr.Dataset, result: xr.Dataset) -> Graph:
 
     first, second, distances = _pairs(neighbors, result)
     rows, columns = np.concatenate([first, second]), np.concatenate([second, first])
-    shape = (result.sizes[LABEL],) * 2
-    values = {CONNECTIVITIES: np.ones(rows.size, np.float32), DISTANCES: np.concatenate([distances, distances])}
-    matrices = {name: csr_matrix((each, (rows, columns)), shape) for name, each in values.items()}
-    # What is there twice was added up.
-    if matrices[DISTANCES].nnz < rows.size:
+    n = result.sizes[LABEL]
+    if np.unique(rows * n + columns).size < rows.size:
         raise ValueError("two labels are neighbors twice, or a label is its own neighbor; give each two labels once")
+    values = {CONNECTIVITIES: np.ones(rows.size, np.float32), DISTANCES: np.concatenate([distances, distances])}
+    matrices = {name: csr_matrix((each, (rows, columns)), (n, n)) for name, each in values.items()}
+    for matrix in matrices.values():
+        matrix.sort_indices()
     within = float(neighbors["distance"].attrs.get("within", distances.max(initial=0)))
     description = {
         "connectivities_key": CONNECTIVITIES,

@@ -252,7 +252,8 @@ def _numbers(blocks: Sequence[Agreement], n: int, iou: float) -> tuple[list[tupl
     size = int(starts[-1])
     graph = coo_array((np.ones(edges[0].size, np.int8), edges), shape=(size, size))
     _, component = connected_components(graph, directed=False)
-    visible = np.concatenate([np.empty(0, bool), *(np.isin(*pair) for pair in zip(labels, seen, strict=True))])
+    # Sorted, since numpy's other way fails on ids near 2**63.
+    visible = np.concatenate([np.isin(*pair, kind="sort") for pair in zip(labels, seen, strict=True)])
     shown = np.zeros(size, bool)
     shown[component[visible]] = True
     # Numbered in the order of the first label of each, which is that of tiles and ids.
@@ -292,7 +293,8 @@ def _agreeing(
             side.append((a * n + b) * size + _nodes(labels[tile], ids, starts[tile]))
     place = (pairs["a"] * n + pairs["b"]) * size
     cut_i, cut_j = (
-        np.isin(place + pairs[one], np.concatenate(side)) for one, side in zip(("i", "j"), keys, strict=True)
+        np.isin(place + pairs[one], np.concatenate(side), kind="sort")
+        for one, side in zip(("i", "j"), keys, strict=True)
     )
     whole = pairs["of_i"] + pairs["of_j"] - pairs["both"]
     # What an edge cuts is compared with what lies in the whole object, of which it may be a small part.

@@ -190,8 +190,12 @@ CALLS: dict[str, Call] = {
     "labels.overlap": Call(overlapping, False, options=_none),
     "labels.relate": Call(related, False, options=_none),
     "labels.contacts": Call(touching, False, options=_none),
-    "labels.expand": Call(lambda i, m, **o: m.labels.expand(1).labels.count(**o), False),
-    "labels.shrink": Call(lambda i, m, **o: m.labels.shrink(0).labels.count(**o), False),
+    "labels.expand": Call(
+        lambda i, m, **o: m.labels.expand(1).labels.ids(**o), False, options=frozenset({"background"})
+    ),
+    "labels.shrink": Call(
+        lambda i, m, **o: m.labels.shrink(0).labels.ids(**o), False, options=frozenset({"background"})
+    ),
     "labels.distance_to": Call(lambda i, m, **o: m.labels.distance_to(m, 2, **o), False, options=frozenset()),
     "labels.measure(shells)": Call(
         lambda i, m, **o: i.labels.measure(m, STATS, shells=[0.7, 1], **o), options=frozenset({"labels", "skipna"})

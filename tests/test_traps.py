@@ -41,6 +41,13 @@ def over_time(dim: str = "t", **coords: Any) -> tuple[xr.DataArray, xr.DataArray
 
 class TestTime:
     POOLS: ClassVar = {name: call for name, call in CALLS.items() if 3 in call.ndim and name != "labels.ids"}
+    # What these say in place of ``per=``, which they do not have.
+    WITHOUT_PER: ClassVar = {
+        "labels.scan": "labels.scan()",
+        "labels.expand": "labels.expand(1)",
+        "labels.shrink": "labels.shrink(0)",
+        "labels.distance_to": "labels.distance_to(other.isel(t=i), ...)",
+    }
 
     @pytest.mark.parametrize("lazy", [False, True])
     @pytest.mark.parametrize("call", POOLS.values(), ids=POOLS)
@@ -48,10 +55,10 @@ class TestTime:
         image, mask = over_time()
         image, mask = (image.chunk(t=1, y=5), mask.chunk(t=1, y=5)) if lazy else (image, mask)
         (message,) = warned(lambda: call.run(image, mask), "time dim")
-        scans = call is CALLS["labels.scan"]
+        name = next(name for name, other in CALLS.items() if other is call)
         assert message == (
             "the mask has the time dim 't', and each label is measured over all times together. To measure each time "
-            "apart: " + ("mask.isel(t=i).labels.scan()" if scans else "per='t'")
+            "apart: " + (f"mask.isel(t=i).{self.WITHOUT_PER[name]}" if name in self.WITHOUT_PER else "per='t'")
         )
 
     @pytest.mark.parametrize("coord", [None, [0.0, 5.0, 7.0], np.array(["2020", "2021", "2022"], "M8[ns]")])

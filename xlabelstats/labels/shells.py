@@ -70,7 +70,7 @@ def in_shells(
             "background=True too"
         )
     if image is not None and labels is None:
-        ask_if_swapped(mask, image, call="image.labels.measure(mask, ...)")
+        ask_if_swapped(mask, image)
     edges = np.cumsum([0.0, *widths])
     results = [
         measured(image, ring, measures, labels=ids, spacing=spacing, units=units, **options)

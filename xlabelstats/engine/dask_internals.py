@@ -130,6 +130,27 @@ def is_stored(array: Any) -> bool:
     return function in (core.getter, core.getter_nofancy, core.getter_inline)
 
 
+def read_apart(array: Any, seed: int) -> Any:
+    """A twin of a stored dask array whose blocks are tasks of their own, while both read from one source.
+
+    With a source each, dask would begin with all blocks of the source that comes last, and keep them.
+
+    Relies on `clone` leaving the layers of the collections to omit as they are, and on the blocks being those of the
+    layer of the array's own name.
+    """
+    import dask.array as da
+    from dask.graph_manipulation import clone
+    from dask.highlevelgraph import HighLevelGraph
+
+    graph = array.__dask_graph__()
+    sources = {name: layer for name, layer in graph.layers.items() if name != array.name}
+    if not sources:
+        return clone(array, seed=seed)
+    held = HighLevelGraph(sources, {name: graph.dependencies[name] for name in sources})
+    source = da.Array(held, next(iter(sources)), ((0,),), meta=np.empty(0, object))
+    return clone(array, omit=source, seed=seed)
+
+
 def inside_a_task() -> bool:
     """Whether this runs within a task of dask, or in another process that works for this one.
 

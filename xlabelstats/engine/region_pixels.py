@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xlabelstats.engine.dask_internals import Graph, array_of_tasks, is_stored
+from xlabelstats.engine.dask_internals import Graph, array_of_tasks, is_stored, read_apart
 from xlabelstats.engine.runs import Array, check_shape
 from xlabelstats.kernels import kernels_for
 
@@ -146,12 +146,10 @@ class Supply:
 
     def reading(self, i: int) -> Any:
         """The array, or if it is stored a twin of it whose blocks are read for purpose ``i`` alone."""
-        from dask.graph_manipulation import clone
-
         if not self._stored:
             return self._readings[0]
         if i not in self._readings:
-            self._readings[i] = clone(self._readings[0], seed=i)
+            self._readings[i] = read_apart(self._readings[0], i)
         return self._readings[i]
 
     def keys(self, region: int, other: BlockIndex = (), reading: int = 0) -> list[Any]:

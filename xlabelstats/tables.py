@@ -14,7 +14,7 @@ import xarray as xr
 from xlabelstats.catalogue import STATISTICS
 from xlabelstats.extras import need
 from xlabelstats.inputs import check_on_host, dense, is_dask, is_sparse
-from xlabelstats.names import LABEL, OBJECT
+from xlabelstats.names import LABEL, OBJECT, PAIR
 from xlabelstats.neighbor_graph import graph_of
 from xlabelstats.options import compute
 from xlabelstats.rows import ids_of, names_of_rows, positions_of, rows_of
@@ -63,7 +63,8 @@ def to_anndata(
     _check_rows(result, "to_anndata")
     if X is not None and X not in result.data_vars:
         raise ValueError(
-            f"there is no variable {X!r} to be X, there are: {', '.join(map(str, result))}; name one of them, as X=..."
+            f"there is no variable {X!r} to be X, there are: {', '.join(map(str, result))}; name one of them, as X=..., "
+            "or none, X=None"
         )
     if instance_key != LABEL and instance_key in result.variables:
         raise ValueError(f"{instance_key!r} is the name of a variable or coordinate; choose another instance_key")
@@ -102,6 +103,8 @@ def _check_rows(result: xr.Dataset, what: str) -> None:
     rows = rows_of(result)
     without = [name for name, variable in result.items() if rows not in variable.dims]
     if rows not in result.dims or without:
+        if PAIR in result.dims:
+            raise ValueError("rows are pairs of labels here, not labels; the table of them is result.to_dataframe()")
         what = f"variable {without[0]!r} has" if without else "this has"
         raise ValueError(f"{what} no dim {rows!r}, so there are no rows; a result of .labels.aggregate has one")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from typing import Any
 
 import dask
@@ -364,3 +365,15 @@ def test_no_task_holds_the_pairs_of_all_blocks(nuclei2d):
 def test_the_docstring_names_what_there_is():
     doc = str(xlabelstats.LabelsAccessor.neighbors.__doc__)
     assert all(f'``"{name}"``' in doc for name in ("edges", "centroids"))
+
+
+def test_tables_of_pairs_are_pandas_tables(nuclei2d):
+    pairs = nuclei2d[1].labels.neighbors(5)
+    with pytest.raises(ValueError, match=r"rows are pairs .* result.to_dataframe\(\)"):
+        pairs.labels.to_dataframe()
+
+
+@pytest.mark.parametrize(("name", "ours"), [("neighbours", "neighbors(...)"), ("grow", "expand(...)")])
+def test_other_names_of_calls_are_answered_with_ours(nuclei2d, name, ours):
+    with pytest.raises(AttributeError, match=re.escape(f"it is mask.labels.{ours}")):
+        getattr(nuclei2d[1].labels, name)

@@ -9,6 +9,23 @@ import xarray as xr
 
 from xlabelstats.catalogue.vocabulary import SYNONYMS, meaning_of
 
+# What calls that give no measure are called elsewhere, without underscores.
+CALLS = {
+    "neighbours": "neighbors",
+    "adjacency": "contacts",
+    "touching": "contacts",
+    "grow": "expand",
+    "expandlabels": "expand",
+    "dilate": "expand",
+    "dilation": "expand",
+    "erode": "shrink",
+    "erosion": "shrink",
+    "removesmallobjects": "keep",
+    "filter": "keep",
+    "relabelsequential": "relabel",
+    "assignpoints": "count_points",
+}
+
 
 class Accessor:
     """The parent of all accessors."""
@@ -31,7 +48,8 @@ def missing(accessor: Accessor, name: str) -> AttributeError:
 
 def _call(of: type, name: str) -> str | None:
     """The call of either accessor that has this name, or that of ours for it."""
-    for one in (name, SYNONYMS.get(name.replace("_", "").lower(), "")):
+    plain = name.replace("_", "").lower()
+    for one in (name, CALLS.get(plain, ""), SYNONYMS.get(plain, "")):
         for accessor in ("labels", "instances"):
             method = getattr(getattr(of, accessor), one, None) if one else None
             if callable(method):

@@ -63,7 +63,7 @@ def to_anndata(
     _check_rows(result, "to_anndata")
     if X is not None and X not in result.data_vars:
         raise ValueError(
-            f"there is no variable {X!r} to be X, there are: {', '.join(map(str, result))}; name one of them, as X=..., "
+            f"there is no variable {X!r} to be X, there are: {', '.join(map(str, result))}; name one of them: X=..., "
             "or none, X=None"
         )
     if instance_key != LABEL and instance_key in result.variables:

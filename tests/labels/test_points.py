@@ -408,6 +408,14 @@ class TestTables:
         as_array = result.labels.to_anndata(X=None).obsm["points"]
         np.testing.assert_array_equal(as_array.toarray(), result["points"].data.todense())
 
+    @pytest.mark.parametrize("kind", ["gcxs", "dok"])
+    def test_an_annotated_table_takes_any_format_of_sparse(self, kind):
+        pytest.importorskip("anndata")
+        mask, frame = small()
+        counts = mask.labels.count_points(frame, by="gene")
+        table = counts.copy(data=counts.data.asformat(kind)).labels.to_anndata()
+        np.testing.assert_array_equal(table.X.toarray(), counts.data.todense())
+
     def test_a_store_takes_them_with_their_zeros(self, tmp_path):
         mask, frame = small()
         counts = mask.labels.count_points(frame, by="gene")

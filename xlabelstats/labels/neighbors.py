@@ -25,7 +25,7 @@ def neighbors(mask: xr.DataArray, distance: float, between: str = "edges") -> xr
     """The labels that lie near each other; see `LabelsAccessor.neighbors`."""
     check_on_host("mask.labels.neighbors", mask=mask)
     check_is_mask(mask)
-    check_known([between], BETWEEN, "value of between")
+    check_known([str(between)], BETWEEN, "value of between")
     within = _checked_distance(distance, between)
     check_pooling(mask, advice=_apart)
     mask = check_mask(mask)

@@ -71,7 +71,8 @@ def count_points(
     Notes
     -----
     Points go through their transformation to the coordinate system, and through the inverse of that of the labels.
-    Pixel ``i`` goes from ``i`` to ``i + 1``; a point between two pixels belongs to that of the smaller index.
+    Pixel ``i`` goes from ``i`` to ``i + 1``; a point between two pixels, up to rounding, belongs to that of the
+    smaller index.
 
     Examples
     --------

@@ -116,6 +116,9 @@ def test_what_are_no_neighbors_is_said(mask):
         count.labels.to_anndata(neighbors=near.drop_vars("distance"))
     with pytest.raises(ValueError, match="two labels are neighbors twice"):
         count.labels.to_anndata(neighbors=xr.concat([near, near], "pair"))
+    twice = xr.concat([count, count], "label")
+    with pytest.raises(ValueError, match=f"several rows of the label {int(count['label'][0])}, .* each mask by itself"):
+        twice.labels.to_anndata(neighbors=near)
     series = mask.expand_dims(t=2)
     with pytest.raises(ValueError, match=r"a row of this result is a label at a position"):
         series.labels.count(per="t").labels.to_anndata(neighbors=near)

@@ -137,6 +137,37 @@ def test_a_point_between_two_pixels_belongs_to_the_first(nuclei2d):
     assert table.X.toarray().tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("translation", [0, 7.7])
+@pytest.mark.parametrize("scale", [0.1, 0.2125, 2])
+def test_a_point_between_two_pixels_may_be_off_by_rounding(scale, translation, dtype):
+    """So may one on the border of the labels, which lies in these."""
+    n = 40
+    mask = xr.DataArray(np.arange(1, n + 1)[np.newaxis], dims=("y", "x"))
+    frame = pd.DataFrame({"x": scale * np.arange(n + 1) + translation, "y": scale / 2 + translation})
+    frame = frame.astype(dtype).assign(gene=pd.Categorical(["a"] * (n + 1)))
+    matrix = np.array([[scale, 0, translation], [0, scale, translation], [0, 0, 1]])
+    transformations = {"global": Affine(matrix, ("x", "y"), ("x", "y"))}
+    sdata = SpatialData(
+        labels={"cells": Labels2DModel.parse(mask, transformations=transformations)},
+        points={"points": PointsModel.parse(dd.from_pandas(frame, npartitions=1))},
+    )
+    table = xs.count_points(sdata, "points", "cells", "counts")
+    assert table.X.toarray().ravel().tolist() == [2] + [1] * (n - 1)
+
+
+def test_a_point_at_infinity_lies_outside():
+    mask = xr.DataArray([[1, 2], [3, 4]], dims=("y", "x"))
+    frame = pd.DataFrame({"x": [np.inf, 1, 1, np.nan], "y": [1, -np.inf, 1, np.inf], "gene": list("abcd")})
+    sdata = SpatialData(
+        labels={"cells": Labels2DModel.parse(mask)},
+        points={"points": PointsModel.parse(dd.from_pandas(frame, npartitions=1))},
+    )
+    table = xs.count_points(sdata, "points", "cells", "counts")
+    assert table.uns["count_points"]["dropped_outside"] == 2
+    assert table.uns["count_points"]["dropped_nan"] == 1
+
+
 @pytest.mark.parametrize("scale", [None, "scale0", "scale1"])
 def test_any_scale_of_the_labels(nuclei2d, scale):
     mask = nuclei2d[1]

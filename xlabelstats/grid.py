@@ -77,6 +77,14 @@ def check_lengths(mask: xr.DataArray, what: str, advice: str, apart: Callable[[H
             )
 
 
+def grid_of_lengths(mask: xr.DataArray, what: str, apart: Callable[[Hashable], str]) -> Grid:
+    """The grid of a mask in whose units lengths are, or a complaint; ``what`` and ``apart`` as in `check_lengths`."""
+    advice = f"mask.drop_vars({[dim for dim in mask.dims if dim in mask.indexes]})"
+    check_lengths(mask, what, advice, apart)
+    check_one_unit(mask, what, advice)
+    return regular_grid(mask, f"measure in pixels: {advice}")
+
+
 def check_one_unit(mask: xr.DataArray, what: str, advice: str = "spacing=1") -> None:
     """Complain if lengths in several units would be mixed; ``advice`` says how to measure in pixels."""
     units = {dim: str(mask[dim].attrs.get("units", "")) for dim in mask.dims if dim in mask.coords}

@@ -74,6 +74,11 @@ def _pairs(neighbors: xr.Dataset, result: xr.Dataset) -> tuple[np.ndarray, np.nd
             "measure each position apart: mask.isel(...).labels"
         )
     ids = pd.Index(ids_of(result))
+    if not ids.is_unique:
+        raise ValueError(
+            f"the result has several rows of the label {ids[ids.duplicated()][0]}, and neighbors do not say which of "
+            "them is meant; give neighbors to the table of each mask by itself"
+        )
     first, second = (ids.get_indexer(neighbors[name].to_numpy()) for name in (LABEL, "neighbor"))
     kept = (first >= 0) & (second >= 0)
     if not kept.all():

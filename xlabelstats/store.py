@@ -17,7 +17,7 @@ import xarray as xr
 from xlabelstats.encoding import DECODING, variables_of
 from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.engine.merge_tree import uniform
-from xlabelstats.inputs import is_dask
+from xlabelstats.inputs import is_dask, is_sparse
 from xlabelstats.kernels import on_device
 from xlabelstats.options import compute_each
 from xlabelstats.placement import MARKS, PLACING, put_in_place, scratch_beside, target_of, told_when_full
@@ -61,7 +61,7 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     ValueError
         ``path`` is a URL, or a variable has a name that no folder can have, such as "Ki67/DAPI".
     TypeError
-        ``result`` is neither a Dataset nor a DataArray.
+        ``result`` is neither a Dataset nor a DataArray, is on the GPU, or is sparse.
 
     Notes
     -----
@@ -102,6 +102,11 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
             raise TypeError(
                 "to_zarr writes from main memory, and the result is on the GPU (CuPy); move it there: "
                 "result.as_numpy(), or block by block result.map_blocks(lambda block: block.as_numpy())"
+            )
+        if is_sparse(held_data(variable)):
+            raise TypeError(
+                "Zarr holds no sparse arrays, which counts of points by category are; write them with their zeros: "
+                "to_zarr(result.as_numpy(), path), or as a table: result.labels.to_anndata(...)"
             )
     target = target_of(path, overwrite, ", or with result.to_zarr(path), which an interruption leaves half-written")
     with told_when_full([target], result.nbytes), scratch_beside([target]) as (partial,):

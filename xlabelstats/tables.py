@@ -204,7 +204,8 @@ def _matrix_of(variable: xr.DataArray) -> Any:
         return np.array(_by_element(variable))
     from scipy.sparse import csr_matrix
 
-    data = variable.transpose(rows_of(variable), ...).data
+    # Of the formats that sparse has, this one has the coordinates of every entry.
+    data = variable.transpose(rows_of(variable), ...).data.asformat("coo")
     if data.fill_value != 0:
         return np.array(_by_element(variable))
     data = data.reshape((len(data), math.prod(data.shape[1:])))

@@ -316,6 +316,11 @@ ERRORS: dict[str, tuple[Any, type[Exception], str]] = {
         ValueError,
         "unknown value of between 'centroid', did you mean 'centroids'",
     ),
+    "between nothing": (
+        lambda: MASK.labels.neighbors(1, None),
+        ValueError,
+        "unknown value of between 'None'; there are: edges, centroids",
+    ),
     "uneven": (
         lambda: MASK.assign_coords(x=[0.0, 1.0, 3.0]).labels.neighbors(1),
         ValueError,

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from layouts import INTEGERS, pool
 
+import xlabelstats
 from xlabelstats.engine import point_counts
 from xlabelstats.labels import points as points_file
 from xlabelstats.resampling import nearest_index
@@ -407,6 +408,23 @@ class TestTables:
         as_array = result.labels.to_anndata(X=None).obsm["points"]
         np.testing.assert_array_equal(as_array.toarray(), result["points"].data.todense())
 
+    @pytest.mark.parametrize("kind", ["gcxs", "dok"])
+    def test_an_annotated_table_takes_any_format_of_sparse(self, kind):
+        pytest.importorskip("anndata")
+        mask, frame = small()
+        counts = mask.labels.count_points(frame, by="gene")
+        table = counts.copy(data=counts.data.asformat(kind)).labels.to_anndata()
+        np.testing.assert_array_equal(table.X.toarray(), counts.data.todense())
+
+    def test_a_store_takes_them_with_their_zeros(self, tmp_path):
+        mask, frame = small()
+        counts = mask.labels.count_points(frame, by="gene")
+        for result in (counts, counts.to_dataset()):
+            with pytest.raises(TypeError, match=r"Zarr holds no sparse arrays.*result\.as_numpy\(\)"):
+                xlabelstats.to_zarr(result, tmp_path / "counts.zarr")
+        stored = xlabelstats.to_zarr(counts.as_numpy(), tmp_path / "counts.zarr")
+        np.testing.assert_array_equal(stored, counts.data.todense())
+
     def test_a_data_frame_and_a_picture_of_one_gene(self):
         mask, frame = small()
         counts = mask.labels.count_points(frame, by="gene")
@@ -433,6 +451,18 @@ class TestErrors:
             (lambda f: f, "genes", ValueError, "no column 'genes' to count by; they have: 'gene', 'x', 'y', 'n'"),
             (lambda f: f, ["gene"], TypeError, r"one column, not \['gene'\]"),
             (lambda f: f.rename(columns={"gene": "label"}), "label", ValueError, "results' dim; rename it"),
+            (
+                lambda f: f.rename(columns={"gene": "object"}),
+                "object",
+                ValueError,
+                r"the rows of .*; rename it",
+            ),
+            (
+                lambda f: f.rename(columns={"gene": "points"}),
+                "points",
+                ValueError,
+                r"the counts .*; rename it",
+            ),
             (lambda f: f.rename(columns={"n": "x"}), None, ValueError, "2 columns 'x'; rename all but one"),
             (lambda f: f.astype({"x": str}), None, TypeError, "column 'x' of the points holds .*, not numbers: "),
             (lambda f: f.astype({"x": bool}), None, TypeError, "column 'x' of the points holds bool, not numbers: "),
@@ -460,6 +490,27 @@ class TestErrors:
             found = mask.labels.count_points(frame.assign(x=frame["x"] + 1000))
         assert found.attrs["dropped_outside"] == 58
         assert not found.any()
+
+    def test_a_column_given_itself_is_not_printed(self):
+        mask, frame = small()
+        with pytest.raises(TypeError, match=r"by is the name of one column, not Series$"):
+            mask.labels.count_points(frame, by=frame["gene"])
+
+    def test_what_cannot_be_counted_by_is_named(self):
+        mask, frame = small()
+        with pytest.raises(TypeError, match=r"column 'gene' .* a name or a number per point"):
+            mask.labels.count_points(frame.assign(gene=[[]] * len(frame)), by="gene")
+
+    def test_points_without_a_category_lie_in_the_mask(self):
+        # None is counted, but the mask is where the points are.
+        found = xr.DataArray([1, 1], dims="x").labels.count_points(
+            pd.DataFrame({"x": [0, 50], "gene": [None, "a"]}), by="gene"
+        )
+        assert found.attrs["dropped_outside"] == found.attrs["dropped_without_category"] == 1
+
+    def test_nothing_lies_in_a_mask_without_pixels(self):
+        mask, frame = small()
+        assert mask[:0].labels.count_points(frame).attrs["dropped_outside"] == 58
 
     def test_no_points_are_no_points(self):
         mask, frame = small()

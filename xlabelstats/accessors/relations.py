@@ -284,9 +284,10 @@ class RelationCalls:
         ------
         TypeError
             The mask does not hold integers, or is on a GPU; the points are no such table, or a column of positions
-            holds no numbers.
+            holds no numbers, or that of ``by`` neither names nor numbers.
         ValueError
-            A column is missing, or there are two of its name; a coordinate of the mask holds no numbers.
+            A column is missing, there are two of its name, or that of ``by`` is called as the results are, such as
+            ``"label"``; a coordinate of the mask holds no numbers.
         ModuleNotFoundError
             ``by`` is given, and the package ``sparse`` is not installed (``xlabelstats[points]``).
 

@@ -184,7 +184,7 @@ class TableCalls(Accessor):
             ``neighbors`` is no Dataset.
         ValueError
             There is no variable ``X`` or no dim ``label``; a name is taken twice; centroids lack a label or are not
-            ``(label, axis)``; ``neighbors`` has no distances, has a pair twice, or the result is made with ``per=``.
+            ``(label, axis)``; ``neighbors`` has no distances or has a pair twice, or a label has several rows.
         ModuleNotFoundError
             anndata is not installed.
 

@@ -58,6 +58,13 @@ def pair_table(
     return PairTable(first[starts], second[starts], tuple(fold.reduceat(column[order], starts) for column in columns))
 
 
+def starts_of(values: np.ndarray) -> np.ndarray:
+    """The first row of every value, of rows that are sorted by it."""
+    new = np.ones(values.size, bool)
+    new[1:] = values[1:] != values[:-1]
+    return np.flatnonzero(new)
+
+
 def _order(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The order of pairs by both labels, that of equal ones left open."""
     if not first.size:

@@ -41,7 +41,10 @@ class Lattice:
     def place(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The block of every point, or a negative number, and its pixel in it, of positions (axis, point)."""
         if self.affine is not None:
-            positions = self.affine[:, :-1] @ positions + self.affine[:, -1:]
+            infinite = np.isinf(positions)
+            # Their product with 0 is NaN, as if the point had no position; so they are put outside afterwards.
+            positions = self.affine[:, :-1] @ np.where(infinite, 0.0, positions) + self.affine[:, -1:]
+            positions[:, infinite.any(axis=0)] += np.inf
         block_of, within, widths = [], [], []
         for sizes, order in zip(self.chunks, self.orders, strict=True):
             numbers = np.repeat(np.arange(len(sizes)), sizes)

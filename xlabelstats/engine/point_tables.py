@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xlabelstats.engine.pair_tables import pair_table
+from xlabelstats.engine.pair_tables import pair_table, starts_of
 from xlabelstats.engine.point_blocks import code_dtype
 from xlabelstats.engine.runs import Array, find_labels, union
 
@@ -120,7 +120,7 @@ def _table(labels: np.ndarray, codes: np.ndarray, n: int, before: CountTable | N
         keys, counts = _added(np.concatenate([earlier, keys]), np.concatenate([before.counts, counts]))
     offsets = keys // dtype.type(n)
     codes = (keys - offsets * dtype.type(n)).astype(code_dtype(n))
-    starts = np.flatnonzero(_new(offsets))
+    starts = starts_of(offsets)
     places = offsets[starts]
     if names is not None:
         found = names[places]
@@ -132,7 +132,7 @@ def _table(labels: np.ndarray, codes: np.ndarray, n: int, before: CountTable | N
 def _counted(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Every key once, sorted, and how often it occurs."""
     keys = np.sort(keys)
-    starts = np.flatnonzero(_new(keys))
+    starts = starts_of(keys)
     return keys[starts], np.diff(np.append(starts, keys.size)).astype(np.uint32)
 
 
@@ -140,15 +140,8 @@ def _added(keys: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Every key once, sorted, and the sum of its counts."""
     order = np.argsort(keys, kind="stable")
     keys, counts = keys[order], counts[order].astype(np.uint64)
-    starts = np.flatnonzero(_new(keys))
+    starts = starts_of(keys)
     return keys[starts], np.add.reduceat(counts, starts) if starts.size else counts
-
-
-def _new(values: np.ndarray) -> np.ndarray:
-    """Where sorted values differ from the one before."""
-    new = np.ones(values.size, bool)
-    new[1:] = values[1:] != values[:-1]
-    return new
 
 
 @dataclass(frozen=True)
@@ -207,7 +200,7 @@ def _without_shared(tables: list[CountTable], dtype: np.dtype) -> list[CountTabl
         first = np.concatenate([np.repeat(part.labels, part.lengths) for part in parts])
         second, counts = (np.concatenate([getattr(part, name) for part in parts]) for name in ("codes", "counts"))
         pairs = pair_table(first, second, [counts.astype(np.int64)])
-        starts = np.flatnonzero(_new(pairs.first))
+        starts = starts_of(pairs.first)
         lengths = np.diff(np.append(starts, pairs.first.size))
         apart.append(CountTable(pairs.first[starts], lengths, pairs.second, pairs.columns[0]))
     return apart

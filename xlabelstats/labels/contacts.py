@@ -14,7 +14,7 @@ from xlabelstats.engine.local import map_locally, stretches
 from xlabelstats.engine.pair_tables import PairTable, computed_pairs, merge_pairs, pair_table
 from xlabelstats.engine.runs import Surroundings, labels_of
 from xlabelstats.engine.surroundings import map_surroundings
-from xlabelstats.grid import Grid, check_lengths, check_one_unit, regular_grid
+from xlabelstats.grid import grid_of_lengths
 from xlabelstats.inputs import at_position, check_is_mask, check_mask, check_on_host, check_pooling, data_of, is_dask
 from xlabelstats.names import LABEL, PAIR
 
@@ -36,7 +36,7 @@ def contacts(mask: xr.DataArray, connectivity: int = 1) -> xr.Dataset:
     check_pooling(mask, advice=_apart)
     mask = check_mask(mask)
     measure = MEASURES.get(mask.ndim)
-    grid = None if measure is None else _grid(mask, measure)
+    grid = None if measure is None else grid_of_lengths(mask, measure, _apart)
     pairs = _pairs_of(data_of(mask, "mask"), _steps(mask.ndim, connectivity), mask.dtype.newbyteorder("="))
     (faces,) = pairs.columns
     coords = {
@@ -68,14 +68,6 @@ def check_connectivity(connectivity: Any, mask: xr.DataArray) -> None:
 
 def _apart(dim: Any) -> str:
     return f"mask.{at_position(dim)}.labels.contacts()"
-
-
-def _grid(mask: xr.DataArray, measure: str) -> Grid:
-    """The grid of a mask in whose units lengths and areas are."""
-    advice = f"mask.drop_vars({[dim for dim in mask.dims if dim in mask.indexes]})"
-    check_lengths(mask, measure, advice, _apart)
-    check_one_unit(mask, measure, advice)
-    return regular_grid(mask, f"measure in pixels: {advice}")
 
 
 def _steps(ndim: int, connectivity: int) -> list[Step]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Hashable
 from typing import Any
 
@@ -12,8 +11,9 @@ import xarray as xr
 
 from xlabelstats.align import ROUNDING
 from xlabelstats.engine.near_labels import near_labels
-from xlabelstats.grid import Grid, check_lengths, check_one_unit, regular_grid
+from xlabelstats.grid import Grid, grid_of_lengths
 from xlabelstats.inputs import at_position, check_is_mask, check_mask, check_on_host, check_pooling, data_of
+from xlabelstats.labels.reach import check_distance
 from xlabelstats.labels.selection import label_table
 from xlabelstats.names import LABEL, PAIR, check_known
 
@@ -25,11 +25,11 @@ def neighbors(mask: xr.DataArray, distance: float, between: str = "edges") -> xr
     """The labels that lie near each other; see `LabelsAccessor.neighbors`."""
     check_on_host("mask.labels.neighbors", mask=mask)
     check_is_mask(mask)
-    check_known([between], BETWEEN, "value of between")
+    check_known([str(between)], BETWEEN, "value of between")
     within = _checked_distance(distance, between)
     check_pooling(mask, advice=_apart)
     mask = check_mask(mask)
-    grid = _grid(mask)
+    grid = grid_of_lengths(mask, "distance", _apart)
     # As for coordinates, so for their distances: a millionth is rounding.
     limit = within * (1 + ROUNDING)
     if between == "edges":
@@ -46,11 +46,7 @@ def neighbors(mask: xr.DataArray, distance: float, between: str = "edges") -> xr
 
 
 def _checked_distance(distance: Any, between: str) -> float:
-    if isinstance(distance, bool | np.bool_) or not isinstance(distance, numbers.Real):
-        raise TypeError(f"distance is a number, in the units of the mask's coordinates, not {distance!r}")
-    within = float(distance)
-    if not within >= 0:
-        raise ValueError(f"distance is 0 or more, not {distance!r}")
+    within = check_distance(distance)
     if between == "edges" and math.isinf(within):
         raise ValueError(
             "distance is infinite, and then every pixel would be compared with all others; give the largest distance "
@@ -61,14 +57,6 @@ def _checked_distance(distance: Any, between: str) -> float:
 
 def _apart(dim: Hashable) -> str:
     return f"mask.{at_position(dim)}.labels.neighbors(...)"
-
-
-def _grid(mask: xr.DataArray) -> Grid:
-    """The grid of a mask in whose units distances are."""
-    advice = f"mask.drop_vars({[dim for dim in mask.dims if dim in mask.indexes]})"
-    check_lengths(mask, "distance", advice, _apart)
-    check_one_unit(mask, "distance", advice)
-    return regular_grid(mask, f"measure in pixels: {advice}")
 
 
 def _near_centroids(mask: xr.DataArray, grid: Grid, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ import xarray as xr
 from xlabelstats.align import align_masks
 from xlabelstats.cautions import one_call
 from xlabelstats.engine.local import map_locally, stretches
-from xlabelstats.engine.pair_tables import PairTable, computed_pairs, merge_pairs, pair_table
+from xlabelstats.engine.pair_tables import PairTable, computed_pairs, merge_pairs, pair_table, starts_of
 from xlabelstats.engine.runs import check_shape, labels_of
 from xlabelstats.inputs import at_position, check_is_mask, check_mask, check_on_host, check_pooling, is_dask
 from xlabelstats.names import LABEL, PAIR
@@ -50,7 +50,7 @@ def relate(mask: xr.DataArray, parents: xr.DataArray, *, align: str | None = Non
     covered = np.where(pairs.second != 0, pairs.columns[0], 0)
     # Of every label the rows by what they cover, the most first; of equal ones the smaller parent comes first.
     order = np.lexsort((pairs.second, -covered, pairs.first))
-    first = order[_starts(pairs.first[order])]
+    first = order[starts_of(pairs.first[order])]
     held = covered[first] > 0
     parent = np.where(held, pairs.second[first], pairs.second.dtype.type(0))
     return xr.Dataset(
@@ -128,16 +128,9 @@ def _count(mask: np.ndarray, other: np.ndarray, dtypes: tuple[np.dtype, np.dtype
 def _totals(labels: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """For every row the sum of the counts of all rows of its label."""
     order = np.argsort(labels, kind="stable")
-    starts = _starts(labels[order])
+    starts = starts_of(labels[order])
     totals = np.empty_like(counts)
     if starts.size:
         sums = np.add.reduceat(counts[order], starts)
         totals[order] = np.repeat(sums, np.diff(np.append(starts, labels.size)))
     return totals
-
-
-def _starts(labels: np.ndarray) -> np.ndarray:
-    """The first row of every label, of rows that are sorted by label."""
-    new = np.ones(labels.size, bool)
-    new[1:] = labels[1:] != labels[:-1]
-    return np.flatnonzero(new)

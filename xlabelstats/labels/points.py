@@ -18,7 +18,7 @@ from xlabelstats.engine.point_blocks import Lattice, Points, group
 from xlabelstats.extras import need
 from xlabelstats.grid import coordinate
 from xlabelstats.inputs import at_position, check_is_mask, check_mask, check_on_host, check_pooling, data_of, is_dask
-from xlabelstats.names import LABEL
+from xlabelstats.names import LABEL, OBJECT
 from xlabelstats.options import compute_each
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 # A pandas DataFrame is read in pieces of so many rows, and a numpy mask in blocks of about so many pixels.
 PIECE_ROWS = 2**19
 BLOCK_PIXELS = 2**22
+
+# The name of the counts, and those that the column of the categories cannot have, which becomes a dim beside.
+COUNTS = "points"
+TAKEN = {LABEL: "the results' dim", OBJECT: "the rows of results by per=", COUNTS: "the counts themselves"}
 
 
 def count_points(mask: xr.DataArray, points: Any, by: Hashable | None = None) -> xr.DataArray:
@@ -55,7 +59,7 @@ def counted(
         partial(_read, frame, pieces, lattice), len(pieces), data, lattice.chunks, frame.known_categories()
     )
     nan, outside, lacking = map(int, result.lost)
-    if outside and not result.placed:
+    if outside and not result.placed and not lacking and mask.size:
         caution(
             f"none of the {outside:,} points that have a position lies in the mask, which reaches over "
             + ", ".join(f"{dim!r} from {edge[0]:g} to {edge[-1]:g}" for dim, edge in zip(mask.dims, edges, strict=True))
@@ -72,12 +76,12 @@ def counted(
     if package is None:
         counts = np.zeros(matrix.ids.size, np.int64)
         counts[matrix.coords[0]] = matrix.counts
-        return xr.DataArray(counts, coords, (LABEL,), "points", attrs)
+        return xr.DataArray(counts, coords, (LABEL,), COUNTS, attrs)
     shape = (matrix.ids.size, len(result.categories))
     counts = package.COO(matrix.coords, matrix.counts, shape, has_duplicates=False, sorted=True, fill_value=0)
     coords[frame.by] = (frame.by, _as_coordinate(result.categories))
     attrs["dropped_without_category"] = lacking
-    return xr.DataArray(counts, coords, (LABEL, frame.by), "points", attrs)
+    return xr.DataArray(counts, coords, (LABEL, frame.by), COUNTS, attrs)
 
 
 @dataclass(frozen=True)
@@ -115,13 +119,14 @@ class Frame:
                 )
         if self.by is not None:
             if not isinstance(self.by, Hashable):
-                raise TypeError(f"by is the name of one column, not {self.by!r}")
+                given = repr(self.by) if isinstance(self.by, list) else type(self.by).__name__
+                raise TypeError(f"by is the name of one column, not {given}")
             if self.by not in columns:
                 raise ValueError(f"the points have no column {self.by!r} to count by; they have: {_listed(columns)}")
-            if self.by == LABEL:
+            if self.by in TAKEN:
                 raise ValueError(
-                    f"the column {LABEL!r} has the name of the results' dim; "
-                    f"rename it: points.rename(columns={{{LABEL!r}: ...}})"
+                    f"the column {self.by!r} has the name of {TAKEN[str(self.by)]}; "
+                    f"rename it: points.rename(columns={{{self.by!r}: ...}})"
                 )
         for name in (*self.dims, *(() if self.by is None else (self.by,))):
             if columns.count(name) > 1:
@@ -184,7 +189,13 @@ class Frame:
         column = piece.iloc[:, self.names.index(self.by)]
         if isinstance(column.dtype, pd.CategoricalDtype):
             return column.cat.codes.to_numpy(), column.cat.categories.tolist()
-        codes, categories = pd.factorize(column)
+        try:
+            codes, categories = pd.factorize(column)
+        except TypeError as error:
+            raise TypeError(
+                f"the column {self.by!r} of the points holds {error.args[0]}, by which nothing can be counted; "
+                "it holds a name or a number per point"
+            ) from error
         return codes, categories.tolist()
 
 
@@ -206,19 +217,26 @@ def _points_of(piece: pd.DataFrame, frame: Frame, lattice: Lattice) -> Points:
 
 
 def _edges(mask: xr.DataArray, dim: Hashable, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The edges of the pixels along a dim, ascending, and the index of the pixel between two; see `Lattice`."""
-    values = coordinate(mask, dim)
+    """The edges of the pixels along a dim, for points of a dtype; see `pixel_edges`."""
+    values, n = coordinate(mask, dim), mask.sizes[dim]
     if values is None:
-        return pixel_edges(mask.sizes[dim])
+        return np.arange(n + 1) - 0.5 if n else np.array([np.inf]), np.arange(n)
+    dtypes = [getattr(each, "numpy_dtype", each) for each in (mask.indexes[dim].dtype, dtype)]
+    return pixel_edges(values, [values.astype(each) for each in dtypes if each.kind == "f"])
+
+
+def pixel_edges(values: np.ndarray, rounded: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The edges of pixels with these middles, ascending, and the index of the pixel between two; see `Lattice`.
+
+    ``rounded`` are positions by the rounding of which points may be off.
+    """
     ordered, first = np.unique(values, return_index=True)
     if not ordered.size:
         return np.array([np.inf]), first
     # A coordinate of one pixel says nothing of its size.
     gaps = np.diff(ordered) if ordered.size > 1 else np.ones(1)
     # Of coordinates that were computed a tie is one up to the rounding of the dtypes that they and the points have.
-    dtypes = [getattr(each, "numpy_dtype", each) for each in (mask.indexes[dim].dtype, dtype)]
-    kinds = [values.astype(each) for each in dtypes if each.kind == "f"]
-    rounding = rounding_of(*kinds, spacing=gaps)
+    rounding = rounding_of(*rounded, spacing=gaps)
     middle = ordered[:-1] + gaps[: ordered.size - 1] / 2
     half = rounding[: ordered.size - 1] / 2
     # What lies in the middle belongs to the smaller index, which is the pixel on either side.
@@ -226,11 +244,6 @@ def _edges(mask: xr.DataArray, dim: Hashable, dtype: Any) -> tuple[np.ndarray, n
     least = ordered[0] - gaps[0] / 2 - rounding[0]
     most = ordered[-1] + gaps[-1] / 2 + rounding[-1]
     return np.concatenate([[least], between, [most]]), first
-
-
-def pixel_edges(n: int, middle: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """The edges of pixels in units of pixels, the first of them with its middle there."""
-    return np.arange(n + 1) + (middle - 0.5) if n else np.array([np.inf]), np.arange(n)
 
 
 def _chunks_of(data: Any) -> tuple[tuple[int, ...], ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import xarray as xr
 
 from xlabelstats.inputs import check_mask, check_on_host
 from xlabelstats.labels.points import Frame, counted, pixel_edges
@@ -70,7 +71,8 @@ def count_points(
     Notes
     -----
     Points go through their transformation to the coordinate system, and through the inverse of that of the labels.
-    Pixel ``i`` goes from ``i`` to ``i + 1``; a point between two pixels belongs to that of the smaller index.
+    Pixel ``i`` goes from ``i`` to ``i + 1``; a point between two pixels, up to rounding, belongs to that of the
+    smaller index.
 
     Examples
     --------
@@ -92,7 +94,19 @@ def count_points(
     of_points = affine_of(sdata.points[points], points, to_coordinate_system, axes)
     order = [*(axes.index(str(dim)) for dim in mask.dims), len(axes)]
     affine = (np.linalg.inv(placed.affine) @ of_points)[np.ix_(order, order)][:-1]
-    counts = counted(mask, frame, [pixel_edges(size, MIDDLE) for size in mask.shape], affine)
+    counts = counted(mask, frame, _edges(mask, frame, affine), affine)
     table = annotation.add(placed, counts.to_dataset(name="points"), "points")
     table.uns["count_points"] = {name: value for name, value in counts.attrs.items() if name != "long_name"}
     return table
+
+
+def _edges(mask: xr.DataArray, frame: Frame, affine: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The edges of the pixels along every dim, for points that an affine matrix brings to pixels."""
+    dtypes = [getattr(dtype, "numpy_dtype", dtype) for dtype in map(frame.dtype_of, mask.dims)]
+    floats = [np.dtype(np.float64), *(dtype for dtype in dtypes if dtype.kind == "f")]
+    # As far from 0 as are the numbers of which the positions of points are sums.
+    furthest = np.add(mask.shape, np.abs(affine[:, -1]))
+    return [
+        pixel_edges(np.arange(size) + MIDDLE, [np.array([far], dtype) for dtype in floats])
+        for size, far in zip(mask.shape, furthest, strict=True)
+    ]

@@ -197,6 +197,27 @@ class TestWhatIsRecorded:
         for array in (image.labels.median(mask), image.labels.mean(mask), image.labels.var(mask)):
             assert not {"skipna", "ddof"} & set(array.coords)
 
+    def test_of_an_image_made_with_numbers_of_another_result(self) -> None:
+        image, mask = field(nan=True)
+        other = image.fillna(0).astype(int).labels.aggregate(mask, ("mean", "std"), ddof=2)
+        assert not other["skipna"]
+        scaled = image / other["std"].max()
+        groups = parents_of(mask)
+        names = ("count", "valid", "mean", "std")
+        result = scaled.labels.aggregate(mask, names, ddof=1)
+        assert result["ddof"].item() == 1
+        assert result["skipna"]
+        assert_same(
+            result.labels.rollup(groups), scaled.labels.aggregate(mask.labels.paint(groups), names, ddof=1), 1e-11
+        )
+
+    @pytest.mark.parametrize("name", ["ddof", "skipna"])
+    def test_not_where_a_dim_has_the_name(self, name: str) -> None:
+        image, mask = field()
+        result = image.rename(c=name).drop_vars(name).labels.aggregate(mask, ("mean", "std"))
+        assert result["mean"].dims == ("label", name)
+        assert name not in result.coords
+
     def test_results_with_other_ddof_go_together_where_that_does_not_matter(self) -> None:
         image, mask = field()
         one = image.labels.aggregate(mask, ("count", "valid", "mean"))
@@ -288,6 +309,19 @@ class TestGroups:
         merged = result.labels.rollup(groups)
         assert merged["count"].to_series().to_dict() == {"a": 1, "b": 5}
         assert merged.labels.rollup({"a": 4, "b": 4})["count"].to_series().to_dict() == {4: 6}
+
+    @pytest.mark.parametrize("groups", [{1: 7, 3: 7}, {2: 7, 3: 7}, {1: 7}])
+    def test_of_a_series_made_of_a_mapping_may_be_of_some_labels(self, result: xr.Dataset, groups: Any) -> None:
+        # pandas keeps evenly spaced keys as a range.
+        xr.testing.assert_identical(result.labels.rollup(pd.Series(groups)), result.labels.rollup(groups))
+
+    def test_of_labels_in_another_byte_order(self, result: xr.Dataset) -> None:
+        groups = xr.DataArray([7, 8, 7], dims="label", coords={"label": np.array([1, 2, 3], ">i4")})
+        merged = result.labels.rollup(groups)
+        xr.testing.assert_identical(merged, result.labels.rollup({1: 7, 2: 8, 3: 7}))
+        swapped = result.assign_coords(label=result["label"].astype(">i4"))
+        xr.testing.assert_identical(swapped.labels.rollup(groups), merged)
+        assert swapped.labels.to_dataframe().loc[2, "count"] == result["count"].sel(label=2)
 
     def test_ids_near_2_to_the_63_are_told_apart(self) -> None:
         top = 2**63

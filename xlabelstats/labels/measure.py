@@ -162,7 +162,9 @@ def _recorded(
     known: dict[str, Any] = {DDOF: context.ddof} if statistics & {"var", "std"} else {}
     if image is not None and statistics - {"count", "valid", "sum"}:
         known[SKIPNA] = context.skipna and image.dtype.kind == "f"
-    return result.assign_coords({name: value for name, value in known.items() if name not in result.variables})
+    # An image divided by a number of another result has what that result says.
+    result = result.drop_vars([name for name in (DDOF, SKIPNA) if name in result.coords and not result[name].dims])
+    return result.assign_coords({name: value for name, value in known.items() if name not in {*result, *result.dims}})
 
 
 def settled(measures: Mapping[str, Measure], image: xr.DataArray) -> dict[str, Measure]:

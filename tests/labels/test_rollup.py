@@ -118,6 +118,23 @@ class TestIsThatOfAMaskOfTheGroups:
         shapes = mask.labels.regionprops(names)
         assert_same(shapes.labels.rollup(groups), whole.labels.regionprops(names))
 
+    @pytest.mark.parametrize("chunks", [None, {"x": 2}])
+    def test_weighted_statistics_of_labels_of_nan_pixels_alone(self, chunks: Any) -> None:
+        mask = xr.DataArray([1, 1, 2, 2, 3, 3, 4, 4], dims="x")
+        image = xr.DataArray([np.nan, np.nan, 1, 2, 3, 5, 2, 2], dims="x")
+        weights = xr.DataArray([1.0, 1, 1, 1, 1, 3, 0, 0], dims="x")
+        groups = {1: 10, 2: 10, 3: 20, 4: 20, 9: 20}
+        whole = mask.labels.paint(groups)
+        if chunks:
+            image, mask = image.chunk(chunks), mask.chunk(chunks)
+        for skipna in (False, True):
+            result = image.labels.aggregate(mask, weights=weights, skipna=skipna, labels=[1, 2, 3, 4, 9])
+            assert ("skipna" in result.coords) is not skipna
+            assert_same(result.labels.rollup(groups), image.labels.aggregate(whole, weights=weights, skipna=skipna))
+        result = image.labels.aggregate(mask, ("mean", "weight"), weights=weights, skipna=False)
+        with pytest.raises(ValueError, match="mean needs sum, which tells a label whose pixels weigh nothing"):
+            result.labels.rollup(groups)
+
     @pytest.mark.parametrize("chunks", [None, 11])
     def test_weighted_statistics(self, chunks: Any) -> None:
         image, mask = field(nan=True)

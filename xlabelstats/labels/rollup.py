@@ -153,7 +153,15 @@ def _step(
     weighted, valid = f"weight{suffix}", f"valid{suffix}"
     no_pixel_left_out = recorded.get(SKIPNA) is False or str(recorded.get(SKIPNA)) == "False"
     if weighted in result:
-        inputs["n"], skips = weighted, True
+        inputs["n"] = weighted
+        if not skips and f"sum{suffix}" in result:
+            inputs["sum"] = f"sum{suffix}"
+        elif not skips:
+            lacks.append(
+                f"sum{suffix}, which tells a label whose pixels weigh nothing from one with NaN pixels, and which the "
+                "result has not"
+            )
+        skips = True
     elif no_pixel_left_out and "count" in result:
         inputs["n"], skips = "count", True
     elif valid in result:
@@ -269,7 +277,10 @@ def _mean(members: Members, n: np.ndarray, means: np.ndarray, total: np.ndarray)
 def _pixels(step: Step, inputs: Mapping[str, np.ndarray], members: Members) -> PixelStatistics:
     """What the statistics of groups are computed from; moments about the means of groups, by the binomial theorem."""
     n = inputs["n"].astype(np.float64)
-    means = np.where(n > 0, inputs["mean"], 0) if step.skips else inputs["mean"]
+    means = inputs["mean"]
+    if step.skips:
+        # The sum over NaN pixels is NaN, also where the others weigh nothing.
+        means = np.where((n > 0) | np.isnan(inputs.get("sum", 0)), means, 0)
     total = members.fold(np.add, n)
     mean = _mean(members, n, means, total)
     parts = {"valid": np.broadcast_to(total, mean.shape), "sum": mean * total}

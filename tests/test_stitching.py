@@ -237,6 +237,14 @@ class TestNames:
         with pytest.raises(ValueError, match=r"coordinates along 'y' do not agree with the offsets: .* offset of"):
             xlabelstats.stitch(tiles, offsets)
 
+    def test_what_is_said_of_them_names_the_tile_and_both_places(self) -> None:
+        tile = xr.DataArray([0, 1, 1, 0], dims="x", coords={"x": [0.0, 0.5, 1.0, 1.5]})
+        # As tiles that were all cut before they got coordinates.
+        with pytest.raises(ValueError, match="counted from tile 0, tile 1 begins at 1 by its offset of 2, and at 0 by"):
+            xlabelstats.stitch([tile, tile], [(0,), (2,)])
+        with pytest.raises(ValueError, match=r"along 'x' are 0\.5 apart in tile 0 and -0\.5 in tile 1; bring"):
+            xlabelstats.stitch([tile, tile.assign_coords(x=[1.0, 0.5, 0.0, -0.5])], [(0,), (2,)])
+
     def test_a_mask_begins_at_0_wherever_the_first_tile_does(self) -> None:
         tile = xr.DataArray([[1, 2]], dims=("y", "x"), coords={"x": [7.0, 8.0]})
         result = xlabelstats.stitch([tile], [(1, 2)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -159,16 +159,9 @@ def _named_as(arrays: Sequence[xr.DataArray], positions: np.ndarray) -> xr.DataA
         if not all(_is_even(values) for _, values in known) or (step == 0 and shape[axis] > 1):
             continue
         whole = first_value + step * (np.arange(shape[axis]) - low)
-        for i, (begin, held) in enumerate(along):
-            if held is None or not held.size:
-                continue
-            off = np.abs(held - whole[begin : begin + held.size])
-            if off.max() > abs(step) * 1e-3:
-                raise ValueError(
-                    f"the coordinates along {dim!r} do not agree with the offsets: by its offset of {begin} tile {i} "
-                    f"begins at {whole[begin]:g}, and by its coordinate at {held[0]:g}; correct one of the two, or "
-                    f"drop the coordinates: tile.drop_vars({dim!r})"
-                )
+        off = [float(np.abs(values - whole[begin : begin + values.size]).max()) for begin, values in known]
+        if max(off) > abs(step) * 1e-3:
+            raise ValueError(_how_they_differ(dim, along))
         # The numbers that tiles have, rather than those of the formula, which may differ by rounding.
         for begin, held in reversed(known):
             whole[begin : begin + held.size] = held
@@ -177,6 +170,27 @@ def _named_as(arrays: Sequence[xr.DataArray], positions: np.ndarray) -> xr.DataA
         coords[dim] = (dim, whole.astype(dtype), attrs)
     nothing = np.broadcast_to(np.zeros((), np.int8), tuple(shape.tolist()))
     return without_encoding(xr.DataArray(nothing, dims=first.dims, coords=coords, name=first.name, attrs=first.attrs))
+
+
+def _how_they_differ(dim: Hashable, along: Sequence[tuple[int, np.ndarray | None]]) -> str:
+    """A complaint about the coordinates of tiles along a dim, of which one is not where the others say."""
+    known = [(i, begin, held) for i, (begin, held) in enumerate(along) if held is not None and held.size]
+    steps = {i: float(np.diff(held).mean()) for i, _, held in known if held.size > 1}
+    first, start, values = known[0]
+    step = steps.get(first, next(iter(steps.values()), 1.0))
+    places = [(i, begin, values[0] + step * (begin - start), held[0]) for i, begin, held in known]
+    i, begin, place, at = max(places, key=lambda each: abs(each[2] - each[3]))
+    drop = f"drop the coordinates: tile.drop_vars({dim!r})"
+    if abs(place - at) > abs(step) * 1e-3:
+        return (
+            f"the coordinates along {dim!r} do not agree with the offsets: counted from tile {first}, tile {i} begins "
+            f"at {place:g} by its offset of {begin}, and at {at:g} by its coordinate; correct one of the two, or {drop}"
+        )
+    other = max(steps, key=lambda each: abs(steps[each] - step))
+    return (
+        f"the coordinates along {dim!r} are {step:g} apart in tile {first} and {steps[other]:g} in tile "
+        f"{other}; bring the tiles to one grid, or {drop}"
+    )
 
 
 def _is_even(values: np.ndarray) -> bool:

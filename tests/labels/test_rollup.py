@@ -354,6 +354,9 @@ class TestGroups:
             (pd.Series([1, 2], index=[1, 1]), ValueError, "1 has two groups"),
             ({1: 1.5}, TypeError, "whole number or text, not 1.5"),
             ({1: True}, TypeError, "whole number or text"),
+            ({1: np.inf}, TypeError, "whole number or text, not inf"),
+            (pd.Series([np.inf, 1], index=[1, 2]), TypeError, "whole number or text, not inf"),
+            (pd.Series([1e30, 1], index=[1, 2]), TypeError, r"whole number or text, not 1e\+30"),
             ({1: 1, 2: "a"}, TypeError, "'a' is text"),
             ({"1": 1}, TypeError, "labels of the result are like 1"),
             (xr.DataArray([1, 2, 3], dims="label"), ValueError, "with the labels as coordinate"),
@@ -463,6 +466,21 @@ class TestHierarchy:
         mask = xr.DataArray([1, 2, 2], dims="x")
         merged = mask.labels.count().labels.rollup({1: "CA1", 2: "CA3"}, hierarchy={"CA1": "CA", "CA3": "CA"})
         assert merged.to_series().to_dict() == {"CA": 3, "CA1": 1, "CA3": 2}
+
+    def test_of_another_kind_than_the_structures_is_not_taken_for_one_that_names_none(self) -> None:
+        counts = xr.DataArray([1, 2], dims="x").labels.count()
+        with pytest.raises(TypeError, match="hierarchy are like '1', and those that are merged like 1; name both"):
+            counts.labels.rollup(hierarchy={"1": "7", "2": "7"})
+        with pytest.raises(TypeError, match="hierarchy are like 1, and those that are merged like 'a'"):
+            counts.labels.rollup({1: "a", 2: "b"}, hierarchy={1: 7})
+        assert counts[:0].labels.rollup(hierarchy={"1": "7"}).sizes == {"label": 0}
+
+    def test_may_be_a_table_that_was_read_as_text(self) -> None:
+        counts = xr.DataArray([1, 2, 2], dims="x").labels.count()
+        table = pd.DataFrame({"id": [7, 1, 2], "structure_id_path": ["/7/", "/7/1/", "/7/2/"]})
+        merged = counts.labels.rollup(hierarchy=table.astype(str))
+        xr.testing.assert_identical(merged, counts.labels.rollup(hierarchy=table))
+        assert merged.to_series().to_dict() == {1: 1, 2: 2, 7: 3}
 
     @pytest.mark.parametrize(
         ("hierarchy", "error", "says"),

@@ -129,7 +129,7 @@ def by_brute_force(tiles: list[np.ndarray], offsets: list[tuple[int, ...]], iou:
         cut_one = (one & (whole[t][2] == 0) & (whole[u][2] > 0)).any()
         cut_other = (other & (whole[u][2] == 0) & (whole[t][2] > 0)).any()
         of = (one if not cut_other else one | other) if cut_one else (other if cut_other else one | other)
-        if t != u and (one & other).any() and (one & other).sum() >= iou * of.sum():
+        if t != u and (one & other).any() and (one & other).sum() / of.sum() >= iou:
             old, new = max(group[t, i], group[u, j]), min(group[t, i], group[u, j])
             group = {node: new if at == old else at for node, at in group.items()}
     winner = np.full(shape, -1)
@@ -162,6 +162,12 @@ class TestTilesThatDoNotAgree:
         np.testing.assert_array_equal(xlabelstats.stitch(tiles, offsets, iou=iou), expected)
         lazy = [da.from_array(tile, chunks=int(rng.integers(1, 7))) for tile in tiles]
         np.testing.assert_array_equal(xlabelstats.stitch(lazy, offsets, iou=iou), expected)
+
+    @pytest.mark.parametrize("percent", [7, 14, 28, 55, 56, 100])
+    def test_labels_that_agree_in_just_that_part_are_joined(self, percent: int) -> None:
+        whole, part = np.zeros((2, 102), int)
+        whole[1:101], part[1 : percent + 1] = 1, 1
+        assert xlabelstats.stitch([whole, part], [(0,), (0,)], iou=percent / 100).compute().max() == 1
 
     def test_iou_is_that_within_the_overlap(self) -> None:
         left, right = np.array([[1, 1, 1, 1, 0, 1, 0, 0, 0]]), np.array([[0, 0, 5, 5, 0, 0, 0, 5]])

@@ -237,6 +237,20 @@ class TestNames:
         uneven = [tile.assign_coords(y=np.arange(17.0) ** 2) for tile in tiles]
         assert set(xlabelstats.stitch(uneven, offsets).coords) == {"x"}
 
+    @pytest.mark.parametrize("z", [[0.0, 1.0, 5.0], ["a", "b", "c"], np.array([0, 2, 3], "M8[ns]")])
+    def test_coordinates_along_a_dim_that_all_tiles_span_are_kept(self, parts: Any, z: Any) -> None:
+        tiles, offsets, mask = parts
+        deep = [tile.expand_dims(z=3).assign_coords(z=("z", z, {"long_name": "plane"})) for tile in tiles]
+        result = xlabelstats.stitch(deep, [(0, *offset) for offset in offsets])
+        xr.testing.assert_identical(result["z"], deep[0]["z"])
+        np.testing.assert_array_equal(result["y"], mask["y"])
+
+    def test_float32_coordinates_far_from_0_are_even(self, parts: Any) -> None:
+        tiles, offsets, _ = parts
+        x = (20000 + 0.65 * np.arange(40)).astype(np.float32)
+        placed = [tile.assign_coords(x=x[b : b + 22]) for tile, (_, b) in zip(tiles, offsets, strict=True)]
+        np.testing.assert_array_equal(xlabelstats.stitch(placed, offsets)["x"], x)
+
     def test_coordinates_that_contradict_the_offsets_are_an_error(self, parts: Any) -> None:
         tiles, offsets, _ = parts
         offsets[3] = (12, 18)

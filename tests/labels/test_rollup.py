@@ -197,6 +197,19 @@ class TestCount:
             with pytest.raises(ValueError, match="mean_a needs valid_a"):
                 result[["count", "mean_a"]].labels.rollup(parents_of(mask))
 
+    def test_of_another_image_not_where_it_was_put_beside(self) -> None:
+        image, mask = field(nan=True)
+        image, groups = image.isel(c=0, drop=True), parents_of(mask)
+        result = image.fillna(0).astype(int).labels.aggregate(mask, ("count", "mean"))
+        result["mean_red"] = image.labels.mean(mask)
+        with pytest.raises(ValueError, match="mean_red needs valid_red"):
+            result.labels.rollup(groups)
+        result["valid_red"] = image.labels.aggregate(mask, "valid")["valid"]
+        result["valid"] = result["count"]
+        np.testing.assert_allclose(
+            result.labels.rollup(groups)["mean_red"], image.labels.mean(mask.labels.paint(groups)), rtol=1e-12
+        )
+
 
 class TestWhatIsRecorded:
     def test_only_where_it_says_something(self) -> None:

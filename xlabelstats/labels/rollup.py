@@ -88,6 +88,9 @@ def _check_rows(result: xr.Dataset, rows: str) -> None:
 def _steps(result: xr.Dataset) -> dict[Hashable, Step]:
     """How every variable of a result is merged, or a complaint that names those that cannot be."""
     recorded = {name: result.coords[name].item() for name in (DDOF, SKIPNA) if _is_scalar(result, name)}
+    # One call names all statistics of images after these, or none: else what is recorded is not of all of them.
+    images = {suffix for statistic, suffix in map(_statistic_of, map(str, result)) if statistic in OF_IMAGE}
+    one_call = len(images) == 1 or "" not in images
     steps: dict[Hashable, Step] = {}
     unknown: list[str] = []
     lacking: dict[str, list[str]] = {}
@@ -96,7 +99,7 @@ def _steps(result: xr.Dataset) -> dict[Hashable, Step]:
         if statistic is None:
             unknown.append(str(name))
             continue
-        steps[name], lacks = _step(result, name, statistic, suffix, recorded)
+        steps[name], lacks = _step(result, name, statistic, suffix, recorded, one_call)
         if lacks:
             lacking[str(name)] = lacks
     if unknown:
@@ -135,9 +138,9 @@ def _statistic_of(name: str) -> tuple[str | None, str]:
 
 
 def _step(
-    result: xr.Dataset, name: Hashable, statistic: str, suffix: str, recorded: Mapping[str, Any]
+    result: xr.Dataset, name: Hashable, statistic: str, suffix: str, recorded: Mapping[str, Any], one_call: bool
 ) -> tuple[Step, list[str]]:
-    """How a variable is merged, and what is lacking for it."""
+    """How a variable is merged, and what is lacking for it; ``one_call``: whether what is recorded is of all."""
     inputs: dict[str, Hashable] = {statistic: name}
     skips = bool(recorded.get(SKIPNA, True))
     if statistic in SUMS:
@@ -162,7 +165,7 @@ def _step(
                 "result has not"
             )
         skips = True
-    elif no_pixel_left_out and "count" in result:
+    elif no_pixel_left_out and one_call and "count" in result:
         inputs["n"], skips = "count", True
     elif valid in result:
         inputs["n"] = valid

@@ -129,7 +129,7 @@ def by_brute_force(tiles: list[np.ndarray], offsets: list[tuple[int, ...]], iou:
         cut_one = (one & (whole[t][2] == 0) & (whole[u][2] > 0)).any()
         cut_other = (other & (whole[u][2] == 0) & (whole[t][2] > 0)).any()
         of = (one if not cut_other else one | other) if cut_one else (other if cut_other else one | other)
-        if t != u and (one & other).any() and (one & other).sum() >= iou * of.sum():
+        if t != u and (one & other).any() and (one & other).sum() / of.sum() >= iou:
             old, new = max(group[t, i], group[u, j]), min(group[t, i], group[u, j])
             group = {node: new if at == old else at for node, at in group.items()}
     winner = np.full(shape, -1)
@@ -162,6 +162,12 @@ class TestTilesThatDoNotAgree:
         np.testing.assert_array_equal(xlabelstats.stitch(tiles, offsets, iou=iou), expected)
         lazy = [da.from_array(tile, chunks=int(rng.integers(1, 7))) for tile in tiles]
         np.testing.assert_array_equal(xlabelstats.stitch(lazy, offsets, iou=iou), expected)
+
+    @pytest.mark.parametrize("percent", [7, 14, 28, 55, 56, 100])
+    def test_labels_that_agree_in_just_that_part_are_joined(self, percent: int) -> None:
+        whole, part = np.zeros((2, 102), int)
+        whole[1:101], part[1 : percent + 1] = 1, 1
+        assert xlabelstats.stitch([whole, part], [(0,), (0,)], iou=percent / 100).compute().max() == 1
 
     def test_iou_is_that_within_the_overlap(self) -> None:
         left, right = np.array([[1, 1, 1, 1, 0, 1, 0, 0, 0]]), np.array([[0, 0, 5, 5, 0, 0, 0, 5]])
@@ -231,11 +237,33 @@ class TestNames:
         uneven = [tile.assign_coords(y=np.arange(17.0) ** 2) for tile in tiles]
         assert set(xlabelstats.stitch(uneven, offsets).coords) == {"x"}
 
+    @pytest.mark.parametrize("z", [[0.0, 1.0, 5.0], ["a", "b", "c"], np.array([0, 2, 3], "M8[ns]")])
+    def test_coordinates_along_a_dim_that_all_tiles_span_are_kept(self, parts: Any, z: Any) -> None:
+        tiles, offsets, mask = parts
+        deep = [tile.expand_dims(z=3).assign_coords(z=("z", z, {"long_name": "plane"})) for tile in tiles]
+        result = xlabelstats.stitch(deep, [(0, *offset) for offset in offsets])
+        xr.testing.assert_identical(result["z"], deep[0]["z"])
+        np.testing.assert_array_equal(result["y"], mask["y"])
+
+    def test_float32_coordinates_far_from_0_are_even(self, parts: Any) -> None:
+        tiles, offsets, _ = parts
+        x = (20000 + 0.65 * np.arange(40)).astype(np.float32)
+        placed = [tile.assign_coords(x=x[b : b + 22]) for tile, (_, b) in zip(tiles, offsets, strict=True)]
+        np.testing.assert_array_equal(xlabelstats.stitch(placed, offsets)["x"], x)
+
     def test_coordinates_that_contradict_the_offsets_are_an_error(self, parts: Any) -> None:
         tiles, offsets, _ = parts
         offsets[3] = (12, 18)
         with pytest.raises(ValueError, match=r"coordinates along 'y' do not agree with the offsets: .* offset of"):
             xlabelstats.stitch(tiles, offsets)
+
+    def test_what_is_said_of_them_names_the_tile_and_both_places(self) -> None:
+        tile = xr.DataArray([0, 1, 1, 0], dims="x", coords={"x": [0.0, 0.5, 1.0, 1.5]})
+        # As tiles that were all cut before they got coordinates.
+        with pytest.raises(ValueError, match="counted from tile 0, tile 1 begins at 1 by its offset of 2, and at 0 by"):
+            xlabelstats.stitch([tile, tile], [(0,), (2,)])
+        with pytest.raises(ValueError, match=r"along 'x' are 0\.5 apart in tile 0 and -0\.5 in tile 1; bring"):
+            xlabelstats.stitch([tile, tile.assign_coords(x=[1.0, 0.5, 0.0, -0.5])], [(0,), (2,)])
 
     def test_a_mask_begins_at_0_wherever_the_first_tile_does(self) -> None:
         tile = xr.DataArray([[1, 2]], dims=("y", "x"), coords={"x": [7.0, 8.0]})

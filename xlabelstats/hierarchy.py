@@ -43,6 +43,12 @@ class Hierarchy:
 
     def members(self, structures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For every structure all that hold it, itself too: its number among those given, and the holder."""
+        known, given = next(iter(self.parents), None), next(iter(structures.tolist()), None)
+        if known is not None and given is not None and isinstance(known, str) != isinstance(given, str):
+            raise TypeError(
+                f"the structures of the hierarchy are like {known!r}, and those that are merged like {given!r}; name "
+                "both by numbers or both by text"
+            )
         lines = [self.lineage(structure) for structure in structures.tolist()]
         numbers = np.repeat(np.arange(len(lines)), [len(line) for line in lines])
         holders = [holder for line in lines for holder in line]
@@ -84,7 +90,8 @@ def _of_table(table: pd.DataFrame) -> Hierarchy:
             f"columns: table.rename(columns=...); a path is text such as '/997/8/567/', or a list of ids"
         )
     parents: dict[Hashable, Hashable | None] = {}
-    structures = [_structure(one) for one in table[ID].tolist()]
+    # A table that was read as text has ids as its paths have them.
+    structures = [_line([one])[0] if isinstance(one, str) else _structure(one) for one in table[ID].tolist()]
     for structure, path in zip(structures, table[PATH].tolist(), strict=True):
         line = _line(path)
         if not line or line[-1] != structure:
@@ -124,7 +131,7 @@ def _structure(given: Any) -> Hashable:
     """A structure as an int or text."""
     if isinstance(given, str):
         return given
-    if isinstance(given, bool | np.bool_) or given is None or given != given or int(given) != given:
+    if isinstance(given, bool | np.bool_) or given is None or not abs(given) < 2**64 or int(given) != given:
         raise TypeError(f"a structure is a whole number or text, not {given!r}")
     return int(given)
 
@@ -148,7 +155,7 @@ def as_groups(values: Any) -> np.ndarray:
         return values.astype(str)
     missing = pd.isna(values)
     if values.dtype.kind == "f":
-        parted = values[~missing & ~np.isin(values, np.rint(values))]
+        parted = values[~missing & ((values != np.rint(values)) | (np.abs(values) >= 2.0**63))]
         if parted.size:
             raise TypeError(f"a group is a whole number or text, not {parted[0]}")
         return np.where(missing, 0, values).astype(np.int64)

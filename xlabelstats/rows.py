@@ -48,7 +48,11 @@ def positions_of(result: xr.Dataset | xr.DataArray) -> dict[Hashable, np.ndarray
 
 def ids_of(result: xr.Dataset | xr.DataArray) -> np.ndarray:
     """The labels of the rows, their numbers where there are none."""
-    return result[LABEL].to_numpy() if LABEL in result.coords else np.arange(result.sizes[rows_of(result)])
+    if LABEL not in result.coords:
+        return np.arange(result.sizes[rows_of(result)])
+    ids = result[LABEL].to_numpy()
+    # pandas looks nothing up in numbers of another byte order than the machine's.
+    return np.asarray(ids, ids.dtype.newbyteorder("="))
 
 
 def names_of_rows(result: xr.Dataset | xr.DataArray, label: str = LABEL) -> pd.Index:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from xlabelstats.align import rounding_of
 from xlabelstats.encoding import without_encoding
 from xlabelstats.grid import coordinate
 from xlabelstats.inputs import check_is_mask, check_on_host, data_of, is_dask
@@ -34,9 +35,10 @@ def stitch(tiles: Sequence[Any], offsets: Sequence[Sequence[int]], *, iou: float
     Returns
     -------
     DataArray or dask array
-        The mask, lazy: a DataArray if the tiles are, with their coordinates, name and attributes.  It begins at
-        position 0 and ends where the last tile does; what no tile covers is 0.  The ids are 1 to n, in the order of
-        tiles and of their ids, int32, or int64 if there are more than 2**31 - 1.
+        The mask, lazy: a DataArray if the tiles are, with their name, their attributes and their coordinates along the
+        dims; not with those that are unevenly spaced along a dim that the tiles do not span.  It begins at position 0
+        and ends where the last tile does; what no tile covers is 0.  The ids are 1 to n, in the order of tiles and of
+        their ids, int32, or int64 if there are more than 2**31 - 1.
 
     Warns
     -----
@@ -147,28 +149,27 @@ def _named_as(arrays: Sequence[xr.DataArray], positions: np.ndarray) -> xr.DataA
     """A DataArray with the coordinates, the name and the attributes of the mask, which holds nothing."""
     first = arrays[0]
     shape = (positions + [array.shape for array in arrays]).max(axis=0)
-    coords = {}
+    coords: dict[Hashable, Any] = {}
     for axis, dim in enumerate(first.dims):
-        if not any(dim in array.indexes and array.sizes[dim] for array in arrays):
+        indexes = [array.indexes[dim] for array in arrays if dim in array.indexes and array.sizes[dim]]
+        if not indexes:
+            continue
+        if all(index.size == shape[axis] and index.equals(indexes[0]) for index in indexes):
+            # Every tile that has coordinates spans the dim: they may be names or times, and uneven.
+            coords[dim] = next(array[dim].variable for array in arrays if dim in array.indexes and array.sizes[dim])
             continue
         along = [(int(start), coordinate(array, dim)) for start, array in zip(positions[:, axis], arrays, strict=True)]
         known = [(start, values) for start, values in along if values is not None and values.size]
         ends = [(start + i, values[i]) for start, values in known for i in (0, values.size - 1)]
         (low, first_value), (high, last_value) = (pick(ends, key=lambda end: end[0]) for pick in (min, max))
         step = (last_value - first_value) / (high - low) if high > low else 0.0
-        if not all(_is_even(values) for _, values in known) or (step == 0 and shape[axis] > 1):
+        rounding = max(1e-3 * abs(step), rounding_of(*indexes, spacing=abs(step)))
+        if not all(_is_even(values, rounding) for _, values in known) or (step == 0 and shape[axis] > 1):
             continue
         whole = first_value + step * (np.arange(shape[axis]) - low)
-        for i, (begin, held) in enumerate(along):
-            if held is None or not held.size:
-                continue
-            off = np.abs(held - whole[begin : begin + held.size])
-            if off.max() > abs(step) * 1e-3:
-                raise ValueError(
-                    f"the coordinates along {dim!r} do not agree with the offsets: by its offset of {begin} tile {i} "
-                    f"begins at {whole[begin]:g}, and by its coordinate at {held[0]:g}; correct one of the two, or "
-                    f"drop the coordinates: tile.drop_vars({dim!r})"
-                )
+        off = [float(np.abs(values - whole[begin : begin + values.size]).max()) for begin, values in known]
+        if max(off) > rounding:
+            raise ValueError(_how_they_differ(dim, along))
         # The numbers that tiles have, rather than those of the formula, which may differ by rounding.
         for begin, held in reversed(known):
             whole[begin : begin + held.size] = held
@@ -179,7 +180,28 @@ def _named_as(arrays: Sequence[xr.DataArray], positions: np.ndarray) -> xr.DataA
     return without_encoding(xr.DataArray(nothing, dims=first.dims, coords=coords, name=first.name, attrs=first.attrs))
 
 
-def _is_even(values: np.ndarray) -> bool:
-    """Whether coordinates are evenly spaced, but for a thousandth of a pixel."""
+def _how_they_differ(dim: Hashable, along: Sequence[tuple[int, np.ndarray | None]]) -> str:
+    """A complaint about the coordinates of tiles along a dim, of which one is not where the others say."""
+    known = [(i, begin, held) for i, (begin, held) in enumerate(along) if held is not None and held.size]
+    steps = {i: float(np.diff(held).mean()) for i, _, held in known if held.size > 1}
+    first, start, values = known[0]
+    step = steps.get(first, next(iter(steps.values()), 1.0))
+    places = [(i, begin, values[0] + step * (begin - start), held[0]) for i, begin, held in known]
+    i, begin, place, at = max(places, key=lambda each: abs(each[2] - each[3]))
+    drop = f"drop the coordinates: tile.drop_vars({dim!r})"
+    if abs(place - at) > abs(step) * 1e-3:
+        return (
+            f"the coordinates along {dim!r} do not agree with the offsets: counted from tile {first}, tile {i} begins "
+            f"at {place:g} by its offset of {begin}, and at {at:g} by its coordinate; correct one of the two, or {drop}"
+        )
+    other = max(steps, key=lambda each: abs(steps[each] - step))
+    return (
+        f"the coordinates along {dim!r} are {step:g} apart in tile {first} and {steps[other]:g} in tile "
+        f"{other}; bring the tiles to one grid, or {drop}"
+    )
+
+
+def _is_even(values: np.ndarray, rounding: float) -> bool:
+    """Whether coordinates are evenly spaced, but for rounding."""
     steps = np.diff(values)
-    return bool((np.abs(steps - steps.mean()) <= 1e-3 * abs(steps.mean())).all()) if steps.size else True
+    return bool((np.abs(steps - steps.mean()) <= 2 * rounding).all()) if steps.size else True

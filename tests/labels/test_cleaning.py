@@ -7,6 +7,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from conftest import blobs
@@ -80,6 +81,13 @@ class TestKeep:
             np.testing.assert_array_equal(kept, expected)
         np.testing.assert_array_equal(mask.labels.keep(area.to_series() > 300), expected)
         np.testing.assert_array_equal(mask.labels.keep(area["label"][area > 300]), expected)
+
+    def test_a_missing_boolean_is_none(self) -> None:
+        mask = xr.DataArray([0, 7, 7, 2], dims="x")
+        which = pd.Series([True], index=[7])
+        for missing in (which.reindex([2, 7]), which.astype("boolean").reindex([2, 7])):
+            assert missing.isna().any()
+            assert mask.labels.keep(missing).values.tolist() == [0, 7, 7, 0]
 
     def test_a_row_of_the_background_says_nothing(self) -> None:
         mask = xr.DataArray([0, 7, 7, 2], dims="x")

@@ -138,6 +138,11 @@ class TestWhatIsWrong:
         with pytest.raises(TypeError, match="a mask holds integer labels, not float64"):
             mask.labels.distance_to(mask.astype(float), 2)
 
+    def test_coordinates_that_give_no_lengths(self) -> None:
+        mask = placed(blobs((5, 6), 2)).assign_coords(y=[0, 1, 2, 4, 8])
+        with pytest.raises(ValueError, match=r"not evenly spaced.* in pixels: drop the coordinates of both masks"):
+            mask.labels.distance_to(mask, 2)
+
     @pytest.mark.parametrize("limit", [-1, np.nan])
     def test_no_limit(self, limit: float) -> None:
         mask = placed(blobs((5, 6), 2))

@@ -118,6 +118,23 @@ class TestIsThatOfAMaskOfTheGroups:
         shapes = mask.labels.regionprops(names)
         assert_same(shapes.labels.rollup(groups), whole.labels.regionprops(names))
 
+    @pytest.mark.parametrize("chunks", [None, {"x": 2}])
+    def test_weighted_statistics_of_labels_of_nan_pixels_alone(self, chunks: Any) -> None:
+        mask = xr.DataArray([1, 1, 2, 2, 3, 3, 4, 4], dims="x")
+        image = xr.DataArray([np.nan, np.nan, 1, 2, 3, 5, 2, 2], dims="x")
+        weights = xr.DataArray([1.0, 1, 1, 1, 1, 3, 0, 0], dims="x")
+        groups = {1: 10, 2: 10, 3: 20, 4: 20, 9: 20}
+        whole = mask.labels.paint(groups)
+        if chunks:
+            image, mask = image.chunk(chunks), mask.chunk(chunks)
+        for skipna in (False, True):
+            result = image.labels.aggregate(mask, weights=weights, skipna=skipna, labels=[1, 2, 3, 4, 9])
+            assert ("skipna" in result.coords) is not skipna
+            assert_same(result.labels.rollup(groups), image.labels.aggregate(whole, weights=weights, skipna=skipna))
+        result = image.labels.aggregate(mask, ("mean", "weight"), weights=weights, skipna=False)
+        with pytest.raises(ValueError, match="mean needs sum, which tells a label whose pixels weigh nothing"):
+            result.labels.rollup(groups)
+
     @pytest.mark.parametrize("chunks", [None, 11])
     def test_weighted_statistics(self, chunks: Any) -> None:
         image, mask = field(nan=True)
@@ -180,6 +197,19 @@ class TestCount:
             with pytest.raises(ValueError, match="mean_a needs valid_a"):
                 result[["count", "mean_a"]].labels.rollup(parents_of(mask))
 
+    def test_of_another_image_not_where_it_was_put_beside(self) -> None:
+        image, mask = field(nan=True)
+        image, groups = image.isel(c=0, drop=True), parents_of(mask)
+        result = image.fillna(0).astype(int).labels.aggregate(mask, ("count", "mean"))
+        result["mean_red"] = image.labels.mean(mask)
+        with pytest.raises(ValueError, match="mean_red needs valid_red"):
+            result.labels.rollup(groups)
+        result["valid_red"] = image.labels.aggregate(mask, "valid")["valid"]
+        result["valid"] = result["count"]
+        np.testing.assert_allclose(
+            result.labels.rollup(groups)["mean_red"], image.labels.mean(mask.labels.paint(groups)), rtol=1e-12
+        )
+
 
 class TestWhatIsRecorded:
     def test_only_where_it_says_something(self) -> None:
@@ -196,6 +226,27 @@ class TestWhatIsRecorded:
         assert result["ddof"].item() == 1
         for array in (image.labels.median(mask), image.labels.mean(mask), image.labels.var(mask)):
             assert not {"skipna", "ddof"} & set(array.coords)
+
+    def test_of_an_image_made_with_numbers_of_another_result(self) -> None:
+        image, mask = field(nan=True)
+        other = image.fillna(0).astype(int).labels.aggregate(mask, ("mean", "std"), ddof=2)
+        assert not other["skipna"]
+        scaled = image / other["std"].max()
+        groups = parents_of(mask)
+        names = ("count", "valid", "mean", "std")
+        result = scaled.labels.aggregate(mask, names, ddof=1)
+        assert result["ddof"].item() == 1
+        assert result["skipna"]
+        assert_same(
+            result.labels.rollup(groups), scaled.labels.aggregate(mask.labels.paint(groups), names, ddof=1), 1e-11
+        )
+
+    @pytest.mark.parametrize("name", ["ddof", "skipna"])
+    def test_not_where_a_dim_has_the_name(self, name: str) -> None:
+        image, mask = field()
+        result = image.rename(c=name).drop_vars(name).labels.aggregate(mask, ("mean", "std"))
+        assert result["mean"].dims == ("label", name)
+        assert name not in result.coords
 
     def test_results_with_other_ddof_go_together_where_that_does_not_matter(self) -> None:
         image, mask = field()
@@ -289,6 +340,19 @@ class TestGroups:
         assert merged["count"].to_series().to_dict() == {"a": 1, "b": 5}
         assert merged.labels.rollup({"a": 4, "b": 4})["count"].to_series().to_dict() == {4: 6}
 
+    @pytest.mark.parametrize("groups", [{1: 7, 3: 7}, {2: 7, 3: 7}, {1: 7}])
+    def test_of_a_series_made_of_a_mapping_may_be_of_some_labels(self, result: xr.Dataset, groups: Any) -> None:
+        # pandas keeps evenly spaced keys as a range.
+        xr.testing.assert_identical(result.labels.rollup(pd.Series(groups)), result.labels.rollup(groups))
+
+    def test_of_labels_in_another_byte_order(self, result: xr.Dataset) -> None:
+        groups = xr.DataArray([7, 8, 7], dims="label", coords={"label": np.array([1, 2, 3], ">i4")})
+        merged = result.labels.rollup(groups)
+        xr.testing.assert_identical(merged, result.labels.rollup({1: 7, 2: 8, 3: 7}))
+        swapped = result.assign_coords(label=result["label"].astype(">i4"))
+        xr.testing.assert_identical(swapped.labels.rollup(groups), merged)
+        assert swapped.labels.to_dataframe().loc[2, "count"] == result["count"].sel(label=2)
+
     def test_ids_near_2_to_the_63_are_told_apart(self) -> None:
         top = 2**63
         mask = xr.DataArray(np.array([top - 1, top, top + 1, top + 1], np.uint64), dims="x")
@@ -303,6 +367,9 @@ class TestGroups:
             (pd.Series([1, 2], index=[1, 1]), ValueError, "1 has two groups"),
             ({1: 1.5}, TypeError, "whole number or text, not 1.5"),
             ({1: True}, TypeError, "whole number or text"),
+            ({1: np.inf}, TypeError, "whole number or text, not inf"),
+            (pd.Series([np.inf, 1], index=[1, 2]), TypeError, "whole number or text, not inf"),
+            (pd.Series([1e30, 1], index=[1, 2]), TypeError, r"whole number or text, not 1e\+30"),
             ({1: 1, 2: "a"}, TypeError, "'a' is text"),
             ({"1": 1}, TypeError, "labels of the result are like 1"),
             (xr.DataArray([1, 2, 3], dims="label"), ValueError, "with the labels as coordinate"),
@@ -412,6 +479,21 @@ class TestHierarchy:
         mask = xr.DataArray([1, 2, 2], dims="x")
         merged = mask.labels.count().labels.rollup({1: "CA1", 2: "CA3"}, hierarchy={"CA1": "CA", "CA3": "CA"})
         assert merged.to_series().to_dict() == {"CA": 3, "CA1": 1, "CA3": 2}
+
+    def test_of_another_kind_than_the_structures_is_not_taken_for_one_that_names_none(self) -> None:
+        counts = xr.DataArray([1, 2], dims="x").labels.count()
+        with pytest.raises(TypeError, match="hierarchy are like '1', and those that are merged like 1; name both"):
+            counts.labels.rollup(hierarchy={"1": "7", "2": "7"})
+        with pytest.raises(TypeError, match="hierarchy are like 1, and those that are merged like 'a'"):
+            counts.labels.rollup({1: "a", 2: "b"}, hierarchy={1: 7})
+        assert counts[:0].labels.rollup(hierarchy={"1": "7"}).sizes == {"label": 0}
+
+    def test_may_be_a_table_that_was_read_as_text(self) -> None:
+        counts = xr.DataArray([1, 2, 2], dims="x").labels.count()
+        table = pd.DataFrame({"id": [7, 1, 2], "structure_id_path": ["/7/", "/7/1/", "/7/2/"]})
+        merged = counts.labels.rollup(hierarchy=table.astype(str))
+        xr.testing.assert_identical(merged, counts.labels.rollup(hierarchy=table))
+        assert merged.to_series().to_dict() == {1: 1, 2: 2, 7: 3}
 
     @pytest.mark.parametrize(
         ("hierarchy", "error", "says"),

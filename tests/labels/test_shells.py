@@ -196,7 +196,9 @@ class TestWhatIsWrong:
 
     def test_uneven_coordinates(self) -> None:
         mask = placed(blobs((5, 6), 2)).assign_coords(y=[0, 1, 2, 4, 8])
-        with pytest.raises(ValueError, match="along 'y' are not evenly spaced"):
+        with pytest.raises(
+            ValueError, match=r"'y' are not evenly spaced.* the width of a shell in pixels: units='pixel'"
+        ):
             mask.labels.measure("count", shells=[1])
         with warnings.catch_warnings():
             warnings.simplefilter("error")

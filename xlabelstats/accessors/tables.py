@@ -63,7 +63,7 @@ class TableCalls(Accessor):
         - ``min``, ``max``, ``bbox_min``, ``bbox_max``; ``centroid`` with ``count``, ``num_pixels`` or ``area``;
         - ``mean`` with ``valid``; ``var`` and ``std`` with ``valid``, ``mean`` and the coordinate ``ddof``; ``skew``
           with these and ``var`` or ``std``; ``kurtosis`` with these and ``skew``.  With ``weights=`` it is ``weight``
-          in place of ``valid``.
+          in place of ``valid``, and with ``skipna=False`` besides ``sum``.
 
         ``count`` stands in for ``valid`` if the coordinate ``skipna`` says that no NaN pixel was left out: of an image
         of integers, or with ``skipna=False``.  Moments are merged by the binomial theorem about the mean of the group

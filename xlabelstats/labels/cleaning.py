@@ -121,6 +121,9 @@ def _finished(mask: xr.DataArray, numbers: xr.DataArray) -> xr.DataArray:
 
 
 def _is_bool_series(which: Any) -> bool:
+    """Whether it is a Series of booleans, some of which may be missing."""
     import pandas as pd
 
-    return isinstance(which, pd.Series) and pd.api.types.is_bool_dtype(which.dtype)
+    return isinstance(which, pd.Series) and (
+        pd.api.types.is_bool_dtype(which.dtype) or pd.api.types.infer_dtype(which, skipna=True) == "boolean"
+    )

@@ -38,7 +38,7 @@ def distance_to(mask: xr.DataArray, other: Any, limit: Any, *, align: str | None
     other = resampled(mask, other, align)
     _check_same_grid(mask, other)
     placed = share_coords(mask, other)
-    grid = grid_of(placed, "the distance")
+    grid = grid_of(placed, "the distance", "drop the coordinates of both masks, mask.drop_vars(mask.indexes)")
     check_pooling(mask, other, lambda dim: f"mask.{at_position(dim)}.labels.distance_to(other.{at_position(dim)}, ...)")
     objects = check_mask(other.transpose(*mask.dims))
     # By dims that say nothing, so that times are not warned of once more.

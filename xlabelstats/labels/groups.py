@@ -70,12 +70,14 @@ def groups_of(result: xr.Dataset, groups: Any) -> np.ndarray:
             f"the labels of the result are like {names[:1].tolist()[0]!r}, and those that have groups like "
             f"{keys[:1].tolist()[0]!r}"
         )
-    if isinstance(keys, pd.RangeIndex) and keys.name is None and len(names) and not names.isin(keys).all():
-        raise ValueError(
-            f"the rows of the groups are numbered 0 to {keys.stop - 1}, as pandas does by itself, and the result has "
-            f"the label {names[~names.isin(keys)][0]}; name rows by the column of labels: table.set_index({LABEL!r})"
-            f"[...]; or if these numbers are the labels: groups.rename_axis({LABEL!r})"
-        )
+    if isinstance(keys, pd.RangeIndex) and keys.name is None and (keys.start, keys.step) == (0, 1):
+        beyond = names[~names.isin(keys)]
+        if len(beyond):
+            raise ValueError(
+                f"the rows of the groups are numbered 0 to {keys.stop - 1}, as pandas does by itself, and the result "
+                f"has the label {beyond[0]}; name rows by the column of labels: table.set_index({LABEL!r})[...]; or if "
+                f"these numbers are the labels: groups.rename_axis({LABEL!r})"
+            )
     if not keys.is_unique:
         raise ValueError(f"{keys[keys.duplicated()][0]} has two groups; give each label one")
     if keys.nlevels == 1 and keys.dtype != names.dtype and "uint64" in (keys.dtype, names.dtype):

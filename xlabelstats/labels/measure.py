@@ -14,6 +14,7 @@ import xarray as xr
 from xlabelstats.align import check_match, display_name, share_coords
 from xlabelstats.catalogue import STATISTICS, as_measures
 from xlabelstats.catalogue.measure import Measure
+from xlabelstats.catalogue.weighted import WEIGHTED
 from xlabelstats.engine.plan import is_whole, run
 from xlabelstats.engine.reduction import Context
 from xlabelstats.grid import (
@@ -150,19 +151,25 @@ def measured(
         weights=weights,
     )
     result = measure_subject(measures, subject, image, options, described=described, run=run)
-    result = _recorded(result, measures, image, options) if weights is None else units_with(result, weights)
+    result = _recorded(result, measures, image, options, weighted=weights is not None)
+    result = result if weights is None else units_with(result, weights)
     return result if image is original else as_given(result, original, measures)
 
 
 def _recorded(
-    result: xr.Dataset, measures: Mapping[str, Measure], image: xr.DataArray | None, context: Context
+    result: xr.Dataset, measures: Mapping[str, Measure], image: xr.DataArray | None, context: Context, *, weighted: bool
 ) -> xr.Dataset:
     """A result that says, as coordinates, what its statistics do not tell and `rollup` needs."""
-    statistics = {entry.name for entry in measures.values() if STATISTICS.get(entry.name) is entry}
+    entries = WEIGHTED if weighted else STATISTICS
+    statistics = {entry.name for entry in measures.values() if entries.get(entry.name) is entry}
     known: dict[str, Any] = {DDOF: context.ddof} if statistics & {"var", "std"} else {}
-    if image is not None and statistics - {"count", "valid", "sum"}:
+    if weighted:
+        known = {SKIPNA: False} if statistics - {"count", "weight", "sum"} and not context.skipna else {}
+    elif image is not None and statistics - {"count", "valid", "sum"}:
         known[SKIPNA] = context.skipna and image.dtype.kind == "f"
-    return result.assign_coords({name: value for name, value in known.items() if name not in result.variables})
+    # An image divided by a number of another result has what that result says.
+    result = result.drop_vars([name for name in (DDOF, SKIPNA) if name in result.coords and not result[name].dims])
+    return result.assign_coords({name: value for name, value in known.items() if name not in {*result, *result.dims}})
 
 
 def settled(measures: Mapping[str, Measure], image: xr.DataArray) -> dict[str, Measure]:

@@ -61,16 +61,19 @@ def check_distance(distance: Any, what: str = "distance") -> float:
     return length
 
 
-def grid_of(mask: xr.DataArray, what: str) -> Grid:
-    """The grid on which distances are measured: that of the coordinates, which must be even, in one unit, no times."""
+def grid_of(mask: xr.DataArray, what: str, advice: str = "mask.drop_vars(mask.indexes)") -> Grid:
+    """The grid on which distances are measured: that of the coordinates, which must be even, in one unit, no times.
+
+    ``advice`` says how to have them in pixels.
+    """
     for dim in time_dims(mask):
         if dim in mask.indexes:
             raise ValueError(
                 f"{what} is a length, and the coordinates along {dim!r} are times, which do not add to lengths. "
                 f"Take each time apart: mask.{at_position(dim)}"
             )
-    check_one_unit(mask, what)
-    return regular_grid(mask, f"drop the coordinates, so that {what} is in pixels: mask.drop_vars(mask.dims)")
+    check_one_unit(mask, what, advice)
+    return regular_grid(mask, f"bring it to an even grid, or have {what} in pixels: {advice}")
 
 
 def reach_of(distance: float, spacing: np.ndarray, shape: tuple[int, ...]) -> Reach:

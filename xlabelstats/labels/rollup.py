@@ -88,6 +88,9 @@ def _check_rows(result: xr.Dataset, rows: str) -> None:
 def _steps(result: xr.Dataset) -> dict[Hashable, Step]:
     """How every variable of a result is merged, or a complaint that names those that cannot be."""
     recorded = {name: result.coords[name].item() for name in (DDOF, SKIPNA) if _is_scalar(result, name)}
+    # One call names all statistics of images after these, or none: else what is recorded is not of all of them.
+    images = {suffix for statistic, suffix in map(_statistic_of, map(str, result)) if statistic in OF_IMAGE}
+    one_call = len(images) == 1 or "" not in images
     steps: dict[Hashable, Step] = {}
     unknown: list[str] = []
     lacking: dict[str, list[str]] = {}
@@ -96,7 +99,7 @@ def _steps(result: xr.Dataset) -> dict[Hashable, Step]:
         if statistic is None:
             unknown.append(str(name))
             continue
-        steps[name], lacks = _step(result, name, statistic, suffix, recorded)
+        steps[name], lacks = _step(result, name, statistic, suffix, recorded, one_call)
         if lacks:
             lacking[str(name)] = lacks
     if unknown:
@@ -135,9 +138,9 @@ def _statistic_of(name: str) -> tuple[str | None, str]:
 
 
 def _step(
-    result: xr.Dataset, name: Hashable, statistic: str, suffix: str, recorded: Mapping[str, Any]
+    result: xr.Dataset, name: Hashable, statistic: str, suffix: str, recorded: Mapping[str, Any], one_call: bool
 ) -> tuple[Step, list[str]]:
-    """How a variable is merged, and what is lacking for it."""
+    """How a variable is merged, and what is lacking for it; ``one_call``: whether what is recorded is of all."""
     inputs: dict[str, Hashable] = {statistic: name}
     skips = bool(recorded.get(SKIPNA, True))
     if statistic in SUMS:
@@ -153,8 +156,16 @@ def _step(
     weighted, valid = f"weight{suffix}", f"valid{suffix}"
     no_pixel_left_out = recorded.get(SKIPNA) is False or str(recorded.get(SKIPNA)) == "False"
     if weighted in result:
-        inputs["n"], skips = weighted, True
-    elif no_pixel_left_out and "count" in result:
+        inputs["n"] = weighted
+        if not skips and f"sum{suffix}" in result:
+            inputs["sum"] = f"sum{suffix}"
+        elif not skips:
+            lacks.append(
+                f"sum{suffix}, which tells a label whose pixels weigh nothing from one with NaN pixels, and which the "
+                "result has not"
+            )
+        skips = True
+    elif no_pixel_left_out and one_call and "count" in result:
         inputs["n"], skips = "count", True
     elif valid in result:
         inputs["n"] = valid
@@ -269,7 +280,10 @@ def _mean(members: Members, n: np.ndarray, means: np.ndarray, total: np.ndarray)
 def _pixels(step: Step, inputs: Mapping[str, np.ndarray], members: Members) -> PixelStatistics:
     """What the statistics of groups are computed from; moments about the means of groups, by the binomial theorem."""
     n = inputs["n"].astype(np.float64)
-    means = np.where(n > 0, inputs["mean"], 0) if step.skips else inputs["mean"]
+    means = inputs["mean"]
+    if step.skips:
+        # The sum over NaN pixels is NaN, also where the others weigh nothing.
+        means = np.where((n > 0) | np.isnan(inputs.get("sum", 0)), means, 0)
     total = members.fold(np.add, n)
     mean = _mean(members, n, means, total)
     parts = {"valid": np.broadcast_to(total, mean.shape), "sum": mean * total}

@@ -125,4 +125,4 @@ def _grid_for(mask: xr.DataArray, spacing: Any, units: str) -> Grid:
     if units == "pixel":
         return pixel_grid(mask.ndim)
     check_lengths(mask, "the width of a shell", "units='pixel'")
-    return grid_of(mask, "the width of a shell")
+    return grid_of(mask, "the width of a shell", "units='pixel'")

@@ -299,7 +299,8 @@ def _agreeing(
     whole = pairs["of_i"] + pairs["of_j"] - pairs["both"]
     # What an edge cuts is compared with what lies in the whole object, of which it may be a small part.
     whole = whole.mask(cut_i & ~cut_j, pairs["of_i"]).mask(cut_j & ~cut_i, pairs["of_j"])
-    return pairs[pairs["both"] >= iou * whole]
+    # A quotient is rounded to the number that a user writes, such as 0.55; a product may be above a whole number.
+    return pairs[pairs["both"] / whole >= iou]
 
 
 def _of_tiles(parts: Sequence[tuple[int, np.ndarray]], n: int) -> list[np.ndarray]:

@@ -47,6 +47,12 @@ class TestTime:
         "labels.expand": "labels.expand(1)",
         "labels.shrink": "labels.shrink(0)",
         "labels.distance_to": "labels.distance_to(other.isel(t=i), ...)",
+        "labels.overlap": "labels.overlap(other.isel(t=i))",
+        "labels.relate": "labels.relate(parents.isel(t=i))",
+        "labels.contacts": "labels.contacts()",
+        "labels.neighbors": "labels.neighbors(...)",
+        "labels.count_points": "labels.count_points(...), with the points of it",
+        "labels.count_points(by)": "labels.count_points(...), with the points of it",
     }
 
     @pytest.mark.parametrize("lazy", [False, True])

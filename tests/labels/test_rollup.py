@@ -532,3 +532,34 @@ def test_the_call_is_named_where_it_is_not() -> None:
     with pytest.raises(AttributeError, match=r"it is result.labels.rollup\(\)"):
         xr.DataArray([1], dims="x").instances.rollup  # noqa: B018
     assert "rollup" in dir(xlabelstats.LabelsDatasetAccessor)
+
+
+class TestPoints:
+    @pytest.fixture
+    def counts(self, nuclei2d):
+        pytest.importorskip("sparse")
+        rng = np.random.default_rng(0)
+        points = pd.DataFrame(rng.uniform(0, 511, (20000, 2)), columns=["y", "x"])
+        points["gene"] = rng.choice(["a", "b", "c"], 20000)
+        return nuclei2d[1].labels.count_points(points, by="gene")
+
+    def test_of_a_category_add_up_and_stay_sparse(self, counts):
+        groups = pd.Series(counts["label"].values % 4, counts["label"].values).rename_axis("label")
+        found = counts.labels.rollup(groups)
+        expected = pd.DataFrame(counts.data.todense(), counts["label"].values).groupby(groups.values).sum().loc[1:]
+        assert found.dims == ("label", "gene")
+        assert found.dtype == np.int64
+        assert found["label"].values.tolist() == [1, 2, 3]
+        np.testing.assert_array_equal(found.data.todense(), expected)
+
+    def test_add_up_along_a_hierarchy(self, counts):
+        groups = pd.Series(counts["label"].values % 4 + 1, counts["label"].values).rename_axis("label")
+        found = counts.labels.rollup(groups, hierarchy={1: 10, 2: 10, 3: 11, 4: 11, 10: 99, 11: 99})
+        plain = counts.copy(data=counts.data.todense()).labels.rollup(
+            groups, hierarchy={1: 10, 2: 10, 3: 11, 4: 11, 10: 99, 11: 99}
+        )
+        np.testing.assert_array_equal(found.data.todense(), plain)
+        assert plain.sel(label=99).values.tolist() == counts.data.todense().sum(axis=0).tolist()
+
+    def test_of_no_group_are_an_empty_result(self, counts):
+        assert counts.labels.rollup({}).shape == (0, 3)

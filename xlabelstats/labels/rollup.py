@@ -13,14 +13,15 @@ import xarray as xr
 
 from xlabelstats.catalogue import FURTHER_PROPERTIES, OBJECT_PROPERTIES, PROPERTIES, STATISTICS
 from xlabelstats.catalogue.intensity import PixelStatistics
+from xlabelstats.extras import need
 from xlabelstats.hierarchy import as_groups, as_hierarchy
-from xlabelstats.inputs import check_on_host, is_dask
+from xlabelstats.inputs import check_on_host, is_dask, is_sparse
 from xlabelstats.labels.groups import Members, groups_of, members_of
 from xlabelstats.names import LABEL
 from xlabelstats.rows import DDOF, SKIPNA, ids_of, rows_of
 
 # What adds up, and of what the least or the greatest is taken.
-SUMS = ("count", "num_pixels", "valid", "weight", "sum", "area")
+SUMS = ("count", "num_pixels", "valid", "weight", "sum", "area", "points")
 EXTREMES = {"min": np.minimum, "bbox_min": np.minimum, "max": np.maximum, "bbox_max": np.maximum}
 # What is put together from the statistics named, beside the number of pixels.
 MOMENTS = {"mean": (), "var": ("mean",), "std": ("mean",), "skew": ("mean", "var"), "kurtosis": ("mean", "var", "skew")}
@@ -111,7 +112,7 @@ def _steps(result: xr.Dataset) -> dict[Hashable, Step]:
                 if rest
                 else ""
             )
-            + "Or measure the groups themselves, over mask.labels.paint(groups)"
+            + f"{'Or m' if rest else 'M'}easure the groups themselves, over mask.labels.paint(groups)"
         )
     if lacking:
         every = dict.fromkeys(lack for lacks in lacking.values() for lack in lacks)
@@ -202,6 +203,8 @@ def _computed(step: Step, result: xr.Dataset, rows: str, members: Members) -> tu
     axes = [tuple(1 + dims.index(dim) for dim in array.dims[1:]) for array in arrays.values()]
     call = partial(_merged, step=step, names=tuple(arrays), axes=axes, ndim=1 + len(dims))
     data = [array.data for array in arrays.values()]
+    if any(map(is_sparse, data)):
+        return dims, _sparse_sums(step, arrays[step.statistic], members)
     if not any(map(is_dask, data)):
         return dims, call(*data, members.rows, members.groups, members.starts)
     import dask.array as da
@@ -224,6 +227,17 @@ def _computed(step: Step, result: xr.Dataset, rows: str, members: Members) -> tu
         meta=np.empty((0,) * (1 + len(dims)), of.dtype),
     )
     return dims, merged
+
+
+def _sparse_sums(step: Step, array: xr.DataArray, members: Members) -> Any:
+    """The sums of a sparse array (row, ...) over the rows of every group, sparse too."""
+    sparse = need("sparse", "points", "rollup of sparse counts")
+    if step.statistic not in SUMS:
+        raise TypeError(f"{array.name!r} is sparse, of which only sums merge; make it dense: .data.todense()")
+    of_groups = np.stack([members.groups, members.rows])
+    shape = (members.starts.size, array.shape[0])
+    belong = sparse.COO(of_groups, np.ones(of_groups.shape[1], array.dtype), shape=shape)
+    return sparse.tensordot(belong, array.data, axes=1, return_type=sparse.COO)
 
 
 def _columns(array: Any) -> Any:

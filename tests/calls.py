@@ -88,6 +88,12 @@ def compared(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.Data
     return image.labels.correlation(mask, own[-1] if own else "c", CORRELATIONS, **options)
 
 
+def ids_in(mask: xr.DataArray, **options: Any) -> xr.DataArray:
+    """Whether a mask has a label, of those that it has."""
+    ids = mask.labels.ids(**options)
+    return xr.DataArray(np.ones(ids.size, bool), {"label": ids}, ["label"])
+
+
 def overlapping(image: xr.DataArray, mask: xr.DataArray) -> xr.Dataset:
     """What a mask shares with itself, as rows of labels."""
     pairs = mask.labels.overlap(mask)
@@ -190,12 +196,8 @@ CALLS: dict[str, Call] = {
     "labels.overlap": Call(overlapping, False, options=_none),
     "labels.relate": Call(related, False, options=_none),
     "labels.contacts": Call(touching, False, options=_none),
-    "labels.expand": Call(
-        lambda i, m, **o: m.labels.expand(1).labels.ids(**o), False, options=frozenset({"background"})
-    ),
-    "labels.shrink": Call(
-        lambda i, m, **o: m.labels.shrink(0).labels.ids(**o), False, options=frozenset({"background"})
-    ),
+    "labels.expand": Call(lambda i, m, **o: ids_in(m.labels.expand(1), **o), False, options=frozenset({"background"})),
+    "labels.shrink": Call(lambda i, m, **o: ids_in(m.labels.shrink(0), **o), False, options=frozenset({"background"})),
     "labels.distance_to": Call(lambda i, m, **o: m.labels.distance_to(m, 2, **o), False, options=frozenset()),
     "labels.measure(shells)": Call(
         lambda i, m, **o: i.labels.measure(m, STATS, shells=[0.7, 1], **o), options=frozenset({"labels", "skipna"})

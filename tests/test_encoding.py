@@ -92,6 +92,15 @@ RESULTS: dict[str, Callable[[xr.DataArray, xr.DataArray], Any]] = {
     "dataset.labels.paint": lambda i, m: xr.Dataset({"a": i, "m": m}).labels.paint("m", m.labels.count()),
     "dataset.instances.windows": lambda i, m: xr.Dataset({"a": i}).instances.windows(m, {"y": 5}),
     "dataset.instances.quantiles": lambda i, m: xr.Dataset({"a": i}).instances.quantiles(m, 0.5),
+    "masks": lambda i, m: xr.Dataset(
+        {
+            "expand": m.labels.expand(1),
+            "shrink": m.labels.shrink(1),
+            "keep": m.labels.keep(m.labels.ids()[:2]),
+            "clear_border": m.labels.clear_border(),
+            "relabel": m.labels.relabel(),
+        }
+    ),
     "count_map": lambda i, m: pipeline.count_map(m, 7),
     "scaled_intensity, in all": lambda i, m: pipeline.scaled_intensity(i),
     "Cache(None)": lambda i, m: pipeline.Cache(None).run("image", lambda image: image, i),

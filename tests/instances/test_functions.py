@@ -601,9 +601,8 @@ def test_only_the_blocks_that_objects_need_are_read():
 
 def test_aggregate_has_the_median_too():
     array = xr.DataArray([1, 1], dims="x")
-    xr.testing.assert_identical(
-        array.labels.aggregate(array, ("mean", "median"))["median"], array.instances.median(array)
-    )
+    median = array.labels.aggregate(array, ("mean", "median"))["median"]
+    xr.testing.assert_identical(median.drop_vars("skipna"), array.instances.median(array))
 
 
 LABELS = np.zeros((12, 12), np.int32)

@@ -16,7 +16,8 @@ from xlabelstats.engine.runs import Surroundings, labels_of
 from xlabelstats.engine.surroundings import map_surroundings
 from xlabelstats.grid import grid_of_lengths
 from xlabelstats.inputs import at_position, check_is_mask, check_mask, check_on_host, check_pooling, data_of, is_dask
-from xlabelstats.names import LABEL, PAIR
+from xlabelstats.labels.pair_rows import pair_rows
+from xlabelstats.names import PAIR
 
 # What a face of a pixel measures, by the number of dims.
 MEASURES = {2: "length", 3: "area"}
@@ -39,12 +40,7 @@ def contacts(mask: xr.DataArray, connectivity: int = 1) -> xr.Dataset:
     grid = None if measure is None else grid_of_lengths(mask, measure, _apart)
     pairs = _pairs_of(data_of(mask, "mask"), _steps(mask.ndim, connectivity), mask.dtype.newbyteorder("="))
     (faces,) = pairs.columns
-    coords = {
-        LABEL: (PAIR, pairs.first, {"long_name": "label"}),
-        "neighbor": (PAIR, pairs.second, {"long_name": "label that it touches"}),
-    }
-    # Coordinates first, which is the order of columns in pandas.
-    result = xr.Dataset(coords=coords).assign(
+    result = pair_rows(pairs.first, pairs.second, "neighbor", ("label", "label that it touches")).assign(
         faces=(PAIR, faces.sum(axis=1), {"long_name": "faces of pixels between the two labels"})
     )
     if grid is None:

@@ -13,9 +13,10 @@ from xlabelstats.align import ROUNDING
 from xlabelstats.engine.near_labels import near_labels
 from xlabelstats.grid import Grid, grid_of_lengths
 from xlabelstats.inputs import at_position, check_is_mask, check_mask, check_on_host, check_pooling, data_of
+from xlabelstats.labels.pair_rows import pair_rows
 from xlabelstats.labels.reach import check_distance
 from xlabelstats.labels.selection import label_table
-from xlabelstats.names import LABEL, PAIR, check_known
+from xlabelstats.names import PAIR, check_known
 
 # What distances are between, and what that is in words.
 BETWEEN = {"edges": "distance of the nearest pixels", "centroids": "distance of the centroids"}
@@ -37,12 +38,8 @@ def neighbors(mask: xr.DataArray, distance: float, between: str = "edges") -> xr
     else:
         first, second, distances = _near_centroids(mask, grid, limit)
     attrs = {"long_name": BETWEEN[between], "within": within, **grid.units_of(1)}
-    coords = {
-        LABEL: (PAIR, first, {"long_name": "label"}),
-        "neighbor": (PAIR, second, {"long_name": "label that is near"}),
-    }
-    # Coordinates first, which is the order of columns in pandas.
-    return xr.Dataset(coords=coords).assign(distance=(PAIR, distances, attrs))
+    rows = pair_rows(first, second, "neighbor", ("label", "label that is near"))
+    return rows.assign(distance=(PAIR, distances, attrs))
 
 
 def _checked_distance(distance: Any, between: str) -> float:

@@ -15,6 +15,7 @@ from xlabelstats.engine.local import map_locally, stretches
 from xlabelstats.engine.pair_tables import PairTable, computed_pairs, merge_pairs, pair_table, starts_of
 from xlabelstats.engine.runs import check_shape, labels_of
 from xlabelstats.inputs import at_position, check_is_mask, check_mask, check_on_host, check_pooling, is_dask
+from xlabelstats.labels.pair_rows import pair_rows
 from xlabelstats.names import LABEL, PAIR
 from xlabelstats.resampling import resampled
 
@@ -25,12 +26,8 @@ def overlap(mask: xr.DataArray, other: xr.DataArray, *, align: str | None = None
     pairs, of_first, of_second = _counted(mask, other, "other", align, "mask.{}.labels.overlap(other.{})")
     shared = (pairs.first != 0) & (pairs.second != 0)
     count, one, two = pairs.columns[0][shared], of_first[shared], of_second[shared]
-    coords = {
-        LABEL: (PAIR, pairs.first[shared], {"long_name": "label of the mask"}),
-        "other_label": (PAIR, pairs.second[shared], {"long_name": "label of the other mask"}),
-    }
-    # Coordinates first, which is the order of columns in pandas.
-    return xr.Dataset(coords=coords).assign(
+    titles = "label of the mask", "label of the other mask"
+    return pair_rows(pairs.first[shared], pairs.second[shared], "other_label", titles).assign(
         {
             "count": (PAIR, count, {"long_name": "pixels in both labels"}),
             "fraction": (PAIR, count / one, {"long_name": "part of the label that lies in the other"}),

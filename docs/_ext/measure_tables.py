@@ -15,7 +15,7 @@ CELLS = {
     "from": lambda each: _unbroken("mask, image") if each.reads_image else "mask",
     "objects": lambda each: "whole" if each.whole else "added up",
     "masks": lambda each: _unbroken(
-        "2-D" if each.only_2d else "3-D" if each.only_3d else "2-D, 3-D" if each.skimage else "any"
+        "2-D" if each.only_2d else "3-D" if each.only_3d else "2-D, 3-D" if each.skimage or each.spatial else "any"
     ),
     "dims": lambda each: _code(*each.dims),
     "parameters": lambda each: _code(*each.parameters),

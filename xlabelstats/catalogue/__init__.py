@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from xlabelstats.catalogue import (
     boundary,
+    caliper,
     component,
     correlation,
+    edge,
     extremes,
+    granularity,
     histogram,
     hole,
     hull,
@@ -17,6 +20,10 @@ from xlabelstats.catalogue import (
     moments,
     order,
     positions,
+    radial,
+    radius,
+    texture,
+    zernike,
 )
 from xlabelstats.catalogue.measure import SHIPPED, Measure
 
@@ -33,6 +40,12 @@ FAMILIES: dict[str, tuple[Measure, ...]] = {
     "moments": moments.MOMENTS,
     "outline": (*boundary.BOUNDARIES, *component.COMPONENTS, *hull.HULLS, *hole.HOLES),
     "intensity region properties": (*intensity.REGION_PROPERTIES, *moments.WEIGHTED),
+    "edge": edge.EDGES,
+    "width": (*radius.RADII, *caliper.CALIPERS),
+    "texture": texture.TEXTURES,
+    "granularity": granularity.GRANULARITIES,
+    "radial distribution": radial.RADIAL,
+    "Zernike moments": (*zernike.ZERNIKES, *zernike.RADIAL_ZERNIKES),
 }
 
 CATALOGUE: dict[str, Measure] = {entry.name: entry for family in FAMILIES.values() for entry in family}

@@ -53,8 +53,8 @@ HULLS = (
     _hull("solidity", "area over area of the convex hull", gridless=True, cellprofiler="AreaShape_Solidity"),
     _hull(
         "feret_diameter_max",
-        "longest distance of two points of the convex hull's contour",
+        "longest distance of two points of the convex hull's contour, which lies half a pixel beyond the pixel "
+        "centres; ``feret_max`` is that of the centres",
         units="length",
-        cellprofiler="AreaShape_MaxFeretDiameter",
     ),
 )

@@ -50,10 +50,10 @@ class Measure:
     dims : tuple of str
         Dims beside ``label`` and the image's own.  ``axis``, ``axis_`` and ``component`` are as long as the mask has
         dims, if ``lengths`` does not say otherwise; `PER_AXIS` stands for one per axis.
-    lengths : mapping of str to int or sequence
-        The length of every other dim, or its coordinates.
-    beside : mapping of str to a dim and a sequence
-        Further coordinates along these dims.
+    lengths : mapping of str to int, sequence or callable
+        The length of every other dim, or its coordinates; or what gives either for the number of the mask's dims.
+    beside : mapping of str to a dim, and a sequence or callable
+        Further coordinates along these dims; or what gives them for the number of the mask's dims.
     units : str
         ``image`` for those of the image, ``length`` for those of the coordinates, ``volume`` for length**ndim, and
         ``pixel``; ``image`` and ``length`` may be followed by ``**2``.  Empty for a number.
@@ -63,8 +63,9 @@ class Measure:
         absent or NaN propagates.
     absent : float
         The value of a requested label that does not occur.
-    only_2d, only_3d, only_isotropic, only_unit : bool
-        Whether it is defined for 2-D or for 3-D masks alone, for pixels as high as wide, or for a spacing of 1.
+    only_2d, only_3d, spatial, only_isotropic, only_unit : bool
+        Whether it is defined for 2-D or for 3-D masks alone, or for both and no others; for pixels as high as wide, or
+        for a spacing of 1.
     gridless : bool
         Whether it does not depend on where pixels lie, though its reduction does.
     axes_apart : bool
@@ -95,13 +96,14 @@ class Measure:
     reduction: type[Reduction] | Reduction | None = None
     needs: tuple[Any, ...] = ()
     dims: tuple[str, ...] = ()
-    lengths: Mapping[str, int | Sequence[Any]] = field(default_factory=dict)
-    beside: Mapping[str, tuple[str, Sequence[Any]]] = field(default_factory=dict)
+    lengths: Mapping[str, int | Sequence[Any] | Callable[[int], Any]] = field(default_factory=dict)
+    beside: Mapping[str, tuple[str, Sequence[Any] | Callable[[int], Any]]] = field(default_factory=dict)
     units: str = ""
     kind: Kind | np.dtype = "float"
     absent: float = np.nan
     only_2d: bool = False
     only_3d: bool = False
+    spatial: bool = False
     only_isotropic: bool = False
     only_unit: bool = False
     gridless: bool = False
@@ -174,7 +176,7 @@ class Measure:
         """The length of every dim beside ``label`` and the image's own, for a mask with these dims."""
         shape: dict[str, int] = {}
         for dim in self.dims:
-            length = self.lengths.get(dim, len(axes))
+            length = self._length(dim, len(axes))
             length = length if isinstance(length, int) else len(length)
             shape |= {dim.format(axis=axis): length for axis in axes} if dim == PER_AXIS else {dim: length}
         return shape
@@ -182,10 +184,17 @@ class Measure:
     def coords(self, axes: Sequence[Any]) -> dict[str, Any]:
         """The coordinates of these dims, where they have any."""
         names = {dim: list(map(str, axes)) for dim in self.dims if AXES.get(dim) and dim not in self.lengths}
-        beside = {name: (dim, list(values)) for name, (dim, values) in self.beside.items()}
-        return (
-            names | beside | {dim: list(values) for dim, values in self.lengths.items() if not isinstance(values, int)}
-        )
+        beside = {
+            name: (dim, list(values(len(axes)) if callable(values) else values))
+            for name, (dim, values) in self.beside.items()
+        }
+        given = {dim: self._length(dim, len(axes)) for dim in self.lengths}
+        return names | beside | {dim: list(values) for dim, values in given.items() if not isinstance(values, int)}
+
+    def _length(self, dim: str, ndim: int) -> Any:
+        """The length of a dim, or its coordinates, for a mask of so many dims."""
+        length = self.lengths.get(dim, ndim)
+        return length(ndim) if callable(length) else length
 
     def units_in(self, ndim: int, image: str | None, length: str) -> str:
         """Its units where the image and lengths have these; empty for none."""

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from xlabelstats.engine.crops import Crops, crops_of, values_of
 from xlabelstats.engine.runs import Array, LabelRuns, Surroundings, changed, find_runs, rows_of, union
 from xlabelstats.grid import Grid
 from xlabelstats.kernels import kernels_for
@@ -93,6 +94,23 @@ class WholeBlock(Block):
     def count(self) -> Array:
         """Pixels per object, as the scan of the mask found them."""
         return kernels_for(self.mask).xp.asarray(self.objects.count)
+
+    @cached_property
+    def crops(self) -> Crops:
+        """Where the objects' pixels lie, each in a crop of its object; on the host."""
+        return crops_of(self)
+
+    @cached_property
+    def values(self) -> Array:
+        """The objects' pixels (channel, pixel) as float64, in the order of ``crops``, on the host; read only."""
+        return values_of(self)
+
+    @cached_property
+    def with_nan(self) -> Array:
+        """Which objects and channels (object, channel) have a NaN pixel; on the host."""
+        if not self.ids.size:
+            return np.zeros((0, len(self.values)), bool)
+        return np.logical_or.reduceat(np.isnan(self.values), self.crops.first[:-1], axis=1).T
 
     def slices(self, low: np.ndarray, high: np.ndarray) -> list[tuple[slice, ...]]:
         """Boxes of pixels (object, axis) as slices of the block."""

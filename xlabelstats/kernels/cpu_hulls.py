@@ -72,8 +72,8 @@ def convex_hulls(runs, spacing, pixels, reach):
             west, east = _first_pixel(left, i, row), -_first_pixel(right, j, row)
             count += east - west + 1
             if measuring:
-                n_inner_left = _add_corner(inner_left, n_inner_left, row, west)
-                n_inner_right = _add_corner(inner_right, n_inner_right, row, -east)
+                n_inner_left = add_corner(inner_left, n_inner_left, row, west)
+                n_inner_right = add_corner(inner_right, n_inner_right, row, -east)
         pixels[code] = count
         if measuring:
             for corner in range(n_inner_right):
@@ -85,13 +85,13 @@ def convex_hulls(runs, spacing, pixels, reach):
 @kernel
 def _add_pixel(side, n, row, column):
     """Add the middles of a pixel's edges to the ``n`` corners of a side; returns how many there are then."""
-    n = _add_corner(side, n, 2 * row - 1, 2 * column)
-    n = _add_corner(side, n, 2 * row, 2 * column - 1)
-    return _add_corner(side, n, 2 * row + 1, 2 * column)
+    n = add_corner(side, n, 2 * row - 1, 2 * column)
+    n = add_corner(side, n, 2 * row, 2 * column - 1)
+    return add_corner(side, n, 2 * row + 1, 2 * column)
 
 
 @kernel
-def _add_corner(side, n, row, column):
+def add_corner(side, n, row, column):
     """Add a point to the ``n`` corners of a side, in the last one's row or below it; returns how many there are then.
 
     Andrew's monotone chain: what no longer lies outside of the line to the new corner is dropped.

@@ -17,7 +17,7 @@ from xlabelstats.labels.per import apart
 def _same_bins(masks: Sequence[xr.DataArray], given: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The bins of the whole image, for the calls at its positions."""
     (entry,) = settled({"": catalogue.histogram(given["bins"], given["range"])}, given["image"]).values()
-    edges = [entry.beside[name][1] for name in (catalogue.LEFT, catalogue.RIGHT)]
+    edges: list[Any] = [entry.beside[name][1] for name in (catalogue.LEFT, catalogue.RIGHT)]
     return [{"bins": np.append(edges[0], edges[1][-1:]), "range": None}] * len(masks)
 
 

@@ -218,10 +218,9 @@ def _check_defined(measures: Mapping[str, Measure], mask: xr.DataArray, image: x
     for name, entry in measures.items():
         if entry.reads_image and image is None:
             raise ValueError(f"{name} needs an image: image.labels.measure(mask, {name!r})")
-        if entry.skimage and mask.ndim not in (2, 3):
-            raise ValueError(
-                f"region properties are defined for 2-D and 3-D masks; this one has the dims {tuple(mask.dims)}"
-            )
+        if (entry.skimage or entry.spatial) and mask.ndim not in (2, 3):
+            what = "region properties are" if entry.skimage else f"{name} is"
+            raise ValueError(f"{what} defined for 2-D and 3-D masks; this one has the dims {tuple(mask.dims)}")
         ndim = 2 if entry.only_2d else 3 if entry.only_3d else mask.ndim
         if mask.ndim != ndim:
             times = time_dims(mask, image)

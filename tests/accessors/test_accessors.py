@@ -16,7 +16,7 @@ from skimage.measure import regionprops_table
 from skimage.measure._regionprops import PROPS
 
 import xlabelstats
-from xlabelstats.catalogue import CORRELATIONS, FURTHER_PROPERTIES, OBJECT_PROPERTIES, STATISTICS
+from xlabelstats.catalogue import CORRELATIONS, FAMILIES, FURTHER_PROPERTIES, OBJECT_PROPERTIES, STATISTICS
 from xlabelstats.catalogue.vocabulary import SYNONYMS, meaning_of
 from xlabelstats.labels.regionprops import PROPERTIES, WHOLE_OBJECT
 
@@ -290,7 +290,8 @@ class TestNamesOfOtherTools:
 
     def test_the_table_of_names_is_about_what_exists_and_shadows_nothing(self):
         properties = {*PROPERTIES, *OBJECT_PROPERTIES, *FURTHER_PROPERTIES, *WHOLE_OBJECT}
-        ours = {*STATISTICS, *properties, *CORRELATIONS, "median", "quantiles"}
+        widths = {entry.name for entry in FAMILIES["width"]}
+        ours = {*STATISTICS, *properties, *CORRELATIONS, *widths, "median", "quantiles"}
         assert set(SYNONYMS.values()) <= ours
         assert all(meaning_of(name) for name in SYNONYMS)
         other_concepts = {name for name in SYNONYMS if name in ours and SYNONYMS[name] != name}

@@ -9,6 +9,7 @@ from xlabelstats.catalogue import (
     CATALOGUE,
     CORRELATIONS,
     ELSEWHERE,
+    FAMILIES,
     FURTHER_PROPERTIES,
     OBJECT_PROPERTIES,
     PROPERTIES,
@@ -148,6 +149,8 @@ def _call_of(name: str) -> str | None:
         return f'image.labels.regionprops(mask, "{name}")'
     if entry is not None:
         return f'mask.{"instances" if entry.whole else "labels"}.regionprops("{name}")'
+    if any(name == entry.name for entry in FAMILIES["width"]):
+        return f'mask.labels.measure("{name}")'
     return (ELSEWHERE | _ELSEWHERE).get(name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
@@ -211,6 +212,14 @@ def data_of(array: xr.DataArray, what: str) -> Any:
     """The numpy, CuPy or dask array that a DataArray holds; what fails in reading it, now or later, names the chunk."""
     data = pixels_of_store(array, what)
     return data if is_dask(data) else kernels_for(data).xp.asarray(data)
+
+
+def whole_number(given: Any) -> int | None:
+    """A whole number of any kind, such as numpy's; None for all else, True and False too."""
+    try:
+        return None if isinstance(given, bool | np.bool_) else operator.index(given)
+    except TypeError:
+        return None
 
 
 def check_on_host(what: str, **arrays: Any) -> None:

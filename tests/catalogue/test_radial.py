@@ -73,9 +73,9 @@ def test_nuclei_have_the_values_of_cp_measure(nuclei2d):
         box = ndi.find_objects(inside.astype(int))[0]
         crop, light = np.pad(inside[box], 1).astype(int), np.pad(image[box].astype(float), 1)
         with np.errstate(invalid="ignore"):
-            found = theirs.get_radial_distribution(crop, light)
+            values_there = theirs.get_radial_distribution(crop, light)
         for ours, name in zip(NAMES, ("FracAtD", "MeanFrac", "RadialCV"), strict=True):
-            expected = [found[f"RadialDistribution_{name}_{k}of4"][0] for k in (1, 2, 3, 4)]
+            expected = [values_there[f"RadialDistribution_{name}_{k}of4"][0] for k in (1, 2, 3, 4)]
             values = result[ours].sel(label=label).fillna(0)
             np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-9, err_msg=f"{ours} {label}")
 

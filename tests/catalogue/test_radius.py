@@ -97,13 +97,13 @@ def test_light_of_nuclei_is_that_of_cp_measure(nuclei2d):
     result = measured(image, mask, (*EDGES, "mad", "mass_displacement"))
     for label, crop, inside in crops(mask):
         light = np.pad(image[ndi.find_objects(inside.astype(int))[0]].astype(float), 1)
-        found = theirs.get_intensity(crop.astype(int), light)
+        values_there = theirs.get_intensity(crop.astype(int), light)
         for ours, name in (
             *((name, f"{name[5:].title().replace('Sum', 'Integrated')}IntensityEdge") for name in EDGES),
             ("mad", "MADIntensity"),
             ("mass_displacement", "MassDisplacement"),
         ):
-            expected = found[f"Intensity_{name}"][0]
+            expected = values_there[f"Intensity_{name}"][0]
             np.testing.assert_allclose(result[ours].sel(label=label), expected, rtol=1e-6, atol=1e-9, err_msg=name)
 
 

@@ -105,8 +105,8 @@ def test_nuclei_have_the_values_of_cp_measure(nuclei2d):
         # There, pixels on the circle are counted or not by rounding.
         if np.allclose(values["zernike"], theirs, rtol=1e-6, atol=1e-8):
             alike += 1
-            found = light.get_radial_zernikes(crop, pixels)
-            magnitude = [found[f"RadialDistribution_ZernikeMagnitude_{n}_{m}"][0] for n, m in ORDERS]
+            values_there = light.get_radial_zernikes(crop, pixels)
+            magnitude = [values_there[f"RadialDistribution_ZernikeMagnitude_{n}_{m}"][0] for n, m in ORDERS]
             np.testing.assert_allclose(values["radial_zernike_magnitude"], magnitude, rtol=1e-6, atol=1e-6)
     assert alike > 0.5 * result.sizes["label"]
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from xlabelstats.catalogue.measure import Measure
-from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock
+from xlabelstats.catalogue.own_pixels import OwnPixels
+from xlabelstats.engine.reduction import Columns, Context, WholeBlock
 from xlabelstats.engine.runs import Array
 from xlabelstats.inputs import check_on_host
 
@@ -20,7 +21,7 @@ STATISTICS = ("edge_sum", "edge_mean", "edge_std", "edge_min", "edge_max")
 
 
 @dataclass(frozen=True)
-class Light(Reduction):
+class Light(OwnPixels):
     """Statistics of the edge pixels of every object, the centre of its light, and its median absolute deviation.
 
     Columns, those of ``parts``: ``edge`` (label, channel, statistic); ``center`` (label, channel, axis + 1), in pixels
@@ -30,30 +31,20 @@ class Light(Reduction):
     ----------
     parts : tuple of str
         What is needed of ``center edge mad``, sorted.
-    skipna : bool
-        Whether NaN pixels are passed over; else they make all of their object NaN.
     """
 
-    parts: tuple[str, ...]
-    skipna: bool
+    parts: tuple[str, ...] = ()
 
-    reads_image = True
-    whole = True
-    parallel = True
+    on_grid = True
 
-    @classmethod
-    def of(cls, needs: tuple[str, ...], context: Context) -> Self:
+    def of(self, needs: tuple[str, ...], context: Context) -> Self:  # type: ignore[override]
         """All that any of several measures needs."""
-        return cls(tuple(sorted(needs)), context.skipna or context.dtype.kind != "f")
+        return replace(super().of(needs, context), parts=tuple(sorted(needs)))
 
     def collect(self, block: WholeBlock) -> Columns:
         """Measure the objects of a region."""
         check_on_host("edge", mask=block.ids)
-        columns = tuple(getattr(self, f"_{part}")(block) for part in self.parts)
-        if not self.skipna:
-            for column in columns:
-                column[block.with_nan] = np.nan
-        return columns
+        return self.spoiled(block, *(getattr(self, f"_{part}")(block) for part in self.parts))
 
     def _edge(self, block: WholeBlock) -> Array:
         from xlabelstats.kernels.cpu_edges import edge_pixels, edge_statistics
@@ -99,9 +90,9 @@ class Light(Reduction):
         return material
 
 
-def _light(name: str, definition: str, part: str, cellprofiler: str, **kwargs: object) -> Measure:
+def _light(name: str, definition: str, part: str, cellprofiler: str, **kwargs: Any) -> Measure:
     kwargs = {"gridless": True, "spatial": True, "source": "CellProfiler, MeasureObjectIntensity", **kwargs}
-    return Measure(name, definition, itemgetter(name), Light, (part,), cellprofiler=cellprofiler, **kwargs)  # type: ignore[arg-type]
+    return Measure(name, definition, itemgetter(name), Light(), (part,), cellprofiler=cellprofiler, **kwargs)
 
 
 _edge = partial(_light, part="edge", units="image")

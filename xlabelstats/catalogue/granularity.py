@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import operator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from operator import attrgetter
-from typing import Any, Self
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
 from xlabelstats.catalogue.measure import Measure
-from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock
+from xlabelstats.catalogue.own_pixels import OwnPixels
+from xlabelstats.engine.reduction import Columns, Context, WholeBlock
 from xlabelstats.engine.runs import Array
-from xlabelstats.inputs import check_on_host
+from xlabelstats.inputs import check_on_host, whole_number
 
 
 @dataclass(frozen=True)
-class Spectrum:
-    """The losses of a range of labels in percent (label, channel, step)."""
-
-    losses: Array
-
-
-@dataclass(frozen=True)
-class Granularity(Reduction):
+class Granularity(OwnPixels):
     """The light that is lost in every step of erosion and reconstruction.
 
     Column: ``losses`` (label, channel, step).
@@ -35,22 +28,10 @@ class Granularity(Reduction):
         That of the disc or ball that opens the background.
     length : int
         The number of steps.
-    skipna : bool
-        Whether NaN pixels are left out; else they make the values NaN.
     """
 
     radius: int
     length: int
-    skipna: bool = True
-
-    reads_image = True
-    whole = True
-    parallel = True
-    on_grid = False
-
-    def of(self, needs: tuple[Any, ...], context: Context) -> Self:  # type: ignore[override]
-        """The same, with what NaN pixels do."""
-        return replace(self, skipna=context.skipna)
 
     def collect(self, block: WholeBlock) -> Columns:
         """Open the objects of a region by growing sizes."""
@@ -60,13 +41,11 @@ class Granularity(Reduction):
         crops, values = block.crops, block.values
         losses = np.empty((block.ids.size, len(values), self.length))
         spectra(crops.first, crops.place, crops.size, values, *rows_of_ball(self.radius, block.mask.ndim), losses)
-        if not self.skipna:
-            losses[block.with_nan] = np.nan
-        return (losses,)
+        return self.spoiled(block, losses)
 
-    def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> Spectrum:
-        """The losses."""
-        return Spectrum(*columns)
+    def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> Columns:
+        """The losses in percent (label, channel, step)."""
+        return columns
 
 
 @lru_cache(maxsize=8)
@@ -94,7 +73,7 @@ def granularity(radius: int = 10, length: int = 16) -> Measure:
         "of direct neighbours and reconstructed. First an opening by a disc (in 3-D a ball) of radius pixels is taken "
         "away as background; this counts for the first step. Pixels outside the object take no part. NaN where the "
         "mean is not above 0 or not finite",
-        attrgetter("losses"),
+        itemgetter(0),
         Granularity(radius, length),
         dims=("step",),
         lengths={"step": range(1, length + 1)},
@@ -107,11 +86,8 @@ def granularity(radius: int = 10, length: int = 16) -> Measure:
 
 def _checked(name: str, number: Any) -> int:
     """A whole number from 1 on, or a complaint."""
-    try:
-        whole = operator.index(number)
-    except TypeError:
-        whole = 0
-    if whole < 1 or isinstance(number, bool | np.bool_):
+    whole = whole_number(number)
+    if whole is None or whole < 1:
         raise ValueError(f"{name} is a whole number from 1 on, not {number!r}")
     return whole
 

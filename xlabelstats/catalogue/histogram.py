@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -15,6 +14,7 @@ import numpy as np
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.engine.reduction import Block, Columns, Context, Reduction, narrowest
 from xlabelstats.engine.runs import Array, pixels_of
+from xlabelstats.inputs import whole_number
 from xlabelstats.kernels import kernels_for
 from xlabelstats.kernels.protocol import Bins
 
@@ -81,11 +81,8 @@ def edges_of(bins: Any, range: Any, dtype: np.dtype, limits: Limits) -> Edges:
 
 def check_number(bins: Any) -> int:
     """A number of bins, or a complaint."""
-    try:
-        number = operator.index(bins)
-    except TypeError:
-        number = 0
-    if number < 1 or isinstance(bins, bool | np.bool_):
+    number = whole_number(bins)
+    if number is None or number < 1:
         raise ValueError(f"bins is a number from 1 on, or a sequence of edges, not {bins!r}")
     return number
 

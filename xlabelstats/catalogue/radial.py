@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from xlabelstats.catalogue.measure import Measure
-from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock
+from xlabelstats.catalogue.own_pixels import OwnPixels
+from xlabelstats.engine.reduction import Columns, Context, WholeBlock
 from xlabelstats.engine.runs import Array
-from xlabelstats.inputs import check_on_host
+from xlabelstats.inputs import check_on_host, whole_number
 
 NAMES = ("radial_fraction", "radial_mean_fraction", "radial_cv")
 
 
 @dataclass(frozen=True)
-class Rings(Reduction):
+class Rings(OwnPixels):
     """How the light of every object is distributed over rings around its centre, on the host.
 
     Column: (label, channel, measure, ring).
@@ -27,21 +27,9 @@ class Rings(Reduction):
     Attributes
     ----------
     rings : int
-    skipna : bool
-        Whether NaN pixels are left out; else they make the values of their object and channel NaN.
     """
 
     rings: int = 4
-    skipna: bool = True
-
-    reads_image = True
-    whole = True
-    parallel = True
-    on_grid = False
-
-    def of(self, needs: tuple[Any, ...], context: Context) -> Self:  # type: ignore[override]
-        """The same, with what NaN pixels do."""
-        return replace(self, skipna=context.skipna)
 
     def collect(self, block: WholeBlock) -> Columns:
         """Find the rings of the objects of a region, and add up the light in them."""
@@ -51,9 +39,7 @@ class Rings(Reduction):
         crops, values = block.crops, block.values
         shares = np.empty((block.ids.size, len(values), len(NAMES), self.rings))
         radial_distribution(crops.first, crops.place, crops.size, values, self.rings, shares)
-        if not self.skipna:
-            shares[block.with_nan] = np.nan
-        return (shares,)
+        return self.spoiled(block, shares)
 
     def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> Mapping[str, Array]:
         """The measures (label, channel, ring) by name."""
@@ -62,11 +48,8 @@ class Rings(Reduction):
 
 def check_rings(rings: Any) -> int:
     """A number of rings, or a complaint."""
-    try:
-        number = operator.index(rings)
-    except TypeError:
-        number = 0
-    if number < 1 or isinstance(rings, bool | np.bool_):
+    number = whole_number(rings)
+    if number is None or number < 1:
         raise ValueError(f"rings is a number from 1 on, not {rings!r}")
     return number
 

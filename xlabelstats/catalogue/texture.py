@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -13,9 +12,10 @@ import numpy as np
 
 from xlabelstats.catalogue.histogram import dtype_range
 from xlabelstats.catalogue.measure import Measure
-from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock
+from xlabelstats.catalogue.own_pixels import OwnPixels
+from xlabelstats.engine.reduction import Columns, Context, WholeBlock
 from xlabelstats.engine.runs import Array
-from xlabelstats.inputs import check_on_host
+from xlabelstats.inputs import check_on_host, whole_number
 
 # The steps to the partner of a pixel, in the order of CellProfiler's columns; along the axes of the mask.
 IN_2D = ((0, 1), (1, 1), (1, 0), (1, -1))
@@ -81,7 +81,7 @@ class GreyLevels:
 
 
 @dataclass(frozen=True)
-class Textures(Reduction):
+class Textures(OwnPixels):
     """Features of the pairs of grey levels in every object, for every scale and direction; on the host.
 
     Column: (label, channel, scale, direction, feature).
@@ -95,24 +95,16 @@ class Textures(Reduction):
         The features.
     ndim : int
         The dims of the mask.
-    skipna : bool
-        Whether pairs with a NaN are left out; else a NaN in an object makes its features NaN.
     """
 
     scales: tuple[int, ...]
     grey: GreyLevels | None = None
     names: tuple[str, ...] = NAMES
     ndim: int = 2
-    skipna: bool = True
-
-    reads_image = True
-    whole = True
-    parallel = True
-    on_grid = False
 
     def of(self, needs: tuple[str, ...], context: Context) -> Self:  # type: ignore[override]
         """All features that any of several measures needs."""
-        return replace(self, names=needs, ndim=context.ndim, skipna=context.skipna)
+        return replace(super().of(needs, context), names=needs, ndim=context.ndim)
 
     def collect(self, block: WholeBlock) -> Columns:
         """Count the pairs of the objects of a region."""
@@ -135,9 +127,7 @@ class Textures(Reduction):
             np.array([NAMES.index(name) for name in self.names], np.int64),
             features,
         )
-        if not self.skipna:
-            features[block.with_nan] = np.nan
-        return (features,)
+        return self.spoiled(block, features)
 
     def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> Mapping[str, Array]:
         """The features by name."""
@@ -179,11 +169,8 @@ def check_scales(scale: Any) -> tuple[int, ...]:
 
 def check_levels(levels: Any) -> int:
     """The number of grey levels, or a complaint."""
-    try:
-        number = 0 if isinstance(levels, bool | np.bool_) else operator.index(levels)
-    except TypeError:
-        number = 0
-    if not 2 <= number <= 256:
+    number = whole_number(levels)
+    if number is None or not 2 <= number <= 256:
         raise ValueError(f"levels is a whole number of grey levels from 2 to 256, not {levels!r}")
     return number
 

@@ -9,7 +9,6 @@ from xlabelstats.catalogue import (
     CATALOGUE,
     CORRELATIONS,
     ELSEWHERE,
-    FAMILIES,
     FURTHER_PROPERTIES,
     OBJECT_PROPERTIES,
     PROPERTIES,
@@ -149,9 +148,12 @@ def _call_of(name: str) -> str | None:
         return f'image.labels.regionprops(mask, "{name}")'
     if entry is not None:
         return f'mask.{"instances" if entry.whole else "labels"}.regionprops("{name}")'
-    if any(name == entry.name for entry in FAMILIES["width"]):
-        return f'mask.labels.measure("{name}")'
-    return (ELSEWHERE | _ELSEWHERE).get(name)
+    if name in ELSEWHERE or name in _ELSEWHERE:
+        return (ELSEWHERE | _ELSEWHERE)[name]
+    entry = CATALOGUE.get(name)
+    if entry is None:
+        return None
+    return f'image.labels.measure(mask, "{name}")' if entry.reads_image else f'mask.labels.measure("{name}")'
 
 
 def _called(ours: str) -> tuple[str, ...]:

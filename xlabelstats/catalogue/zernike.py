@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from xlabelstats.catalogue.measure import Measure
+from xlabelstats.catalogue.own_pixels import OwnPixels
 from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock
 from xlabelstats.engine.runs import Array
 from xlabelstats.inputs import check_on_host
@@ -94,28 +95,11 @@ class ZernikeMoments(Reduction):
 
 
 @dataclass(frozen=True)
-class RadialZernikes(Reduction):
+class RadialZernikes(OwnPixels):
     """Zernike moments of the light in every object, on the host.
 
     Columns: ``radial_zernike_magnitude`` and ``radial_zernike_phase`` (label, channel, moment).
-
-    Attributes
-    ----------
-    skipna : bool
-        Whether NaN pixels are left out; else they make the moments NaN.
     """
-
-    skipna: bool
-
-    reads_image = True
-    whole = True
-    parallel = True
-    on_grid = False
-
-    @classmethod
-    def of(cls, needs: tuple[Any, ...], context: Context) -> Self:
-        """The same whatever is needed."""
-        return cls(context.skipna)
 
     def collect(self, block: WholeBlock) -> Columns:
         """Measure the objects of a region."""
@@ -126,16 +110,14 @@ class RadialZernikes(Reduction):
         shape = (block.ids.size, len(values), len(ORDERS))
         magnitude, phase = np.empty(shape), np.empty(shape)
         zernike(crops.first, crops.place, crops.size, values, *polynomials(), False, magnitude, phase)
-        if not self.skipna:
-            magnitude[block.with_nan] = phase[block.with_nan] = np.nan
-        return magnitude, phase
+        return self.spoiled(block, magnitude, phase)
 
     def material(self, ids: Array, count: Array, columns: Columns, context: Context) -> Mapping[str, Array]:
         """The moments by name."""
         return dict(zip(("radial_zernike_magnitude", "radial_zernike_phase"), columns, strict=True))
 
 
-def _entry(name: str, definition: str, reduction: type[Reduction], **options: Any) -> Measure:
+def _entry(name: str, definition: str, reduction: type[Reduction] | Reduction, **options: Any) -> Measure:
     return Measure(
         name,
         definition,
@@ -168,7 +150,7 @@ RADIAL_ZERNIKES: tuple[Measure, ...] = (
         "radial_zernike_magnitude",
         "magnitude of the sum of pixels times Zernike polynomials up to order 9, in the smallest circle around the "
         "object's pixel centres, over the number of pixels; NaN for one pixel",
-        RadialZernikes,
+        RadialZernikes(),
         units="image",
         source=_LIGHT,
         cellprofiler="RadialDistribution_ZernikeMagnitude",
@@ -177,7 +159,7 @@ RADIAL_ZERNIKES: tuple[Measure, ...] = (
         "radial_zernike_phase",
         "angle of the same sum, arctan2(real, imaginary) with y + i x, in radians; NaN where the sum is 0 but for "
         "rounding",
-        RadialZernikes,
+        RadialZernikes(),
         source=_LIGHT,
         cellprofiler="RadialDistribution_ZernikePhase",
     ),

@@ -43,3 +43,21 @@ def values_of(image, runs, first, values):
             for i in range(n):
                 into[target + i] = pixels[source + i]
             free[codes[run]] = target + n
+
+
+@kernel
+def most_pixels(first):
+    """The number of pixels of the largest object."""
+    most = 0
+    for code in range(first.size - 1):
+        most = max(most, first[code + 1] - first[code])
+    return most
+
+
+@kernel
+def largest_crop(size):
+    """The number of pixels of the largest crop."""
+    largest = 0
+    for code in range(size.shape[0]):
+        largest = max(largest, size[code, 0] * size[code, 1] * size[code, 2])
+    return largest

@@ -10,19 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from xlabelstats.kernels.cpu_crops import most_pixels
 from xlabelstats.kernels.cpu_runs import kernel
 
 # What there is instead of the next pixel along an axis: none, or one of a line that is done.
 END, DONE = -1, -2
-
-
-@kernel
-def most_pixels(first):
-    """The number of pixels of the largest object."""
-    most = 0
-    for code in range(first.size - 1):
-        most = max(most, first[code + 1] - first[code])
-    return most
 
 
 @kernel

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from xlabelstats.kernels.cpu_crops import largest_crop, most_pixels
 from xlabelstats.kernels.cpu_runs import kernel
 
 
 @kernel
 def edge_pixels(first, place, size, edge):
     """Whether each pixel (pixel,) has a direct neighbour in its crop that is not of its object."""
-    largest = 0
-    for code in range(size.shape[0]):
-        largest = max(largest, size[code, 0] * size[code, 1] * size[code, 2])
-    inside = np.zeros(largest, np.bool_)
+    inside = np.zeros(largest_crop(size), np.bool_)
     for code in range(size.shape[0]):
         begin, end = first[code], first[code + 1]
         row, plane = size[code, 2], size[code, 1] * size[code, 2]
@@ -116,52 +114,9 @@ def light_centers(first, place, size, values, out):
 
 
 @kernel
-def select(numbers, n, k):
-    """Order some of the first ``n`` numbers, so that number ``k`` is in its place and no larger one is before it."""
-    left, right = 0, n - 1
-    while left < right:
-        # The middle of three, so that sorted numbers take no longer than others.
-        a, b, c = numbers[left], numbers[(left + right) // 2], numbers[right]
-        pivot = max(min(a, b), min(max(a, b), c))
-        i, j = left, right
-        while i <= j:
-            while numbers[i] < pivot:
-                i += 1
-            while numbers[j] > pivot:
-                j -= 1
-            if i <= j:
-                numbers[i], numbers[j] = numbers[j], numbers[i]
-                i += 1
-                j -= 1
-        if k <= j:
-            right = j
-        elif k >= i:
-            left = i
-        else:
-            return
-
-
-@kernel
-def median_of(numbers, n):
-    """The median of the first ``n`` numbers, of which none is NaN, and which are put in another order."""
-    half = n // 2
-    select(numbers, n, half)
-    upper = numbers[half]
-    if n % 2:
-        return upper
-    lower = numbers[0]
-    for i in range(1, half):
-        lower = max(lower, numbers[i])
-    return (lower + upper) / 2
-
-
-@kernel
 def median_deviations(first, values, out):
     """The median of the distances from the median: ``out`` (code, channel), NaN pixels passed over."""
-    longest = 0
-    for code in range(first.size - 1):
-        longest = max(longest, first[code + 1] - first[code])
-    numbers = np.empty(longest)
+    numbers = np.empty(most_pixels(first))
     for code in range(first.size - 1):
         for c in range(values.shape[0]):
             pixels = values[c]
@@ -173,11 +128,11 @@ def median_deviations(first, values, out):
             out[code, c] = np.nan
             if n == 0:
                 continue
-            median = median_of(numbers, n)
+            median = np.median(numbers[:n])
             lost = False
             for i in range(n):
                 numbers[i] = abs(numbers[i] - median)
                 lost |= numbers[i] != numbers[i]
             # The distance between two infinite numbers is no number.
             if not lost:
-                out[code, c] = median_of(numbers, n)
+                out[code, c] = np.median(numbers[:n])

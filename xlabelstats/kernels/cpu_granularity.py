@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from xlabelstats.kernels.cpu_crops import largest_crop, most_pixels
 from xlabelstats.kernels.cpu_runs import kernel
 
 # Below this many pixels, inserting each in its place is faster than sorting by digits.
@@ -22,11 +23,9 @@ def spectra(first, place, size, values, shifts, ends, losses):
     those that do not count.  ``shifts`` (row, 2) are the rows of a disc or ball, in planes and rows from its centre;
     those that reach ``i`` pixels to either side are ``shifts[ends[i]:ends[i + 1]]``.
     """
-    most, largest, longest, widest = 0, 0, 0, 0
+    most, largest, longest, widest = most_pixels(first), largest_crop(size), 0, 0
     for code in range(first.size - 1):
-        most = max(most, first[code + 1] - first[code])
         longest = max(longest, size[code, 0] * size[code, 1])
-        largest = max(largest, size[code, 0] * size[code, 1] * size[code, 2])
         widest = max(widest, size[code, 2])
     spots, light, tops = np.empty(most, np.int64), np.empty(most), np.empty(most)
     rows, begins = np.empty(longest, np.int64), np.empty(longest + 1, np.int64)

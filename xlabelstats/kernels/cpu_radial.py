@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from xlabelstats.kernels.cpu_edge_distances import edge_squares, most_pixels, scratch
+from xlabelstats.kernels.cpu_crops import most_pixels
+from xlabelstats.kernels.cpu_edge_distances import edge_squares, scratch
 from xlabelstats.kernels.cpu_runs import kernel
 
 DIAGONAL = math.sqrt(2)

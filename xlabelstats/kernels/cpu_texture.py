@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from xlabelstats.kernels.cpu_crops import most_pixels
 from xlabelstats.kernels.cpu_runs import kernel
 
 # Products with numbers as large as this, or larger, are not finite.
@@ -27,9 +28,7 @@ def textures(crops, values, grey, scales, steps, weights, wanted, out):
     first, place, size = crops
     levels, low, high, stretched = grey
     channels = values.shape[0]
-    most = 0
-    for code in range(first.size - 1):
-        most = max(most, first[code + 1] - first[code])
+    most = most_pixels(first)
     ranks, known = np.empty((channels, most), np.int16), np.empty((channels, levels), np.int64)
     distinct, spread = np.zeros(channels, np.int64), np.empty(most, np.int64)
     one, other, cells = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)

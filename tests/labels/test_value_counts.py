@@ -24,7 +24,7 @@ def whole(monkeypatch):
     """The number of passes over whole objects."""
     passed = []
     run = passes.run_whole
-    monkeypatch.setattr(plan, "run_whole", lambda *args: passed.append(args) or run(*args))
+    monkeypatch.setattr(plan, "run_whole", lambda *args, **kwargs: passed.append(args) or run(*args, **kwargs))
     return passed
 
 

@@ -130,7 +130,7 @@ def is_stored(array: Any) -> bool:
     return function in (core.getter, core.getter_nofancy, core.getter_inline)
 
 
-def read_apart(array: Any, seed: int) -> Any:
+def read_apart(array: Any, seed: Any) -> Any:
     """A twin of a stored dask array whose blocks are tasks of their own, while both read from one source.
 
     With a source each, dask would begin with all blocks of the source that comes last, and keep them.

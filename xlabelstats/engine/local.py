@@ -18,16 +18,16 @@ CUT_PIXELS = 2_000_000
 STRETCH_PIXELS = 2**19
 
 
-def stretches(shape: Sequence[int]) -> list[slice]:
-    """Stretches of lines (the last axis) of an array, in order; one for a small array.
+def stretches(shape: Sequence[int], pixels: int = STRETCH_PIXELS) -> list[slice]:
+    """Stretches of lines (the last axis) of an array, of about so many pixels, in order; one for a small array.
 
     They depend on the shape alone, so that results do not depend on the machine.
     """
     width = shape[-1] if shape else 1
     lines = math.prod(shape[:-1])
-    if math.prod(shape) < CUT_PIXELS or lines < 2:
+    if math.prod(shape) < CUT_PIXELS * pixels / STRETCH_PIXELS or lines < 2:
         return [slice(0, lines)]
-    number = min(lines, math.ceil(lines * width / STRETCH_PIXELS))
+    number = min(lines, math.ceil(lines * width / pixels))
     edges = np.linspace(0, lines, number + 1).astype(int).tolist()
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 

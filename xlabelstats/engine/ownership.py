@@ -117,20 +117,21 @@ def map_regions(
     high: np.ndarray,
     *,
     tells_first: bool = False,
+    batch: int = 0,
 ) -> Any:
     """A dask array (*other, region) of objects: ``function(mask, image, low, objects)`` of every region.
 
     What ``low`` and ``high`` (object, axis) say that an object needs lies whole in its region; the function gets the
     position of the region's first pixel and the objects that it is for.  Without an image it gets None
     for it, and there is one task per region.  With ``tells_first`` it gets whether it is the first for a region, as
-    ``first=``.
+    ``first=``.  What belongs to one ``batch`` of objects shares no reading of a large stored array with another.
     """
     regions = [region for of_block in find_regions(objects, low, high, mask.chunks) for region in of_block]
     # Not tasks of their own: dask would begin with all of these, and so with regions that are far apart.
     owned = [objects.take(region.rows) for region in regions]
     routes = Routes(regions, low, high, mask.chunks, background=bool((objects.ids == 0).any()))
-    labels = Supply(mask, routes)
-    pixels = labels if image is None else Supply(image, routes)
+    labels = Supply(mask, routes, batch)
+    pixels = labels if image is None else Supply(image, routes, batch)
     token = uuid.uuid4().hex
     name = f"measure-{token}"
     job = (f"job-{token}", 0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,10 @@ import numpy as np
 
 from xlabelstats.engine.dask_internals import map_mask_blocks
 from xlabelstats.engine.local import map_locally, stretches
-from xlabelstats.engine.merge_tree import filled, lazy_columns
+from xlabelstats.engine.merge_tree import LABELS_PER_CHUNK, Column, filled, lazy_columns
 from xlabelstats.engine.ownership import Region, find_regions, map_regions
 from xlabelstats.engine.reduction import Block, Reduction, Table, WholeBlock, collect
+from xlabelstats.engine.region_pixels import KEPT_BYTES, is_read_again
 from xlabelstats.engine.runs import (
     NOT_AS_DECLARED,
     Array,
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from xlabelstats.engine.plan import Finishing
     from xlabelstats.labels.selection import Selection
     from xlabelstats.labels.subject import Subject, WholeSubject
+
+# Of what takes long, values of so many bytes are computed at a time, and numpy arrays are cut to about so many pixels.
+BATCH_BYTES = 2**28
+HEAVY_PIXELS = 2**16
 
 
 @dataclass(frozen=True)
@@ -183,43 +189,100 @@ def _collect(
     return collect(collection.reductions, Block(labels, offset, image, weights), first=first)
 
 
-def run_whole(subject: WholeSubject, finishing: Finishing) -> tuple[Selection, dict[str, Any]]:
-    """Collect what needs every object whole, in regions of the mask and the image in which objects lie whole."""
-    selection, objects, mask = subject.selection, subject.objects, subject.mask
-    reductions = finishing.reductions
-    image = subject.image if any(reduction.reads_image for reduction in reductions) else None
-    other = () if image is None else subject.other_shape
+def run_whole(
+    subject: WholeSubject, finishing: Finishing, *, heavy: bool = False, batch: int | None = None
+) -> tuple[Selection, dict[str, Any]]:
+    """Collect what needs every object whole, in regions of the mask and the image in which objects lie whole.
+
+    What is ``heavy`` takes long, and much memory for every label.  Lazy arrays are then read anew for every ``batch``
+    of labels, by default as many as `BATCH_BYTES` hold, if they are stored.
+    """
+    selection, mask = subject.selection, subject.mask
     for name, column in finishing.columns.items():
         check_absent(subject.absent, name, column.dtype, finishing.measures[name].absent)
-    if not objects.ids.size:
-        make = partial(filled, like=mask) if subject.lazy else kernels_for(mask).xp.full
-        return selection, {
-            name: make(
-                (selection.ids.size, *(other if column.per_other else ()), *column.shape),
-                finishing.measures[name].absent if selection.ids.size else 0,
-                dtype=column.dtype,
-            )
-            for name, column in finishing.columns.items()
-        }
-    boxes = [reduction.boxes(objects, mask.shape) for reduction in reductions]
-    low = np.minimum.reduce([first for first, _ in boxes])
-    high = np.maximum.reduce([last for _, last in boxes])
-    function = partial(collect_whole, reductions)
     if subject.lazy:
-        tables = map_regions(function, mask, image, objects, low, high, tells_first=True)
-        columns = lazy_columns(tables, selection.ids, 1, finishing, finishing.columns, selection.rows, like=mask)
-        return selection, columns
-    origin = (0,) * mask.ndim
-    pieces = stretches(mask.shape)
-    if len(pieces) > 1 and not on_device(mask) and all(reduction.parallel for reduction in reductions):
+        return selection, _lazy_batches(subject, finishing, batch) if heavy else _lazy_whole(subject, finishing)
+    if not subject.objects.ids.size:
+        return selection, _without_objects(subject, finishing)
+    image, other, (low, high) = _needed(subject, finishing)
+    function = partial(collect_whole, finishing.reductions)
+    pieces = stretches(mask.shape, HEAVY_PIXELS) if heavy else stretches(mask.shape)
+    if len(pieces) > 1 and not on_device(mask) and all(reduction.parallel for reduction in finishing.reductions):
         edges = np.linspace(0, mask.shape[0], min(len(pieces), mask.shape[0]) + 1).astype(int)
         chunks = [np.diff(edges).tolist(), *([n] for n in mask.shape[1:])]
-        regions = [region for regions in find_regions(objects, low, high, chunks) for region in regions]
-        tables = map_locally(partial(_collect_region, function, mask, image, objects), regions)
+        by_block = find_regions(subject.objects, low, high, chunks)
+        regions = [region for regions in by_block for region in regions]
+        tables = map_locally(partial(_collect_region, function, mask, image, subject.objects), regions)
     else:
-        tables = [function(mask, image, origin, objects)]
+        tables = [function(mask, image, (0,) * mask.ndim, subject.objects)]
     ids = kernels_for(mask).xp.asarray(selection.ids)
     return selection, selection.take(finishing(tables, other, ids))
+
+
+def _needed(
+    subject: WholeSubject, finishing: Finishing
+) -> tuple[Array | None, tuple[int, ...], tuple[np.ndarray, np.ndarray]]:
+    """The image and the sizes of its other dims, if it is read, and the boxes of pixels that the objects need."""
+    image = subject.image if any(reduction.reads_image for reduction in finishing.reductions) else None
+    boxes = [reduction.boxes(subject.objects, subject.mask.shape) for reduction in finishing.reductions]
+    low = np.minimum.reduce([first for first, _ in boxes])
+    high = np.maximum.reduce([last for _, last in boxes])
+    return image, () if image is None else subject.other_shape, (low, high)
+
+
+def _without_objects(subject: WholeSubject, finishing: Finishing) -> dict[str, Any]:
+    """The values of labels none of which the mask has."""
+    mask, n = subject.mask, subject.selection.ids.size
+    make = partial(filled, like=mask) if subject.lazy else kernels_for(mask).xp.full
+    other = () if not any(reduction.reads_image for reduction in finishing.reductions) else subject.other_shape
+    return {
+        name: make(
+            (n, *(other if column.per_other else ()), *column.shape),
+            finishing.measures[name].absent if n else 0,
+            dtype=column.dtype,
+        )
+        for name, column in finishing.columns.items()
+    }
+
+
+def _lazy_whole(subject: WholeSubject, finishing: Finishing, batch: int = 0) -> dict[str, Any]:
+    """The values of a batch of labels, lazily."""
+    if not subject.objects.ids.size:
+        return _without_objects(subject, finishing)
+    selection, mask = subject.selection, subject.mask
+    image, _, (low, high) = _needed(subject, finishing)
+    function = partial(collect_whole, finishing.reductions)
+    tables = map_regions(function, mask, image, subject.objects, low, high, tells_first=True, batch=batch)
+    return lazy_columns(tables, selection.ids, 1, finishing, finishing.columns, selection.rows, like=mask)
+
+
+def _lazy_batches(subject: WholeSubject, finishing: Finishing, batch: int | None) -> dict[str, Any]:
+    """The values of all labels, lazily, so many at a time: what was collected of others need not be held meanwhile."""
+    import dask.array as da
+
+    labels = subject.selection.labels
+    size = batch or labels_within(finishing.columns, subject.other_shape)
+    arrays = [array for array in (subject.mask, subject.image) if array is not None]
+    if not all(is_read_again(array) or array.nbytes <= KEPT_BYTES for array in arrays):
+        # What is computed would be computed for every batch, or held for the last.
+        size = max(labels.size, 1)
+    batches = [subject.part(labels[first : first + size]) for first in range(0, labels.size, size)] or [subject]
+    columns = [_lazy_whole(part, finishing, i) for i, part in enumerate(batches)]
+    chunk = {0: batch or min(size, LABELS_PER_CHUNK)}
+    return {
+        name: da.concatenate([part[name].rechunk(chunk) for part in columns]) if columns[1:] else array.rechunk(chunk)
+        for name, array in columns[0].items()
+    }
+
+
+def labels_within(columns: Mapping[str, Column], other: tuple[int, ...]) -> int:
+    """How many labels have values that `BATCH_BYTES` hold; of more than a chunk has, those of whole chunks."""
+    each = sum(
+        math.prod((*(other if column.per_other else ()), *column.shape)) * np.dtype(column.dtype).itemsize
+        for column in columns.values()
+    )
+    number = max(1, BATCH_BYTES // max(each, 1))
+    return number - number % LABELS_PER_CHUNK if number > LABELS_PER_CHUNK else number
 
 
 def collect_whole(

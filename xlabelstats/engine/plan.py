@@ -39,10 +39,14 @@ def is_whole(measure: Measure, context: Context, *, lazy: bool, elements: int) -
     return not lazy or room is None or room * elements > ROOM
 
 
-def run(measures: Measures, subject: Subject, context: Context) -> tuple[Selection, dict[str, Any]]:
+def run(
+    measures: Measures, subject: Subject, context: Context, *, together: bool = False, batch: int | None = None
+) -> tuple[Selection, dict[str, Any]]:
     """The labels of a result, and the values of measures by the names of their variables.
 
-    Values are ``(label, *other, *dims)`` for what reads the image, else ``(label, *dims)``; lazy for dask input.
+    What merges across blocks is collected of whole objects too if all is to be measured ``together``, ``batch`` labels
+    at a time.  Values are ``(label, *other, *dims)`` for what reads the image, else ``(label, *dims)``; lazy for dask
+    input.
     """
     values: dict[str, Any] = {}
     selection = subject.selection
@@ -50,14 +54,15 @@ def run(measures: Measures, subject: Subject, context: Context) -> tuple[Selecti
     whole = {
         name: measure
         for name, measure in measures.items()
-        if is_whole(measure, context, lazy=subject.lazy, elements=elements)
+        if together or is_whole(measure, context, lazy=subject.lazy, elements=elements)
     }
     merging = {name: measure for name, measure in measures.items() if name not in whole}
     if merging:
         selection, values = run_merging(subject, finishing(merging, subject, context, merging=True))
     if whole:
         # What needs objects whole is asked of a subject that knows where they lie.
-        selection, others = run_whole(cast("WholeSubject", subject), finishing(whole, subject, context))
+        finish = finishing(whole, subject, context)
+        selection, others = run_whole(cast("WholeSubject", subject), finish, heavy=together, batch=batch)
         values |= others
     if selection is None:
         raise ValueError("no measure was asked for")

@@ -95,6 +95,11 @@ class WholeBlock(Block):
         """Pixels per object, as the scan of the mask found them."""
         return kernels_for(self.mask).xp.asarray(self.objects.count)
 
+    @property
+    def surroundings(self) -> Surroundings:
+        """The mask of the block: no pixel of the objects lies around it."""
+        return Surroundings(self.mask, (0,) * self.mask.ndim)
+
     @cached_property
     def crops(self) -> Crops:
         """Where the objects' pixels lie, each in a crop of its object; on the host."""

@@ -125,13 +125,14 @@ class Supply:
     """The pixels (*other, *shared) of a dask array as routes have regions get them.
 
     What a task gets for a region is what the keys of its parts hold: a block, or the copies that a
-    block hands out.
+    block hands out.  Of several batches of regions none shares a reading with another.
     """
 
-    def __init__(self, array: Any, routes: Routes) -> None:
+    def __init__(self, array: Any, routes: Routes, batch: int = 0) -> None:
         self.routes = routes
-        self._stored = array.nbytes > KEPT_BYTES and is_stored(array)
-        self._readings: dict[int, Any] = {0: array}
+        self._stored = is_read_again(array)
+        self._batch = batch
+        self._readings: dict[int, Any] = {0: read_apart(array, (batch, 0)) if batch and self._stored else array}
         shared = len(routes.parts[0][0].block)
         self.other_chunks = array.chunks[: array.ndim - shared]
         source = self.reading(-1)
@@ -149,7 +150,7 @@ class Supply:
         if not self._stored:
             return self._readings[0]
         if i not in self._readings:
-            self._readings[i] = read_apart(self._readings[0], i)
+            self._readings[i] = read_apart(self._readings[0], (self._batch, i))
         return self._readings[i]
 
     def keys(self, region: int, other: BlockIndex = (), reading: int = 0) -> list[Any]:
@@ -164,6 +165,11 @@ class Supply:
     def dependencies(self) -> list[Any]:
         """All that `keys` has referred to so far."""
         return [self._copies, *self._readings.values()]
+
+
+def is_read_again(array: Any) -> bool:
+    """Whether the blocks of an array are read from storage for each purpose, rather than kept."""
+    return bool(array.nbytes > KEPT_BYTES and is_stored(array))
 
 
 def _copy(block: Array, *, boxes: Sequence[Box], shape: tuple[int, ...]) -> list[Array]:

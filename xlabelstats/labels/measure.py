@@ -103,10 +103,13 @@ def measured(
     call: str = "image.labels.mean(mask)",
     weights: Any = None,
     align: str | None = None,
+    together: bool = False,
+    batch: int | None = None,
 ) -> xr.Dataset:
     """Some measures of every label, named and labelled: ``measures`` by the names of their variables.
 
-    ``run`` is what computes them, as `engine.plan.run`.
+    ``run`` is what computes them, as `engine.plan.run`.  If ``together``, all are measured of whole objects: in one
+    read, or of lazy arrays in one per ``batch`` of labels, and the same bit for bit whatever the chunks.
     """
     if not isinstance(ddof, numbers.Real):
         raise TypeError(f"ddof is a number, not {ddof!r}")
@@ -142,14 +145,15 @@ def measured(
         labels,
         background,
         (*measures, *dims),
-        mask_order=whole or any(entry.axes_matter for entry in measures.values()),
+        mask_order=together or whole or any(entry.axes_matter for entry in measures.values()),
         read=any(entry.reads_image for entry in measures.values()),
         call=call,
-        whole=lambda lazy, elements: any(
-            is_whole(entry, options, lazy=lazy, elements=elements) for entry in measures.values()
+        whole=lambda lazy, elements: (
+            together or any(is_whole(entry, options, lazy=lazy, elements=elements) for entry in measures.values())
         ),
         weights=weights,
     )
+    run = partial(run, together=True, batch=batch) if together else run
     result = measure_subject(measures, subject, image, options, described=described, run=run)
     result = _recorded(result, measures, image, options, weighted=weights is not None)
     result = result if weights is None else units_with(result, weights)

@@ -72,6 +72,12 @@ class Selection:
         """The labels that a block should keep, None for all."""
         return self.ids if self.requested else None
 
+    def part(self, labels: np.ndarray) -> Selection:
+        """That of some of the labels, in this order."""
+        sort = np.argsort(labels)
+        rows = None if (sort[1:] > sort[:-1]).all() else np.argsort(sort)
+        return Selection(labels[sort], self.requested, bool(0 in labels), rows)
+
     def take(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Arrays with sorted rows in the order of the result."""
         return dict(arrays) if self.rows is None else take_rows(arrays, self.rows)
@@ -87,9 +93,7 @@ def named_labels(mask: xr.DataArray, labels: Any) -> Selection | None:
     if labels is None:
         return None
     labels = check_labels(labels, mask.dtype)
-    sort = np.argsort(labels)
-    rows = None if (sort[1:] > sort[:-1]).all() else np.argsort(sort)
-    return Selection(labels[sort], True, bool(0 in labels), rows)
+    return Selection(labels, True, False).part(labels)
 
 
 def label_table(mask: xr.DataArray, *, background: bool = False) -> LabelTable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -111,6 +111,12 @@ class WholeSubject(Subject):
         """The labels of the result that the mask lacks."""
         ids = self.selection.ids
         return ids[~np.isin(ids, self.objects.ids.astype(ids.dtype), kind="sort")]
+
+    def part(self, labels: np.ndarray) -> WholeSubject:
+        """The same for some of the labels, in this order."""
+        selection = self.selection.part(labels)
+        kept = np.isin(self.objects.ids.astype(labels.dtype), selection.ids, kind="sort")
+        return replace(self, selection=selection, objects=self.objects.take(kept))
 
 
 def find_subject(

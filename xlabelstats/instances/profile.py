@@ -1,0 +1,160 @@
+"""The morphological profile of every object: the families of measures that CellProfiler has."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import xarray as xr
+
+from xlabelstats.align import check_match
+from xlabelstats.catalogue.histogram import dtype_range
+from xlabelstats.catalogue.measure import Measure
+from xlabelstats.catalogue.profiles import PROFILE, Family
+from xlabelstats.catalogue.texture import OWN
+from xlabelstats.cautions import caution, one_call
+from xlabelstats.inputs import check_image, check_is_mask, check_on_host, each_time, time_dims
+from xlabelstats.instances.windows import check_batch
+from xlabelstats.labels.measure import measured
+from xlabelstats.labels.per import apart
+from xlabelstats.names import as_names, check_known
+from xlabelstats.resampling import resampled
+
+ALL = "all"
+
+# The parameters of texture, and what they are unless they are given.
+DEFAULTS: dict[str, Any] = {"scale": 3, "levels": 256, "range": None}
+
+# The dim of an image that holds its channels, where it has further dims.
+CHANNEL = "c"
+
+
+@one_call
+@apart()
+def profile(
+    image: xr.DataArray | None,
+    mask: xr.DataArray,
+    families: str | Iterable[str] = ALL,
+    *,
+    scale: Any = DEFAULTS["scale"],
+    levels: Any = DEFAULTS["levels"],
+    range: Any = DEFAULTS["range"],
+    labels: Any = None,
+    background: bool = False,
+    skipna: bool | None = None,
+    batch_size: int | None = None,
+    align: str | None = None,
+    of_mask: bool = True,
+) -> xr.Dataset:
+    """Measure the families of a CellProfiler profile of every object; see `InstancesAccessor.profile`.
+
+    Without an image only those that the mask alone tells, and without ``of_mask`` none of these.
+    """
+    names, batch = names_of(families), check_batch(batch_size)
+    options = {"scale": scale, "levels": levels, "range": range}
+    _check_options(names, options)
+    check_is_mask(mask, image)
+    mask = resampled(image, mask, align)
+    if image is not None:
+        check_image(image)
+        check_match(image, mask)
+    _check_ndim(mask, image)
+    chosen = _families_for(names, image, mask, options)
+    chosen = {name: family for name, family in chosen.items() if (of_mask if family.of_mask else image is not None)}
+    check_on_host(f"profile ({', '.join(chosen)})", mask=mask, **({} if image is None else {"image": image}))
+    options["dim"] = None if image is None else _channel_dim(image, mask)
+    measures: Mapping[str, Measure] = {
+        name: entry for family in chosen.values() for name, entry in family.entries(mask.ndim, options).items()
+    }
+    return measured(
+        image,
+        mask,
+        measures,
+        labels=labels,
+        background=background,
+        skipna=skipna,
+        units="pixel",
+        together=True,
+        batch=batch,
+        call="image.instances.profile(mask)",
+    )
+
+
+def names_of(families: Any) -> tuple[str, ...]:
+    """The names of the families asked for, which may be `ALL`, or a complaint."""
+    names = as_names(families, "family")
+    check_known(names, (ALL, *PROFILE), "family")
+    if not names:
+        raise ValueError(f"no family was asked for; there are: {', '.join((ALL, *PROFILE))}")
+    return (ALL,) if ALL in names else names
+
+
+def _check_options(names: tuple[str, ...], options: Mapping[str, Any]) -> None:
+    given = [name for name, value in options.items() if value is not DEFAULTS[name] and value != DEFAULTS[name]]
+    if given and not {ALL, "texture"} & {*names}:
+        raise ValueError(
+            f"{given[0]}={options[given[0]]!r} is for the family texture, which is not asked for; leave it out, or add "
+            "'texture' to the families"
+        )
+
+
+def _check_ndim(mask: xr.DataArray, image: xr.DataArray | None) -> None:
+    if mask.ndim in (2, 3):
+        return
+    times = time_dims(mask, image)
+    hint = f". To measure each time apart: {each_time(times[0])}" if times and mask.ndim == 4 else ""
+    raise ValueError(f"profiles are of 2-D and 3-D masks; this one has the dims {tuple(mask.dims)}{hint}")
+
+
+def _families_for(
+    names: tuple[str, ...], image: xr.DataArray | None, mask: xr.DataArray, options: Mapping[str, Any]
+) -> dict[str, Family]:
+    """The families asked for; of all of them those that the input has, with a warning where that may surprise."""
+    every = names == (ALL,)
+    chosen = dict(PROFILE) if every else {name: PROFILE[name] for name in names}
+    flat = [name for name, family in chosen.items() if family.only_2d and mask.ndim != 2]
+    if flat and not every:
+        raise NotImplementedError(
+            f"{', '.join(flat)}: defined for 2-D masks only; this one has the dims {tuple(mask.dims)}"
+        )
+    if flat:
+        caution(f"left out, because they are defined for 2-D masks only: {', '.join(flat)}")
+    without = _without_levels(image, options) if "texture" in chosen else ""
+    if without and not every:
+        raise ValueError(f"texture of {without}")
+    if without:
+        caution(f"left out: texture, which of {without}")
+    alone = _without_pairs(image, mask) if "correlation" in chosen else ""
+    if alone and not every:
+        raise ValueError(f"the family correlation compares channels, {alone}")
+    left_out = {*flat, *(["texture"] if without else []), *(["correlation"] if alone else [])}
+    return {name: family for name, family in chosen.items() if name not in left_out}
+
+
+def _without_levels(image: xr.DataArray | None, options: Mapping[str, Any]) -> str:
+    """Why an image has no grey levels; empty if it has."""
+    if image is None or options["range"] is not None or image.dtype.kind == "b" or dtype_range(image.dtype):
+        return ""
+    return (
+        f"an image of {image.dtype} needs the range of its grey levels: give range=(low, high), or range={OWN!r} for "
+        "the least and greatest pixel of every object"
+    )
+
+
+def _without_pairs(image: xr.DataArray | None, mask: xr.DataArray) -> str:
+    """Why an image has no channels to compare; empty if it has, or if there is none."""
+    if image is None:
+        return ""
+    dim = _channel_dim(image, mask)
+    if dim is None:
+        return (
+            f"but no dim of this image {tuple(image.dims)} can be that of channels; name it {CHANNEL!r}, or use "
+            "image.labels.correlation(mask, dim=...)"
+        )
+    return "" if image.sizes[dim] > 1 else f"but this image has {image.sizes[dim]} along {dim!r}"
+
+
+def _channel_dim(image: xr.DataArray, mask: xr.DataArray) -> Hashable | None:
+    """The dim along which the channels of an image lie."""
+    other = [dim for dim in image.dims if dim not in mask.dims]
+    return CHANNEL if CHANNEL in other else other[0] if len(other) == 1 else None

@@ -18,6 +18,7 @@ SHAPES = ("num_pixels", "area", "bbox", "centroid", "inertia_tensor", "axis_majo
 WEIGHED = ("intensity_mean", "intensity_max", "centroid_weighted", "moments_weighted")
 CORRELATIONS = ("pearson", "covariance", "slope", "overlap", "k1", "k2", "manders", "rwc")
 WHOLE = ("area_filled", "euler_number")
+FAMILIES = ("intensity", "shape", "texture", "granularity")
 BOUNDARIES = ("perimeter", "perimeter_crofton", "circularity", "touches_border", "num_components")
 
 
@@ -239,6 +240,9 @@ CALLS: dict[str, Call] = {
     ),
     "instances.featurize(mask)": Call(
         lambda i, m, **o: i.instances.featurize(m, features, size=3, n_features=2, **_double, **o), options=_labels
+    ),
+    "instances.profile": Call(
+        lambda i, m, **o: i.instances.profile(m, FAMILIES, range=(0, 200), **o), ndim=_shape, options=_all
     ),
     "instances.regionprops": Call(lambda i, m, **o: m.instances.regionprops(WHOLE, **o), False, _shape),
 }

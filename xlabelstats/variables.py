@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -25,7 +26,7 @@ from xlabelstats.rows import SKIPNA, names_of_rows, rows_of
 def per_variable(
     dataset: xr.Dataset,
     mask: Any,
-    call: str,
+    call: str | Callable[..., Any],
     *arguments: Any,
     once: Collection[str] = (),
     along: Collection[Hashable] = (),
@@ -40,8 +41,8 @@ def per_variable(
     dataset : Dataset
         Its images are the variables of numbers that have the dims of the mask; a warning names the others.
     mask : DataArray, DataTree or name of a variable
-    call : str
-        Which call of an image, such as ``labels.mean``.
+    call : str or callable
+        Which call of an image, such as ``labels.mean``; or a function of an image and a mask.
     *arguments, **options
         What it is given after the mask.
     once : collection of names
@@ -64,11 +65,12 @@ def per_variable(
             images = images.drop_vars([own])
     results = []
     for name, image in _measurable(images, mask, along).items():
-        result = attrgetter(call)(image)(mask, *arguments, **options)
+        measured = attrgetter(call)(image) if isinstance(call, str) else partial(call, image)
+        result = measured(mask, *arguments, **options)
         result = result.to_dataset() if isinstance(result, xr.DataArray) else result
         results.append(result.rename({one: f"{one}_{name}" for one in result if one not in once}))
     _check_bins(results)
-    merged = xr.merge(_in_step(results), compat="override", join="exact", combine_attrs="override")
+    merged = xr.merge(in_step(results), compat="override", join="exact", combine_attrs="override")
     # Of images of integers and of floats, NaN pixels of some may have been left out.
     skips = [result[SKIPNA].item() for result in results if SKIPNA in result.coords]
     return merged.assign_coords({SKIPNA: any(skips)}) if len(set(skips)) > 1 else merged
@@ -194,7 +196,7 @@ def _check_bins(results: Sequence[xr.Dataset]) -> None:
             )
 
 
-def _in_step(results: Sequence[xr.Dataset]) -> list[xr.Dataset]:
+def in_step(results: Sequence[xr.Dataset]) -> list[xr.Dataset]:
     """Results with the rows in the order of the first, and with equal chunks along them.
 
     The order of lazy windows is that of the image's blocks, and their chunks are such that each takes some memory.

@@ -7,6 +7,7 @@ from typing import Any
 
 import xarray as xr
 
+from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.object_quantiles import ObjectQuantileCalls
 from xlabelstats.accessors.types import Labels, Mask, Per
 from xlabelstats.multiscale import as_array
@@ -15,6 +16,7 @@ from xlabelstats.multiscale import as_array
 class ProfileCalls(ObjectQuantileCalls):
     """The call of `InstancesAccessor` that measures what CellProfiler measures."""
 
+    @documented(ObjectQuantileCalls.quantiles, take=())
     def profile(
         self,
         mask: Mask,
@@ -30,7 +32,94 @@ class ProfileCalls(ObjectQuantileCalls):
         batch_size: int | None = None,
         align: str | None = None,
     ) -> xr.Dataset:
-        """Measure the morphological profile of every object: the families of CellProfiler."""
+        """Measure the morphological profile of every object: the features of CellProfiler, some hundreds of numbers.
+
+        Parameters
+        ----------
+        mask : DataArray of integers
+            The label of every pixel, 2-D or 3-D.
+        families : str or iterable of str, default "all"
+            Any of the families below.
+        scale : int or sequence of int, default 3
+            Of texture: how many pixels the two pixels of a pair are apart.  Several give the dim ``scale`` as many
+            elements.
+        levels : int, default 256
+            Of texture: the number of grey levels, from 2 to 256.
+        range : (low, high) or "object", optional
+            Of texture: the values between which grey levels are divided evenly.  By default the range of the image's
+            dtype, if that has 16 bits or fewer; other images need a range.  A dim image of 16 bits has few levels over
+            the whole range of its dtype: give the range that it uses, such as ``(0, 4096)``.  With ``"object"`` it is
+            that of each object's own pixels, which makes texture independent of brightness.
+        labels : int or sequence of int, optional
+            Only these objects, in this order.  A label that does not occur has area and sum 0, and NaN elsewhere.  All
+            labels of the mask still count as neighbours.
+        skipna : bool, optional
+            Leave NaN pixels out (the default): in a channel where a pixel is NaN, the object is without it.  Or let
+            them make what is measured in that channel NaN.
+        batch_size : int, optional
+            The number of objects that are measured at a time, and the chunk along ``label`` of a lazy result.  By
+            default as many as 256 MiB hold the values of.  Batches bound memory; each reads the part of a stored array
+            that it needs.
+
+        Returns
+        -------
+        Dataset
+            One variable per measure: ``(label, *other, *dims)`` if it reads the image, with ``other`` the image's dims
+            that the mask lacks, such as ``c``; ``(label, *dims)`` if the mask alone tells it.  The further dims are
+            ``scale``, ``angle``, ``step``, ``ring``, ``order``, ``axis`` and those of `regionprops`.  Lazy for dask
+            input; the mask alone is read at once.  ``to_dataframe(names="cellprofiler")`` gives the columns of
+            CellProfiler, ``to_anndata(X="features")`` an annotated table of all of them.
+
+        Warns
+        -----
+        UserWarning
+            With ``"all"``, a family was left out that this input does not have: Zernike moments and radial
+            distributions of 3-D masks, texture of an image that needs a ``range``.
+
+        Raises
+        ------
+        TypeError
+            The mask does not hold integers, or the image no numbers; image or mask is on a GPU: move them first.
+        ValueError
+            A family is unknown; the mask is neither 2-D nor 3-D; texture was asked for by name and needs a ``range``;
+            correlation was, and the image has one channel; ``scale``, ``levels`` or ``range`` is given without
+            texture; else as `aggregate`.
+        NotImplementedError
+            A family was asked for by name that is defined for 2-D masks only, and the mask is 3-D.
+
+        Notes
+        -----
+        The families are:
+
+        - ``intensity``: sum, mean, spread, extremes and quartiles of the pixels, the same of those at the edge, the
+          centre of light and how far it is from the object's centre.
+        - ``shape``: area or volume, perimeter or surface, axes, radii, Feret diameters, moments.
+        - ``texture``: Haralick's 13 features of pairs of pixels, per scale and angle.
+        - ``granularity``: how much of the light each of 16 openings takes away, per ``step``.
+        - ``radial_distribution``: where the light lies between centre and edge, in four rings (2-D).
+        - ``zernike``, ``radial_zernike``: Zernike moments of the shape and of the light to order 9 (2-D).
+        - ``correlation``: how every two channels go together, along the dim ``c`` of the image or its only other dim.
+        - ``neighbors``: how many objects touch it, on how much of its outline, and which are the closest.
+
+        Every number is that of the object's own pixels: neither other objects nor chunks nor the border of the image
+        change it, except for ``neighbors`` and for positions, which are those in the image.  Lengths are in pixels and
+        intensities those of the image, not rescaled.  What is not defined is NaN, where CellProfiler has 0 for some.
+        The page *Measures* of the docs has every definition, its source, and what differs from CellProfiler.
+
+        Each measure is one of `xlabelstats.measures` too: ``image.labels.measure(mask, ("area", "granularity"))``
+        measures some of them, with lengths in the units of the coordinates, and ``("granularity", {"length": 8})``
+        changes a parameter.
+
+        Examples
+        --------
+        >>> import xlabelstats
+        >>> image, mask = xlabelstats.datasets.nuclei2d()
+        >>> profile = image.instances.profile(mask, ["shape", "texture"])
+        >>> profile["texture_contrast"].sel(angle=90, scale=3, label=1).item()  # doctest: +ELLIPSIS
+        1...
+        >>> profile.labels.to_dataframe().shape[0] == profile.sizes["label"]
+        True
+        """
         from xlabelstats.instances.profile import profile
 
         return profile(

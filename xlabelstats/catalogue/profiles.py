@@ -41,7 +41,7 @@ class Family:
     @property
     def of_mask(self) -> bool:
         """Whether the mask alone tells them."""
-        return not any(CATALOGUE[name].reads_image for name in self.measures)
+        return not any(measure_of(name).reads_image for name in self.measures)
 
     def entries(self, ndim: int, options: Mapping[str, Any]) -> dict[str, Measure]:
         """Its measures of a mask of so many dims, by name."""

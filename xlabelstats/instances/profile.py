@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import xarray as xr
@@ -19,6 +20,7 @@ from xlabelstats.labels.measure import measured
 from xlabelstats.labels.per import apart
 from xlabelstats.names import as_names, check_known
 from xlabelstats.resampling import resampled
+from xlabelstats.variables import in_step, per_variable, split
 
 ALL = "all"
 
@@ -78,6 +80,23 @@ def profile(
         batch=batch,
         call="image.instances.profile(mask)",
     )
+
+
+@one_call
+def profile_per_variable(
+    dataset: xr.Dataset, mask: Any, families: Any, *, align: str | None = None, **options: Any
+) -> xr.Dataset:
+    """The profile in every image of a Dataset; what the mask alone tells once."""
+    names = names_of(families)
+    if align is not None:
+        dataset, mask = split(dataset, mask, align)
+    chosen = PROFILE if names == (ALL,) else {name: PROFILE[name] for name in names}
+    results = []
+    if any(family.of_mask for family in chosen.values()):
+        results.append(profile(None, split(dataset, mask)[1], names, **options))
+    if not all(family.of_mask for family in chosen.values()):
+        results.append(per_variable(dataset, mask, partial(profile, of_mask=False), names, **options))
+    return xr.merge(in_step(results), compat="override", join="exact", combine_attrs="override")
 
 
 def names_of(families: Any) -> tuple[str, ...]:

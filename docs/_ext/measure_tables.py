@@ -19,6 +19,7 @@ CELLS = {
     ),
     "dims": lambda each: _code(*each.dims),
     "parameters": lambda each: _code(*each.parameters),
+    "source": lambda each: each.source,
     "scikit-image": lambda each: _code(each.skimage),
     "CellProfiler": lambda each: _code(each.cellprofiler),
 }

@@ -8,10 +8,10 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import blobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import blobs
 from xlabelstats.catalogue import CATALOGUE, measure_of
 from xlabelstats.catalogue.profiles import PROFILE
 
@@ -252,7 +252,7 @@ class TestLeftOut:
             result = image.astype(dtype).instances.profile(mask)
         assert len(given) == 1
         assert not [name for name in result if name.startswith("texture")]
-        with pytest.raises(ValueError, match=rf"texture of an image of .* range='object'"):
+        with pytest.raises(ValueError, match=r"texture of an image of .* range='object'"):
             image.astype(dtype).instances.profile(mask, "texture")
 
     @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "bool"])

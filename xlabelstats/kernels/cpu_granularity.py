@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from xlabelstats.kernels.cpu_crops import largest_crop, most_pixels
+from xlabelstats.kernels.cpu_crops import most_pixels
 from xlabelstats.kernels.cpu_runs import kernel
 
 # Below this many pixels, inserting each in its place is faster than sorting by digits.
 FEW = 48
+
+# So many steps are reconstructed together.
+LANES = 8
 
 
 @kernel
@@ -23,41 +26,41 @@ def spectra(first, place, size, values, shifts, ends, losses):
     those that do not count.  ``shifts`` (row, 2) are the rows of a disc or ball, in planes and rows from its centre;
     those that reach ``i`` pixels to either side are ``shifts[ends[i]:ends[i + 1]]``.
     """
-    most, largest, longest, widest = most_pixels(first), largest_crop(size), 0, 0
+    most, pad, room = most_pixels(first), ends.size - 2, 0
     for code in range(first.size - 1):
-        longest = max(longest, size[code, 0] * size[code, 1])
-        widest = max(widest, size[code, 2])
-    spots, light, tops = np.empty(most, np.int64), np.empty(most), np.empty(most)
-    rows, begins = np.empty(longest, np.int64), np.empty(longest + 1, np.int64)
-    low, high = np.ones(longest, np.int64), np.zeros(longest, np.int64)
-    number, least = np.full(largest, -1, np.int32), np.full(largest, np.inf)
-    lines = np.empty((2, widest + 2 * ends.size))
-    beside = np.empty((most, 6), np.int32)
-    keys, order, rank = np.empty((2, most), np.uint64), np.empty((2, most), np.int32), np.empty(most, np.int32)
-    parent, root = np.empty(most, np.int32), np.empty(most, np.int32)
-    images, level, seed = np.empty((2, most)), np.empty(most), np.empty(most)
-    n_rows = 0
+        room = max(room, _layout(size[code], pad)[3])
+    sheets, ranks = np.empty((3, room)), np.empty(room, np.int32)
+    spots, light, tops, level = np.empty(most, np.int64), np.empty(most), np.empty(most), np.empty(most)
+    keys, order, parts = np.empty((2, most), np.uint64), np.empty((2, most), np.int32), np.empty((4, most), np.int32)
+    seeds = np.empty((most, LANES))
     for code in range(first.size - 1):
         begin, end = first[code], first[code + 1]
-        height, width, sides = size[code, 1], size[code, 2], 6 if size[code, 0] > 1 else 4
-        laid_out = 0
+        layout = _layout(size[code], pad)
         for c in range(losses.shape[1]):
             n, total = _valid(place[begin:end], values[c, begin:end], spots, light)
             mean = total / n if n else np.nan
             if not 0 < mean < np.inf:
                 losses[code, c] = np.nan
                 continue
-            # Channels without NaN share what only depends on where pixels lie.
-            if n < end - begin or laid_out < n:
-                low[rows[:n_rows]], high[rows[:n_rows]] = 1, 0
-                n_rows = _place_rows(spots[:n], width, rows, begins, low, high)
-                _join(spots[:n], height, width, sides, number, beside)
-                laid_out = n if n == end - begin else 0
-            layout = (rows[:n_rows], begins, low, high, height, width)
-            _take_background(light[:n], spots, layout, shifts, ends, lines, least, tops)
-            _sort(tops[:n], keys, order, rank)
-            _build_tree(rank[:n], order[0], beside, sides, parent, root)
-            _lose(mean, tops[:n], rank, beside, sides, parent, images, level, seed, losses[code, c])
+            _spread(spots[:n], size[code], layout)
+            _take_background(light[:n], spots, layout, shifts, ends, sheets, tops)
+            _sort(tops[:n], keys, order)
+            parent = _build_tree(spots, order[0, :n], layout, ranks, parts)
+            _lose(mean, tops[:n], spots, layout, ranks, sheets, parent, level, seeds, losses[code, c])
+
+
+@kernel
+def _layout(size, pad):
+    """How far rows and planes lie apart, the place of the first pixel of a crop, and how much room there is in all.
+
+    What lies ``pad`` pixels beside a row or plane is not in the next, and every pixel has neighbours.  In 2-D the distance
+    of planes is 0.
+    """
+    height, stride = size[1] - 2, size[2] - 2 + pad
+    if size[0] == 1:
+        return stride, 0, stride, (height + 2) * stride
+    sheet = (height + pad) * stride
+    return stride, sheet, sheet, size[0] * sheet
 
 
 @kernel
@@ -73,105 +76,72 @@ def _valid(place, values, spots, light):
 
 
 @kernel
-def _place_rows(spots, width, rows, begins, low, high):
-    """The rows of a crop that have pixels, the first pixel of each, and its extent; returns how many rows."""
-    n_rows, last = 0, -1
-    for i in range(spots.size):
-        row = spots[i] // width
-        x = spots[i] - row * width
-        if row != last:
-            rows[n_rows], begins[n_rows], low[row], last = row, i, x, row
-            n_rows += 1
-        high[row] = x + 1
-    begins[n_rows] = spots.size
-    return n_rows
+def _box(size):
+    """The planes, rows and columns of a crop without its margin."""
+    return (size[0] - 2 if size[0] > 1 else 1), size[1] - 2, size[2] - 2
 
 
 @kernel
-def _join(spots, height, width, sides, number, beside):
-    """The direct neighbours of every pixel by their number; where there is none, the pixel itself."""
+def _spread(spots, size, layout):
+    """Make places in a crop, which has a margin, places where rows and planes lie apart."""
+    stride, sheet, begin, _ = layout
+    margin = 1 if size[0] > 1 else 0
     for i in range(spots.size):
-        number[spots[i]] = i
-    for i in range(spots.size):
-        spot = spots[i]
-        for side in range(sides):
-            step = 1 if side < 2 else width if side < 4 else height * width
-            other = number[spot + step if side % 2 else spot - step]
-            beside[i, side] = other if other >= 0 else i
-    for i in range(spots.size):
-        number[spots[i]] = -1
+        row = spots[i] // size[2]
+        plane = row // size[1]
+        x, y = spots[i] - row * size[2] - 1, row - plane * size[1] - 1
+        spots[i] = begin + (plane - margin) * sheet + y * stride + x
 
 
 @kernel
-def _take_background(light, spots, layout, shifts, ends, lines, least, tops):
+def _take_background(light, spots, layout, shifts, ends, sheets, tops):
     """The light less its opening by a disc or ball, in ``tops``."""
+    stride, sheet, _, room = layout
+    line, spare, least = sheets[0][:room], sheets[1][:room], sheets[2][:room]
     for i in range(light.size):
         tops[i] = light[i]
     # The largest value is the least of the negative ones, negative.
     for _ in range(2):
-        _spread_least(tops, spots, layout, shifts, ends, lines, least)
+        line[:], spare[:], least[:] = np.inf, np.inf, np.inf
+        for i in range(light.size):
+            line[spots[i]] = tops[i]
+        for reach in range(ends.size - 1):
+            if reach:
+                _widen(line, spare, reach == 1)
+                line, spare = spare, line
+            for k in range(ends[reach], ends[reach + 1]):
+                _lower(line, shifts[k, 0] * sheet + shifts[k, 1] * stride, least)
         for i in range(light.size):
             tops[i] = -least[spots[i]]
-        rows, _, low, high, _, width = layout
-        for row in rows:
-            least[row * width + low[row] : row * width + high[row]] = np.inf
     for i in range(light.size):
         # No zero may be negative where bits are compared.
         tops[i] = abs(light[i] - tops[i])
 
 
 @kernel
-def _spread_least(values, spots, layout, shifts, ends, lines, least):
-    """The least value in a disc or ball around every pixel, in ``least`` over the crop; between pixels are others."""
-    rows, begins, low, high, height, width = layout
-    pad = ends.size - 1
-    n_rows = low.size
-    for k in range(rows.size):
-        row = rows[k]
-        plane, begin, end = row // height, low[row], high[row]
-        y = row - plane * height
-        line, spare = lines[0, : end - begin + 2 * pad], lines[1, : end - begin + 2 * pad]
-        line[:], spare[:] = np.inf, np.inf
-        for i in range(begins[k], begins[k + 1]):
-            line[spots[i] - row * width - begin + pad] = values[i]
-        for reach in range(pad):
-            if reach:
-                _widen(line, spare, reach == 1)
-                line, spare = spare, line
-            for i in range(ends[reach], ends[reach + 1]):
-                other = y + shifts[i, 1]
-                if other < 0 or other >= height:
-                    continue
-                other += (plane + shifts[i, 0]) * height
-                if other < 0 or other >= n_rows:
-                    continue
-                left, right = max(low[other], begin - reach), min(high[other], end + reach)
-                if left < right:
-                    into = least[other * width + left : other * width + right]
-                    _lower(line[left - begin + pad : right - begin + pad], into)
-
-
-@kernel
 def _widen(line, wider, middle):
     """The least values within one pixel more to either side."""
-    n = line.size - 2
-    left, right, into = line[:n], line[2:], wider[1 : n + 1]
-    for i in range(n):
-        into[i] = left[i] if left[i] < right[i] else right[i]
+    for i in range(1, line.size - 1):
+        wider[i] = line[i - 1] if line[i - 1] < line[i + 1] else line[i + 1]
+    wider[0], wider[-1] = line[1], line[-2]
     if middle:
-        _lower(line[1 : n + 1], into)
+        _lower(line, 0, wider)
 
 
 @kernel
-def _lower(values, least):
-    """The lesser of two values, in the second."""
-    for i in range(least.size):
-        least[i] = values[i] if values[i] < least[i] else least[i]
+def _lower(values, shift, least):
+    """The lesser of two values that lie so far apart, in the second array."""
+    begin = max(0, -shift)
+    end = max(begin, min(least.size, least.size - shift))
+    # Of slices numba sees that no index is negative, so that it takes several elements at a time.
+    into, others = least[begin:end], values[begin + shift :]
+    for i in range(into.size):
+        into[i] = others[i] if others[i] < into[i] else into[i]
 
 
 @kernel
-def _sort(tops, keys, order, rank):
-    """Sort pixels, the brightest first and equal ones as they come: ``order[0]``, and the place of each, ``rank``."""
+def _sort(tops, keys, order):
+    """Sort pixels, the brightest first and equal ones as they come: ``order[0]``."""
     n = tops.size
     bits = tops.view(np.uint64)
     key, place, spare_key, spare_place = keys[0, :n], order[0, :n], keys[1, :n], order[1, :n]
@@ -202,71 +172,107 @@ def _sort(tops, keys, order, rank):
                 counts[value] += 1
             key, place, spare_key, spare_place = spare_key, spare_place, key, place
         order[0, :n] = place
-    for i in range(n):
-        rank[order[0, i]] = i
 
 
 @kernel
-def _build_tree(rank, order, beside, sides, parent, root):
-    """The tree of connected parts above a level, as ranks: below each pixel the brightest that its part comes to."""
-    for i in range(rank.size):
-        parent[i], root[i] = i, i
-        for side in range(sides):
-            other = rank[beside[order[i], side]]
+def _build_tree(spots, order, layout, ranks, parts):
+    """The tree of connected parts above a level, as ranks: below each pixel the brightest that its part comes to.
+
+    ``ranks`` gets the ranks of pixels where they lie.  ``parts`` has rows for the tree and for a union-find by size:
+    what a pixel hangs on, and of those that hang on themselves the number of pixels and the least bright one.
+    """
+    stride, sheet, _, room = layout
+    parent, root, weight, lowest = parts
+    ranks[:room] = order.size
+    for i in range(order.size):
+        spot, mine = spots[order[i]], i
+        ranks[spot], parent[i], root[i], weight[i] = i, i, i, 1
+        for side in range(6 if sheet else 4):
+            step = 1 if side < 2 else stride if side < 4 else sheet
+            other = ranks[spot + step if side % 2 else spot - step]
+            # Of pixels that are less bright, nothing is known yet.
             if other < i:
                 while root[other] != other:
                     root[other] = root[root[other]]
                     other = root[other]
-                if other != i:
-                    parent[other], root[other] = i, i
+                if other != mine:
+                    parent[lowest[other]] = i
+                    if weight[other] < weight[mine]:
+                        other, mine = mine, other
+                    root[mine] = other
+                    weight[other] += weight[mine]
+                    mine = other
+        lowest[mine] = i
+    return parent[: order.size]
 
 
 @kernel
-def _lose(mean, tops, rank, beside, sides, parent, images, level, seed, losses):
+def _lose(mean, tops, spots, layout, ranks, sheets, parent, level, seeds, losses):
     """Erode an object step by step, reconstruct it each time, and see what of its mean is gone."""
-    n = tops.size
-    image, eroded = images[0, :n], images[1, :n]
-    for i in range(n):
-        image[i], level[rank[i]] = tops[i], tops[i]
+    stride, sheet, _, room = layout
+    image, eroded, outside = sheets[0][:room], sheets[1][:room], sheets[2][:room]
+    image[:], eroded[:], outside[:] = np.inf, np.inf, np.inf
+    for i in range(tops.size):
+        spot = spots[i]
+        image[spot], outside[spot], level[ranks[spot]] = tops[i], -np.inf, tops[i]
     losses[:] = 0
-    before = mean
-    for step in range(losses.size):
+    before, sums = mean, np.empty(LANES)
+    for start in range(0, losses.size, LANES):
+        changed = False
+        for lane in range(LANES):
+            _erode(image, outside, stride, sheet, eroded)
+            for i in range(tops.size):
+                spot = spots[i]
+                value = eroded[spot]
+                changed |= value != image[spot]
+                seeds[ranks[spot], lane] = value
+            image, eroded = eroded, image
+        _reconstruct(parent, level, seeds, sums)
+        for step in range(start, min(start + LANES, losses.size)):
+            after = sums[step - start] / tops.size
+            losses[step] = (before - after) * 100 / mean
+            before = after
         # What no longer changes loses nothing more.
-        if not _erode(image, beside, sides, eroded) and step:
+        if not changed:
             return
-        image, eroded = eroded, image
-        for i in range(n):
-            seed[rank[i]] = image[i]
-        after = _reconstruct(parent[:n], level, seed) / n
-        losses[step] = (before - after) * 100 / mean
-        before = after
 
 
 @kernel
-def _erode(image, beside, sides, eroded):
-    """The least value among each pixel and its neighbours; returns whether any is new."""
-    changed = False
-    for i in range(image.size):
-        value = image[i]
-        for side in range(sides):
-            other = image[beside[i, side]]
-            value = other if other < value else value
-        changed |= value != image[i]
-        eroded[i] = value
-    return changed
+def _erode(image, outside, stride, sheet, eroded):
+    """The least value among each pixel and its neighbours; infinite where ``outside`` is."""
+    n = image.size - 2 * stride
+    middle, left, right = image[stride : stride + n], image[stride - 1 :], image[stride + 1 :]
+    before, behind = image[:n], image[2 * stride :]
+    limit, into = outside[stride : stride + n], eroded[stride : stride + n]
+    for i in range(n):
+        value = left[i] if left[i] < middle[i] else middle[i]
+        value = right[i] if right[i] < value else value
+        value = before[i] if before[i] < value else value
+        value = behind[i] if behind[i] < value else value
+        into[i] = limit[i] if limit[i] > value else value
+    if sheet:
+        _lower(image, sheet, eroded)
+        _lower(image, -sheet, eroded)
+        for i in range(eroded.size):
+            eroded[i] = outside[i] if outside[i] > eroded[i] else eroded[i]
 
 
 @kernel
-def _reconstruct(parent, level, seed):
-    """The sum of the image of these levels, reconstructed by dilation from ``seed``, which is overwritten."""
+def _reconstruct(parent, level, seeds, sums):
+    """The sums of the image of these levels, reconstructed by dilation from each of `LANES` seeds, which are overwritten.
+
+    Several at a time, since each step waits for the one before.
+    """
     # A part is as bright as the brightest seed in it lets it be, and no less than the part around it.
     for i in range(parent.size):
-        below = parent[i]
-        seed[below] = seed[i] if seed[i] > seed[below] else seed[below]
-    total = 0.0
+        above, below = seeds[i], seeds[parent[i]]
+        for lane in range(LANES):
+            below[lane] = above[lane] if above[lane] > below[lane] else below[lane]
+    sums[:] = 0
     for i in range(parent.size - 1, -1, -1):
-        below = seed[parent[i]]
-        value = seed[i] if seed[i] > below else below
-        seed[i] = value if value < level[i] else level[i]
-        total += seed[i]
-    return total
+        above, below, top = seeds[i], seeds[parent[i]], level[i]
+        for lane in range(LANES):
+            value = below[lane] if below[lane] > above[lane] else above[lane]
+            value = value if value < top else top
+            above[lane] = value
+            sums[lane] += value

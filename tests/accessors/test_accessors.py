@@ -18,6 +18,7 @@ from skimage.measure._regionprops import PROPS
 import xlabelstats
 from xlabelstats.catalogue import CORRELATIONS, FAMILIES, FURTHER_PROPERTIES, OBJECT_PROPERTIES, STATISTICS
 from xlabelstats.catalogue.vocabulary import SYNONYMS, meaning_of
+from xlabelstats.labels.closest import ABOUT
 from xlabelstats.labels.regionprops import PROPERTIES, WHOLE_OBJECT
 
 MASK = xr.DataArray([[0, 7, 7, 7], [2, 2, 7, 7]], dims=("y", "x"))
@@ -290,8 +291,8 @@ class TestNamesOfOtherTools:
 
     def test_the_table_of_names_is_about_what_exists_and_shadows_nothing(self):
         properties = {*PROPERTIES, *OBJECT_PROPERTIES, *FURTHER_PROPERTIES, *WHOLE_OBJECT}
-        widths = {entry.name for entry in FAMILIES["width"]}
-        ours = {*STATISTICS, *properties, *CORRELATIONS, *widths, "median", "quantiles"}
+        others = {entry.name for family in ("width", "neighbors") for entry in FAMILIES[family]}
+        ours = {*STATISTICS, *properties, *CORRELATIONS, *others, *ABOUT, "median", "quantiles"}
         assert set(SYNONYMS.values()) <= ours
         assert all(meaning_of(name) for name in SYNONYMS)
         other_concepts = {name for name in SYNONYMS if name in ours and SYNONYMS[name] != name}

@@ -406,4 +406,4 @@ def test_the_halo_is_as_wide_as_is_looked():
 
 def test_every_name_that_is_not_scikit_images_is_a_property_too():
     names = {entry.name for entry in FAMILIES["outline"] if not entry.skimage}
-    assert names == {"circularity", "surface_area", "sphericity", "touches_border", "num_components"}
+    assert names == {"circularity", "compactness", "surface_area", "sphericity", "touches_border", "num_components"}

@@ -43,7 +43,7 @@ EVERY = ("count", "sum", "mean", "var", "std", "skew", "kurtosis", "min", "max",
 SHAPES = ("area", "bbox", "centroid", "extent", "area_bbox", "equivalent_diameter_area", "axis_major_length",
           "inertia_tensor", "inertia_tensor_eigvals", "eccentricity", "orientation")  # fmt: skip
 BOUNDARIES = {
-    2: ("perimeter", "perimeter_crofton", "euler_number", "circularity", "touches_border"),
+    2: ("perimeter", "perimeter_crofton", "euler_number", "circularity", "compactness", "touches_border"),
     3: ("euler_number", "surface_area", "sphericity", "touches_border"),
 }
 MOMENTS = ("moments", "moments_central", "moments_normalized")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from xlabelstats.catalogue import (
+    adjacency,
     boundary,
     caliper,
     component,
@@ -46,6 +47,7 @@ FAMILIES: dict[str, tuple[Measure, ...]] = {
     "granularity": granularity.GRANULARITIES,
     "radial distribution": radial.RADIAL,
     "Zernike moments": (*zernike.ZERNIKES, *zernike.RADIAL_ZERNIKES),
+    "neighbors": adjacency.ADJACENCY,
 }
 
 CATALOGUE: dict[str, Measure] = {entry.name: entry for family in FAMILIES.values() for entry in family}

@@ -172,6 +172,11 @@ class Boundary:
         return 4 * math.pi * self.volume / length**2
 
     @cached_property
+    def compactness(self) -> Array:
+        """Area of a circle with the same perimeter over the area."""
+        return self.perimeter**2 / (4 * math.pi * self.volume)
+
+    @cached_property
     def surface_area(self) -> Array:
         """Four times the area that a body covers in the mean of all directions, each with the share nearest to it.
 
@@ -232,6 +237,16 @@ BOUNDARIES = (
         only_2d=True,
         only_isotropic=True,
         cellprofiler="AreaShape_FormFactor",
+    ),
+    _of_boundary(
+        "compactness",
+        "perimeter**2 / (4 * pi * area): 1 for a circle, more for other forms",
+        lambda b: b.compactness,
+        needs=("border",),
+        only_2d=True,
+        only_isotropic=True,
+        source="CellProfiler, MeasureObjectSizeShape",
+        cellprofiler="AreaShape_Compactness",
     ),
     _of_boundary(
         "surface_area",

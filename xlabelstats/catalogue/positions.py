@@ -47,6 +47,15 @@ class LabelTable(Rows):
         """Mean position (label, axis)."""
         return self.origin + self.offset
 
+    @property
+    def exact_centroid(self) -> tuple[Array, Array]:
+        """Mean position (label, axis): whole pixels, and the part of one beyond; the same for any chunks."""
+        xp = kernels_for(self.ids).xp
+        # A sum of positions is a whole number.
+        count = self.count[:, None]
+        total = xp.rint(self.offset * count).astype(np.int64)
+        return self.origin + total // count, total % count / count
+
 
 @dataclass(frozen=True)
 class Positions(Reduction):

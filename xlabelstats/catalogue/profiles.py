@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xlabelstats.catalogue import CATALOGUE, measure_of
+from xlabelstats.catalogue import measure_of
+from xlabelstats.catalogue.adjacency import ADJACENCY
 from xlabelstats.catalogue.caliper import CALIPERS
 from xlabelstats.catalogue.correlation import THRESHOLD
 from xlabelstats.catalogue.edge import EDGES
@@ -31,12 +32,15 @@ class Family:
         Whether CellProfiler has it for 2-D masks alone.
     of_planes : tuple of str
         The measures that volumes go without.
+    closest : bool
+        Whether the closest labels belong to it, which are no measures of one object but of all: `labels.closest`.
     """
 
     measures: Mapping[str, Mapping[str, Any]]
     options: tuple[str, ...] = ()
     only_2d: bool = False
     of_planes: tuple[str, ...] = ()
+    closest: bool = False
 
     @property
     def of_mask(self) -> bool:
@@ -89,7 +93,7 @@ _ABOVE = {"threshold": THRESHOLD}
 
 PROFILE: dict[str, Family] = {
     "intensity": _family(*["sum", "mean", "std", "min", "max", "p25", "median", "p75", "position_max"], *EDGES),
-    "shape": _family(*(name for name in _SHAPE if name in CATALOGUE), *_HULLS, *RADII, *CALIPERS, of_planes=_HULLS),
+    "shape": _family(*_SHAPE, *_HULLS, *RADII, *CALIPERS, of_planes=_HULLS),
     "texture": _family(*TEXTURES, options=("scale", "levels", "range")),
     "granularity": _family(*GRANULARITIES),
     "radial_distribution": _family(*RADIAL, only_2d=True),
@@ -99,4 +103,5 @@ PROFILE: dict[str, Family] = {
     "correlation": Family(
         {"pearson": {}, "slope": {}} | dict.fromkeys(("overlap", "k1", "k2", "manders", "rwc"), _ABOVE), ("dim",)
     ),
+    "neighbors": _family(*ADJACENCY, closest=True),
 }

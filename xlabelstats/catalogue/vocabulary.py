@@ -71,6 +71,10 @@ _OTHER_NAMES = {
     "moments_weighted_normalized": "weightednormalizedmoments weightedmomentsnormalized",
     "orientation": "angle",
     "perimeter_crofton": "croftonperimeter",
+    "neighbor_count": "numberofneighbors",
+    "first_closest_label": "firstclosestobjectnumber",
+    "second_closest_label": "secondclosestobjectnumber",
+    "neighbor_angle": "anglebetweenneighbors",
 }
 
 SYNONYMS = {other: ours for ours, others in _OTHER_NAMES.items() for other in others.split()}
@@ -90,6 +94,16 @@ _ELSEWHERE = {
     "quantiles": "image.instances.quantiles(mask, q)",
     "label": "the coordinate 'label' of every result",
     "weight": 'image.labels.aggregate(mask, "weight", weights=weights)',
+    **dict.fromkeys(
+        (
+            "first_closest_label",
+            "first_closest_distance",
+            "second_closest_label",
+            "second_closest_distance",
+            "neighbor_angle",
+        ),
+        'image.instances.profile(mask, "neighbors")',
+    ),
 }
 
 # Statistics that are properties too, under scikit-image's names.
@@ -102,7 +116,7 @@ _TWINS = {
 }
 
 # The modules of CellProfiler, which stand before the names of measurements: AreaShape_FormFactor.
-_MODULES = ("AreaShape", "Correlation", "Intensity")
+_MODULES = ("AreaShape", "Correlation", "Intensity", "Neighbors")
 
 
 # How people write percentiles.

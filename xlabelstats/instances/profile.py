@@ -16,6 +16,7 @@ from xlabelstats.catalogue.texture import OWN
 from xlabelstats.cautions import caution, one_call
 from xlabelstats.inputs import check_image, check_is_mask, check_on_host, each_time, time_dims
 from xlabelstats.instances.windows import check_batch
+from xlabelstats.labels.closest import with_closest
 from xlabelstats.labels.measure import measured
 from xlabelstats.labels.per import apart
 from xlabelstats.names import as_names, check_known
@@ -68,7 +69,7 @@ def profile(
     measures: Mapping[str, Measure] = {
         name: entry for family in chosen.values() for name, entry in family.entries(mask.ndim, options).items()
     }
-    return measured(
+    result = measured(
         image,
         mask,
         measures,
@@ -80,6 +81,7 @@ def profile(
         batch=batch,
         call="image.instances.profile(mask)",
     )
+    return with_closest(result, mask) if any(family.closest for family in chosen.values()) else result
 
 
 @one_call

@@ -61,11 +61,8 @@ def _near_centroids(mask: xr.DataArray, grid: Grid, limit: float) -> tuple[np.nd
     from scipy.spatial import cKDTree
 
     table = label_table(mask).on_host()
-    # Sums of positions are whole numbers.  Rounding them first makes the centroids the same for any chunks.
-    count = table.count[:, None]
-    total = np.rint(table.offset * count).astype(np.int64)
-    whole = table.origin + total // count
-    places = (whole + total % count / count) * grid.spacing
+    whole, beyond = table.exact_centroid
+    places = (whole + beyond) * grid.spacing
     if math.isinf(limit) or len(places) < 2:
         rows = np.stack(np.triu_indices(len(places), 1), axis=1)
     else:

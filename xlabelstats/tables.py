@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from xlabelstats.catalogue import STATISTICS
+from xlabelstats.catalogue.cellprofiler import METADATA, OBJECT_NUMBER
 from xlabelstats.extras import need
+from xlabelstats.features import about, by_element, elements, features_of, in_cellprofilers_words
 from xlabelstats.inputs import check_on_host, dense, is_dask, is_sparse
 from xlabelstats.names import LABEL, OBJECT, PAIR
 from xlabelstats.neighbor_graph import graph_of
@@ -25,27 +27,75 @@ if TYPE_CHECKING:
 
 CENTROIDS = "spatial"
 
+# X of a table of all that is a number of every row.
+FEATURES = "features"
 
-def to_dataframe(result: xr.Dataset, instance_key: str = LABEL, *, units: bool = False) -> pd.DataFrame:
+# The names of columns that there are beside those of the package.
+CELLPROFILER = "cellprofiler"
+
+
+def to_dataframe(
+    result: xr.Dataset,
+    instance_key: str = LABEL,
+    *,
+    units: bool = False,
+    names: str | None = None,
+    compartment: str | None = None,
+) -> pd.DataFrame:
     """A wide table of a result; see `LabelsAccessor.to_dataframe`."""
     import pandas as pd
 
     if not isinstance(units, bool):
         raise TypeError(f"units is True or False, whether column names say them, not {units!r}")
+    check_names(names, compartment)
+    if units and names is not None:
+        raise ValueError(f"CellProfiler's names have no units; leave out units=True, or names={names!r}")
     _check_rows(result, "to_dataframe")
     result = _in_memory(result)
-    columns: dict[str, Any] = {}
-    for name, variable in result.items():
-        for element, values in zip(_elements(variable), _by_element(variable).T, strict=True):
-            column = "_".join([str(name), *element])
-            if units and variable.attrs.get("units"):
-                column += f" [{variable.attrs['units']}]"
-            if column in columns:
-                raise ValueError(
-                    f"two columns would be named {column!r}; rename a variable or make the coordinates unique"
-                )
-            columns[column] = values
+    if names is None:
+        columns = _by_name(_own_columns(result, units))
+    else:
+        words = ((name, values) for name, _, values in in_cellprofilers_words(result, compartment))
+        columns = _by_name(itertools.chain(_metadata(result), words))
     return pd.DataFrame(columns, index=names_of_rows(result, instance_key))
+
+
+def _own_columns(result: xr.Dataset, units: bool) -> Iterator[tuple[str, np.ndarray]]:
+    for name, variable in result.items():
+        said = variable.attrs.get("units") if units else None
+        for element, values in zip(elements(variable), by_element(variable).T, strict=True):
+            yield "_".join([str(name), *element]) + (f" [{said}]" if said else ""), values
+
+
+def _metadata(result: xr.Dataset) -> Iterator[tuple[str, np.ndarray]]:
+    """Which object every row is, in columns as CellProfiler and pycytominer have them."""
+    yield f"{METADATA}_{OBJECT_NUMBER}", ids_of(result)
+    for name, values in positions_of(result).items():
+        yield f"{METADATA}_{name}", values
+
+
+def _by_name(columns: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Columns by their names, or a complaint about two of one name."""
+    named: dict[str, np.ndarray] = {}
+    for column, values in columns:
+        if column in named:
+            raise ValueError(f"two columns would be named {column!r}; rename a variable or make the coordinates unique")
+        named[column] = values
+    return named
+
+
+def check_names(names: Any, compartment: Any) -> None:
+    """Complain about names of columns that there are not, or about a compartment without such names."""
+    if names is not None and names != CELLPROFILER:
+        raise ValueError(f"names is {CELLPROFILER!r} or None, for the names of xlabelstats, not {names!r}")
+    if compartment is None:
+        return
+    if not isinstance(compartment, str):
+        raise TypeError(f"compartment is a text such as 'Nuclei', not {type(compartment).__name__}")
+    if not compartment:
+        raise ValueError("compartment is a text such as 'Nuclei', not an empty one; leave it out for no compartment")
+    if names is None:
+        raise ValueError(f"compartment={compartment!r} is for CellProfiler's names; give names={CELLPROFILER!r} too")
 
 
 def to_anndata(
@@ -55,33 +105,46 @@ def to_anndata(
     centroids: xr.DataArray | None = None,
     neighbors: xr.Dataset | None = None,
     instance_key: str = LABEL,
+    names: str | None = None,
+    compartment: str | None = None,
 ) -> anndata.AnnData:
     """An annotated table of a result; see `LabelsDatasetAccessor.to_anndata`."""
     package = need("anndata", "anndata", "to_anndata")
     import pandas as pd
 
+    check_names(names, compartment)
     _check_rows(result, "to_anndata")
-    if X is not None and X not in result.data_vars:
+    of_features = X == FEATURES and X not in result.data_vars
+    if names is not None and not of_features:
+        raise ValueError(f"names={names!r} is for a table with all features in X; give X={FEATURES!r} too")
+    if X is not None and X not in result.data_vars and not of_features:
         raise ValueError(
             f"there is no variable {X!r} to be X, there are: {', '.join(map(str, result))}; name one of them: X=..., "
-            "or none, X=None"
+            f"or none, X=None, or all that are numbers, X={FEATURES!r}"
         )
     if instance_key != LABEL and instance_key in result.variables:
         raise ValueError(f"{instance_key!r} is the name of a variable or coordinate; choose another instance_key")
     graph = None if neighbors is None else graph_of(neighbors, result)
     result, positions = _computed_with(result, centroids)
-    ids, names = ids_of(result), _names_in_obs(result)
+    ids, rows = ids_of(result), _names_in_obs(result)
     places = {str(name): np.array(values) for name, values in positions_of(result).items()}
 
     # All are copies, since users of annotated tables scale and transform them in place.
     matrices, columns, arrays = {}, _other_coords(result, places), {}
+    var = None
+    if of_features:
+        numeric = result[[name for name, variable in result.items() if variable.dtype.kind in "biuf"]]
+        matrices[FEATURES], var = _features(numeric, len(rows), names, compartment)
+        result = result.drop_vars(numeric.data_vars)
+    elif X is not None:
+        var = _var(result[X])
     for name, variable in result.items():
-        if X is not None and _is_matrix(str(name), variable, X, result[X]):
+        if not of_features and X is not None and _is_matrix(str(name), variable, X, result[X]):
             matrices[str(name)] = _matrix_of(variable.transpose(*result[X].dims))
         elif variable.ndim == 1:
             columns[str(name)] = np.array(dense(variable))
         else:
-            arrays[str(name)] = _array_of(variable, names)
+            arrays[str(name)] = _array_of(variable, rows)
     if positions is not None:
         if CENTROIDS in arrays:
             raise ValueError(f"the result has a variable {CENTROIDS!r}, which is where centroids go; rename it")
@@ -89,11 +152,30 @@ def to_anndata(
     return package.AnnData(
         X=None if X is None else matrices.pop(X),
         layers=matrices,
-        obs=pd.DataFrame({**places, instance_key: _integers(ids), **columns}, index=names),
-        var=None if X is None else _var(result[X]),
+        obs=pd.DataFrame({**places, instance_key: _integers(ids), **columns}, index=rows),
+        var=var,
         obsm=arrays,
         obsp={} if graph is None else graph.matrices,
         uns={} if graph is None else graph.description,
+    )
+
+
+def _features(
+    result: xr.Dataset, n_rows: int, names: str | None, compartment: str | None
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Every number of every row as float, and what describes the columns."""
+    import pandas as pd
+
+    if names is None:
+        named = [(feature.name, feature, values) for feature, values in features_of(result)]
+    else:
+        named = list(in_cellprofilers_words(result, compartment))
+    columns = _by_name((name, values) for name, _, values in named)
+    matrix = np.empty((n_rows, len(columns)))
+    for i, values in enumerate(columns.values()):
+        matrix[:, i] = values
+    return matrix, pd.DataFrame(
+        about([feature for _, feature, _ in named]), index=pd.Index(list(columns), dtype=object)
     )
 
 
@@ -201,34 +283,21 @@ def _integers(ids: np.ndarray) -> np.ndarray:
 def _matrix_of(variable: xr.DataArray) -> Any:
     """A copy of a variable as (label, element), of a sparse one in scipy's format CSR."""
     if not is_sparse(variable.data):
-        return np.array(_by_element(variable))
+        return np.array(by_element(variable))
     from scipy.sparse import csr_matrix
 
     # Of the formats that sparse has, this one has the coordinates of every entry.
     data = variable.transpose(rows_of(variable), ...).data.asformat("coo")
     if data.fill_value != 0:
-        return np.array(_by_element(variable))
+        return np.array(by_element(variable))
     data = data.reshape((len(data), math.prod(data.shape[1:])))
     return csr_matrix((data.data, tuple(data.coords)), data.shape)
 
 
-def _by_element(variable: xr.DataArray) -> np.ndarray:
-    """A variable as (label, element)."""
-    values = dense(variable).transpose(rows_of(variable), ...).to_numpy()
-    return values.reshape(len(values), math.prod(values.shape[1:]))
-
-
 def _element_names(variable: xr.DataArray) -> list[str]:
     """The names of a variable's elements as one string each; a single element of no dim is number 0."""
-    names = ["_".join(element) or "0" for element in _elements(variable)]
+    names = ["_".join(element) or "0" for element in elements(variable)]
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise ValueError(f"two columns of {variable.name!r} would be named {twice[0]!r}; make the coordinates unique")
     return names
-
-
-def _elements(variable: xr.DataArray) -> list[tuple[str, ...]]:
-    """The names of a variable's elements per label: for each a name per dim, its coordinate or number."""
-    other = [dim for dim in variable.dims if dim != rows_of(variable)]
-    keys = [variable[dim].to_numpy() if dim in variable.coords else range(variable.sizes[dim]) for dim in other]
-    return [tuple(map(str, element)) for element in itertools.product(*keys)]

@@ -204,7 +204,14 @@ class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, RegionCalls):
         return rollup(self._array.to_dataset(), groups, hierarchy)[self._array.name]
 
     @documented(TableCalls.to_dataframe, take=("Raises",))
-    def to_dataframe(self, instance_key: str = LABEL, *, units: bool = False) -> pd.DataFrame:
+    def to_dataframe(
+        self,
+        instance_key: str = LABEL,
+        *,
+        units: bool = False,
+        names: str | None = None,
+        compartment: str | None = None,
+    ) -> pd.DataFrame:
         """A result of one statistic as a wide pandas table: one row per label.
 
         Returns
@@ -227,7 +234,8 @@ class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, RegionCalls):
         from xlabelstats.tables import to_dataframe
 
         name = self._array.name if self._array.name is not None else "value"
-        return to_dataframe(self._array.to_dataset(name=name), instance_key, units=units)
+        dataset = self._array.to_dataset(name=name)
+        return to_dataframe(dataset, instance_key, units=units, names=names, compartment=compartment)
 
     @documented(TableCalls.to_anndata, take=("Warns", "Raises"))
     def to_anndata(

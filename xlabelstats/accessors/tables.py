@@ -94,7 +94,14 @@ class TableCalls(Accessor):
 
         return rollup(self._dataset, groups, hierarchy)
 
-    def to_dataframe(self, instance_key: str = LABEL, *, units: bool = False) -> pd.DataFrame:
+    def to_dataframe(
+        self,
+        instance_key: str = LABEL,
+        *,
+        units: bool = False,
+        names: str | None = None,
+        compartment: str | None = None,
+    ) -> pd.DataFrame:
         """A result as a wide pandas table: one row per label; with ``per=`` a long one, a row per position and label.
 
         Parameters
@@ -104,6 +111,12 @@ class TableCalls(Accessor):
             ``.reset_index()`` makes columns.
         units : bool, default False
             Whether columns of variables that have units say them: ``area [um**2]``, ``mean_DAPI [counts]``.
+        names : {"cellprofiler"}, optional
+            Name columns as CellProfiler 4.2 does: ``AreaShape_Area``, ``Intensity_MeanIntensity_DAPI``,
+            ``Texture_Contrast_DAPI_3_00_256``.  The notes of `LabelsDatasetAccessor.to_dataframe` say how.
+        compartment : str, optional
+            With ``names="cellprofiler"``, what all columns but those of metadata start with: ``"Nuclei"`` makes
+            ``Nuclei_AreaShape_Area``, which pycytominer finds with ``infer_cp_features(table, ["Nuclei"])``.
 
         Returns
         -------
@@ -114,8 +127,37 @@ class TableCalls(Accessor):
 
         Raises
         ------
+        TypeError
+            ``units`` is no bool, or ``compartment`` no text.
         ValueError
-            There is no dim ``label`` or ``object``, or two columns would have the same name.
+            There is no dim ``label`` or ``object``, or two columns would have the same name; ``names`` is something
+            else; ``units=True`` is given with ``names``, or ``compartment`` without.
+
+        Notes
+        -----
+        With ``names="cellprofiler"``, after the modules of CellProfiler 4.2 [1]_:
+
+        - The label is the column ``Metadata_ObjectNumber`` too; with ``per="t"``, the time is ``Metadata_t``.
+        - The image in a name is the channel.  Positions along several dims of the image, such as round and channel, are
+          joined by ``_``.  Without such dims it is the channel that was chosen by ``image.sel(c="DAPI")``, else the
+          name of the array, else ``Image``.  In a result of a Dataset it is the variable, with its channels if it has
+          some: ``DAPI``, ``stack_CD3``.
+        - ``orientation`` comes in degrees.  All other numbers are those of the result: intensities are not brought to 0
+          to 1, and lengths have the units of the result.  `InstancesAccessor.profile` gives them in pixels, as
+          CellProfiler does.
+        - Of two channels, correlation, slope and overlap have one column, the first channel first.  Manders, RWC and K
+          have one for each order; ``k2`` has no columns beside ``k1``, whose numbers it repeats.  A channel with itself
+          has none.
+        - In 3-D ``area`` is ``AreaShape_Volume``, if the result has three axes or says that it is one by its units, as
+          that of `InstancesAccessor.profile` does.  Axes are X, Y and Z; numbered axes are in the order z, y, x.
+        - Moments have orders up to 3 along all axes, where CellProfiler stops at 2 along y: the further ones are named
+          in the same way, and so are all moments in 3-D.
+        - What CellProfiler has no column for keeps the name that it has here, such as ``count``.
+
+        References
+        ----------
+        .. [1] D. R. Stirling et al. (2021). CellProfiler 4: improvements in speed, utility and usability.
+           BMC Bioinformatics 22, 433.
 
         Examples
         --------
@@ -127,10 +169,15 @@ class TableCalls(Accessor):
               max_DAPI  max_CD3
         cell
         1            3        6
+        >>> image.labels.aggregate(mask, "max").labels.to_dataframe(names="cellprofiler", compartment="Nuclei").T
+        label                               1
+        Metadata_ObjectNumber               1
+        Nuclei_Intensity_MaxIntensity_DAPI  3
+        Nuclei_Intensity_MaxIntensity_CD3   6
         """
         from xlabelstats.tables import to_dataframe
 
-        return to_dataframe(self._dataset, instance_key, units=units)
+        return to_dataframe(self._dataset, instance_key, units=units, names=names, compartment=compartment)
 
     def to_anndata(
         self,
@@ -139,6 +186,8 @@ class TableCalls(Accessor):
         centroids: xr.DataArray | None = None,
         neighbors: xr.Dataset | None = None,
         instance_key: str = LABEL,
+        names: str | None = None,
+        compartment: str | None = None,
     ) -> anndata.AnnData:
         """A result as an annotated table, `anndata.AnnData`: a row per label, a column per channel.
 
@@ -146,6 +195,7 @@ class TableCalls(Accessor):
         ----------
         X : str or None, default "mean"
             The variable that becomes ``X``.  Without one there are no columns, and all goes to ``obs`` and ``obsm``.
+            ``"features"``, if no variable has that name, makes every number of every label a column of ``X``.
         centroids : DataArray (label, axis), optional
             Positions for ``obsm["spatial"]``, as `LabelsAccessor.center_of_mass` gives them: of all labels of the
             result at least, in any order.
@@ -153,6 +203,8 @@ class TableCalls(Accessor):
             The labels that lie near each other, as `LabelsAccessor.neighbors` gives them, for ``obsp``.
         instance_key : str, default "label"
             The column of ``obs`` that holds the label ids, as integers.
+        names, compartment
+            As in `to_dataframe`, for the features of ``X="features"``.
 
         Returns
         -------
@@ -173,6 +225,15 @@ class TableCalls(Accessor):
               apart they are: symmetric, sparse (CSR).  ``uns["spatial_neighbors"]`` says so, as squidpy writes it, so
               that its functions of graphs, such as ``squidpy.gr.nhood_enrichment``, take the table as it is.
 
+            With ``X="features"``:
+
+            - ``X`` ``(label, feature)``: all variables of numbers and truth, as float64.
+            - ``var``: named as the columns of `to_dataframe`.  Its columns are ``measure``, ``family`` (of
+              `InstancesAccessor.profile`, or else of `xlabelstats.measures`), ``channel``, and one for every dim of the
+              measures, such as ``axis``, ``scale``, ``angle``: the coordinate, NaN or an empty text if the measure has
+              no such dim.
+            - ``obs``, ``obsm``: what is neither, under the rules above.
+
         Warns
         -----
         UserWarning
@@ -183,8 +244,9 @@ class TableCalls(Accessor):
         TypeError
             ``neighbors`` is no Dataset.
         ValueError
-            There is no variable ``X`` or no dim ``label``; a name is taken twice; centroids lack a label or are not
-            ``(label, axis)``; ``neighbors`` has no distances or has a pair twice, or a label has several rows.
+            There is no variable ``X`` or no dim ``label``; a name is taken twice; ``names`` is given without
+            ``X="features"``; centroids lack a label or are not ``(label, axis)``; ``neighbors`` has no distances or has
+            a pair twice, or a label has several rows.
         ModuleNotFoundError
             anndata is not installed.
 
@@ -211,7 +273,22 @@ class TableCalls(Accessor):
         >>> table.obsp["spatial_distances"].toarray()  # doctest: +SKIP
         array([[0., 1.],
                [1., 0.]])
+        >>> result.labels.to_anndata(X="features").var  # doctest: +SKIP
+                  measure     family channel
+        count       count  intensity
+        mean_DAPI    mean  intensity    DAPI
+        mean_CD3     mean  intensity     CD3
+        max_DAPI      max  intensity    DAPI
+        max_CD3       max  intensity     CD3
         """
         from xlabelstats.tables import to_anndata
 
-        return to_anndata(self._dataset, X, centroids=centroids, neighbors=neighbors, instance_key=instance_key)
+        return to_anndata(
+            self._dataset,
+            X,
+            centroids=centroids,
+            neighbors=neighbors,
+            instance_key=instance_key,
+            names=names,
+            compartment=compartment,
+        )

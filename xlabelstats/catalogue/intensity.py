@@ -217,7 +217,13 @@ STATISTICS = (
     ),
     MIN,
     MAX,
-    _of_values("std", "standard deviation, the root of ``var``", lambda p: np.sqrt(p.variance), needs=("sum", "m2")),
+    _of_values(
+        "std",
+        "standard deviation, the root of ``var``",
+        lambda p: np.sqrt(p.variance),
+        needs=("sum", "m2"),
+        cellprofiler="Intensity_StdIntensity",
+    ),
     _of_pixels("valid", "number of pixels that are not NaN", lambda p: p.valid, kind="count", absent=0),
 )
 
@@ -234,6 +240,5 @@ REGION_PROPERTIES = (
         lambda p: np.sqrt(p.population_variance),
         needs=("sum", "m2"),
         skimage="intensity_std",
-        cellprofiler="Intensity_StdIntensity",
     ),
 )

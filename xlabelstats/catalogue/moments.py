@@ -192,6 +192,14 @@ class Moments(Measured):
         return self.origin + (self._offset + self.table.origin[:, None]) * self.step
 
 
+_CELLPROFILER = {
+    "moments": "AreaShape_SpatialMoment",
+    "moments_central": "AreaShape_CentralMoment",
+    "moments_normalized": "AreaShape_NormalizedMoment",
+    "moments_hu": "AreaShape_HuMoment",
+}
+
+
 def _entries(prefix: str, reduction: type[PositionMoments], *definitions: str) -> tuple[Measure, ...]:
     """The moments of one kind: raw, central, normalized, and Hu's."""
     formulas = ("", lambda m: m.raw), ("_central", lambda m: m.central), ("_normalized", lambda m: m.normalized)
@@ -204,6 +212,7 @@ def _entries(prefix: str, reduction: type[PositionMoments], *definitions: str) -
             dims=(PER_AXIS,),
             lengths={PER_AXIS: POWERS},
             skimage=prefix + suffix,
+            cellprofiler=_CELLPROFILER.get(prefix + suffix, ""),
         )
         for (suffix, formula), definition in zip(formulas, definitions[:3], strict=True)
     ]
@@ -218,6 +227,7 @@ def _entries(prefix: str, reduction: type[PositionMoments], *definitions: str) -
         only_unit=True,
         source="M.-K. Hu (1962). Visual pattern recognition by moment invariants. IRE Trans. Inf. Theory 8",
         skimage=f"{prefix}_hu",
+        cellprofiler=_CELLPROFILER.get(f"{prefix}_hu", ""),
     )
     return *moments, hu
 
@@ -240,7 +250,6 @@ WEIGHTED = (
         units="length",
         axes_apart=True,
         skimage="centroid_weighted",
-        cellprofiler="Location_CenterMassIntensity_X, ...",
     ),
     Measure(
         "centroid_weighted_local",

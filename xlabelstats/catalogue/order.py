@@ -316,7 +316,7 @@ PERCENTILE = replace(quantile("pNN", 0.95), definition="percentile NN, as in p5,
 MODE = Measure(
     "mode", "most frequent pixel, the smallest of a tie", lambda pixels: pixels.mode, Modes, units="image", kind="image"
 )
-MEDIAN = quantile("median", 0.5)
+MEDIAN = replace(quantile("median", 0.5), cellprofiler="Intensity_MedianIntensity")
 QUANTILES = quantiles()
 
 ORDER = (MEDIAN, MODE, QUANTILES)

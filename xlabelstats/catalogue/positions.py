@@ -211,6 +211,7 @@ SHAPES = (
         units="volume",
         absent=0,
         skimage="area",
+        cellprofiler="AreaShape_Area",
     ),
     _of_positions(
         "bbox",
@@ -222,7 +223,7 @@ SHAPES = (
         kind="whole",
         gridless=True,
         skimage="bbox",
-        cellprofiler="AreaShape_BoundingBoxMinimum_X, ...",
+        cellprofiler="AreaShape_BoundingBox",
     ),
     _of_positions(
         "area_bbox",
@@ -248,7 +249,7 @@ SHAPES = (
         units="length",
         axes_apart=True,
         skimage="centroid",
-        cellprofiler="AreaShape_Center_X, ...",
+        cellprofiler="AreaShape_Center",
     ),
     _of_positions(
         "centroid_local",
@@ -274,7 +275,7 @@ SHAPES = (
         dims=("axis", "axis_"),
         units="length**2",
         skimage="inertia_tensor",
-        cellprofiler="AreaShape_InertiaTensor_0_0, ...",
+        cellprofiler="AreaShape_InertiaTensor",
     ),
     _of_positions(
         "inertia_tensor_eigvals",
@@ -283,7 +284,7 @@ SHAPES = (
         dims=("component",),
         units="length**2",
         skimage="inertia_tensor_eigvals",
-        cellprofiler="AreaShape_InertiaTensorEigenvalues_0, ...",
+        cellprofiler="AreaShape_InertiaTensorEigenvalues",
     ),
     _of_positions(
         "axis_major_length",

@@ -14,6 +14,7 @@ from xlabelstats.options import compute
 from xlabelstats.spatialdata.elements import Annotation, find_elements
 from xlabelstats.spatialdata.neighbors import neighbors
 from xlabelstats.spatialdata.points import count_points
+from xlabelstats.spatialdata.profile import profile
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 SHAPES = ("area", "equivalent_diameter_area", "axis_major_length", "axis_minor_length")
 
-__all__ = ["aggregate", "count_points", "featurize", "measure", "neighbors", "quantiles", "regionprops"]
+__all__ = ["aggregate", "count_points", "featurize", "measure", "neighbors", "profile", "quantiles", "regionprops"]
 
 
 def aggregate(

@@ -112,8 +112,11 @@ class Annotation:
             raise ValueError(f"no instance of the table {self.name!r} is a label of {self.labels_name!r}")
         return options if kept.size == ids.size else {**options, "labels": kept}
 
-    def add(self, placed: PlacedMask, result: xr.Dataset, X: str | None) -> AnnData:
-        """Make a table of a result, with centroids, put it into the SpatialData object and return it."""
+    def add(self, placed: PlacedMask, result: xr.Dataset, X: str | None, **naming: Any) -> AnnData:
+        """Make a table of a result, with centroids, put it into the SpatialData object and return it.
+
+        ``naming`` is ``names`` and ``compartment`` of `to_anndata`.
+        """
         import pandas as pd
         from spatialdata.models import TableModel
 
@@ -122,7 +125,7 @@ class Annotation:
                 f"the labels element {self.labels_name!r} has no labels, and a table without rows annotates nothing"
             )
         centroids = placed.mask.labels.center_of_mass(units="pixel", labels=result[LABEL].to_numpy())
-        table = _valid(to_anndata(result, X, centroids=centroids, instance_key=self.instance_key))
+        table = _valid(to_anndata(result, X, centroids=centroids, instance_key=self.instance_key, **naming))
         table.obsm[CENTROIDS] = placed.place(table.obsm[CENTROIDS])
         if self.region_key in table.obs:
             raise ValueError(f"{self.region_key!r} is a column of the result; choose another region_key")

@@ -53,8 +53,8 @@ def spectra(first, place, size, values, shifts, ends, losses):
 def _layout(size, pad):
     """How far rows and planes lie apart, the place of the first pixel of a crop, and how much room there is in all.
 
-    What lies ``pad`` pixels beside a row or plane is not in the next, and every pixel has neighbours.  In 2-D the distance
-    of planes is 0.
+    What lies ``pad`` pixels beside a row or plane is not in the next, and every pixel has neighbours.  In 2-D planes
+    are 0 apart.
     """
     height, stride = size[1] - 2, size[2] - 2 + pad
     if size[0] == 1:
@@ -259,7 +259,7 @@ def _erode(image, outside, stride, sheet, eroded):
 
 @kernel
 def _reconstruct(parent, level, seeds, sums):
-    """The sums of the image of these levels, reconstructed by dilation from each of `LANES` seeds, which are overwritten.
+    """The sums of the image of these levels, reconstructed by dilation from each of `LANES` seeds, in their place.
 
     Several at a time, since each step waits for the one before.
     """

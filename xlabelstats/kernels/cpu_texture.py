@@ -51,8 +51,9 @@ def textures(crops, values, grey, scales, steps, weights, wanted, out):
                     distance = scale * (step[0] * planes + step[1] * rows + step[2])
                     pairs = _pair(spread[:n], distance, one, other)
                 for c in range(channels):
-                    counted = _count(ranks[c], known[c], one[:pairs], other[:pairs], table, cells, counts)
-                    _features(counted, known[c, : distinct[c]], table, cells, counts, weights, features)
+                    levels_of = known[c, : distinct[c]]
+                    counted, n_cells = _count(ranks[c], levels_of, one[:pairs], other[:pairs], table, cells, counts)
+                    _features(counted, levels_of, table, cells[:n_cells], counts, weights, features)
                     for f in range(wanted.size):
                         out[code, c, s, k, f] = features[wanted[f]]
 
@@ -138,8 +139,11 @@ def _pair(spread, distance, one, other):
 def _count(ranks, known, one, other, table, cells, counts):
     """Count pairs by both ranks, and by level, sum and difference; returns how many have no NaN.
 
-    ``cells`` gets the places in the ``table`` that were counted in.
+    ``cells`` gets the places in the ``table`` that were counted in, and ``known`` are the levels; returns how many
+    places these are too, of which some may be the same.
     """
+    if known.size * (known.size + 1) // 2 <= one.size:
+        return _count_by_cell(ranks, known, one, other, table, cells, counts)
     shares, sums, differences = counts
     lowest = known[0]
     n = 0
@@ -157,7 +161,32 @@ def _count(ranks, known, one, other, table, cells, counts):
         below, above = known[low], known[high]
         sums[above + below - 2 * lowest] += 1
         differences[above - below] += 1
-    return n
+    return n, n
+
+
+@kernel
+def _count_by_cell(ranks, known, one, other, table, cells, counts):
+    """The same where there are fewer cells than pairs: what is known of a cell is counted once, not for every pair."""
+    shares, sums, differences = counts
+    for pair in range(one.size):
+        a, b = np.int64(ranks[one[pair]]), np.int64(ranks[other[pair]])
+        low, high = min(a, b), max(a, b)
+        if low >= 0:
+            table[high * (high + 1) // 2 + low] += 1
+    n, n_cells, cell = 0, 0, 0
+    for high in range(known.size):
+        for low in range(high + 1):
+            pairs = table[cell]
+            if pairs:
+                cells[n_cells] = cell
+                n_cells += 1
+                n += pairs
+                shares[high] += pairs
+                shares[low] += pairs
+                sums[known[high] + known[low] - 2 * known[0]] += pairs
+                differences[known[high] - known[low]] += pairs
+            cell += 1
+    return n, n_cells
 
 
 @kernel
@@ -182,9 +211,9 @@ def _features(n, known, table, cells, counts, weights, features):
         pairs = table[rank * (rank + 3) // 2]
         squares += pairs * pairs
     both = 0.0
-    for i in range(n):
-        pairs = table[cells[i]]
-        table[cells[i]] = 0
+    for cell in cells:
+        pairs = table[cell]
+        table[cell] = 0
         squares += pairs * pairs
         both += _weight(pairs, weights)
     apart = n - differences[0]

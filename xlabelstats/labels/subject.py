@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -106,7 +107,7 @@ class WholeSubject(Subject):
     selection: Selection
     objects: Objects
 
-    @property
+    @cached_property
     def absent(self) -> np.ndarray:
         """The labels of the result that the mask lacks."""
         ids = self.selection.ids

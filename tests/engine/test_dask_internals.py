@@ -60,6 +60,26 @@ def test_what_is_read_and_what_is_computed_are_told_apart(stored):
     assert not internals.is_stored(da.ones((4, 4), chunks=2))
 
 
+def test_blocks_that_are_read_may_be_transposed_and_joined_but_not_split(stored):
+    read = da.from_zarr(stored, chunks=2)
+    assert internals.is_stored(read.T)
+    assert internals.is_stored(read.rechunk((4, 2)))
+    assert internals.is_stored(read.T.rechunk((4, 2)).rechunk(4))
+    assert not internals.is_stored(read.rechunk((4, 1)))
+    assert not internals.is_stored(read.rechunk((3, 1)))
+    assert not internals.is_stored((read + 1).rechunk(4))
+
+
+def test_a_twin_shares_the_source_alone(stored):
+    read = da.from_zarr(stored, chunks=2)
+    for array in (read, read.T, read.rechunk((4, 2)), read.T.rechunk((4, 2)).rechunk(4)):
+        twin = internals.read_apart(internals.read_apart(array, 1), (2, 3))
+        shared = {*twin.__dask_graph__()} & {*array.__dask_graph__()}
+        assert all("original" in str(key) for key in shared)
+        assert twin.chunks == array.chunks
+        assert (twin == array).all().compute()
+
+
 def test_a_task_knows_that_it_is_one():
     assert not internals.inside_a_task()
     with ThreadPoolExecutor(1) as pool:

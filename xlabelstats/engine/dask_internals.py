@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import threading
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -119,15 +119,44 @@ def block_keys(array: Any) -> np.ndarray:
 
 
 def is_stored(array: Any) -> bool:
-    """Whether the blocks of a dask array are read from storage, or memory, without any computation.
+    """Whether the blocks of a dask array are read from storage, or memory, and at most transposed and joined then."""
+    return bool(_layers_of_blocks(array)[1])
 
-    Relies on the functions of `dask.array.core` by which blocks are read, and on the layer's ``task.func``.
+
+def _layers_of_blocks(array: Any) -> tuple[list[str], list[str]]:
+    """The layers that join blocks, each into one block of the array, and those below that read and transpose blocks.
+
+    There are none if blocks are computed, or split.  The last comes first.
+
+    Relies on the functions of `dask.array.core` by which blocks are read, on the layer's ``task.func``, and on the
+    names that `rechunk` and `transpose` give to their layers; the tasks of the first name the blocks that they join.
     """
     from dask.array import core
 
-    layer = array.__dask_graph__().layers[array.name]
-    function = getattr(getattr(layer, "task", None), "func", None)
-    return function in (core.getter, core.getter_nofancy, core.getter_inline)
+    graph, name = array.__dask_graph__(), array.name
+    joins: list[str] = []
+    reads: list[str] = []
+    while True:
+        layer, below = graph.layers[name], graph.dependencies[name]
+        if not reads and _only_joins(name, layer):
+            joins.append(name)
+        else:
+            reads.append(name)
+            function = getattr(getattr(layer, "task", None), "func", None)
+            if function in (core.getter, core.getter_nofancy, core.getter_inline):
+                return joins, reads
+            if not name.startswith("transpose-"):
+                return [], []
+        if len(below) != 1:
+            return [], []
+        (name,) = below
+
+
+def _only_joins(name: str, layer: Any) -> bool:
+    if not name.startswith("rechunk-merge-"):
+        return False
+    blocks = [block for task in layer.values() for block in getattr(task, "dependencies", ())]
+    return bool(blocks) and len({*blocks}) == len(blocks)
 
 
 def read_apart(array: Any, seed: Any) -> Any:
@@ -135,20 +164,34 @@ def read_apart(array: Any, seed: Any) -> Any:
 
     With a source each, dask would begin with all blocks of the source that comes last, and keep them.
 
-    Relies on `clone` leaving the layers of the collections to omit as they are, and on the blocks being those of the
-    layer of the array's own name.
+    Relies on `clone` leaving the layers of the collections to omit as they are, and on ``substitute`` of tasks, since
+    `clone` does not rename what the tasks of layers that join blocks depend on.
     """
     import dask.array as da
+    from dask.base import tokenize
     from dask.graph_manipulation import clone
     from dask.highlevelgraph import HighLevelGraph
 
-    graph = array.__dask_graph__()
-    sources = {name: layer for name, layer in graph.layers.items() if name != array.name}
-    if not sources:
-        return clone(array, seed=seed)
-    held = HighLevelGraph(sources, {name: graph.dependencies[name] for name in sources})
-    source = da.Array(held, next(iter(sources)), ((0,),), meta=np.empty(0, object))
-    return clone(array, omit=source, seed=seed)
+    graph, (joins, reads) = array.__dask_graph__(), _layers_of_blocks(array)
+
+    def part_of_graph(names: Iterable[str]) -> HighLevelGraph:
+        return HighLevelGraph({name: graph.layers[name] for name in names}, {n: graph.dependencies[n] for n in names})
+
+    def blocks_of(graph: HighLevelGraph, name: str) -> da.Array:
+        return da.Array(graph, name, array.chunks, meta=array._meta)
+
+    sources = [name for name in graph.layers if name not in {*joins, *reads}]
+    stored = blocks_of(part_of_graph([*sources, *reads]), reads[0])
+    omit = da.Array(part_of_graph(sources), sources[0], ((0,),), meta=np.empty(0, object)) if sources else None
+    twin = clone(stored, omit=omit, seed=seed)
+    for join in joins[::-1]:
+        name = f"{join}-{tokenize(seed)}"
+        tasks = {}
+        for key, task in graph.layers[join].items():
+            renamed = {block: (twin.name, *block[1:]) for block in task.dependencies}
+            tasks[(name, *key[1:])] = task.substitute(renamed, key=(name, *key[1:]))
+        twin = blocks_of(HighLevelGraph.from_collections(name, tasks, [twin]), name)
+    return twin
 
 
 def inside_a_task() -> bool:

@@ -9,6 +9,7 @@ the system when it is done.  Prints the figures and their limits; exits 1 when o
                 near 2**62 beside small ones
     windows     64 x 64 windows of 4 x 16384 x 16384 uint16 with 345,000 labels written to Zarr, and its
                 quantiles: memory, on threads and in every process of a local cluster of two
+    profile     the whole profile of the same cells written to Zarr: memory; and microseconds an object and family
     chunks      a mean of 10,000 and of 202,500 chunks of one pixel: tasks are all there is to it, and twenty times
                 as many must not take more than 25 times as long; dask's own plain sum for comparison (20 minutes)
     function    what calling a function with every object costs beside calling it with arrays already cut
@@ -211,6 +212,68 @@ def measure_quantiles(path: str) -> dict[str, float]:
     return {"seconds": time.perf_counter() - started, "peak": peak()}
 
 
+def profile(folder: Path) -> Iterator[Figure]:
+    """The morphological profile written to disk, and the time of each family."""
+    field = make(folder / "large.zarr", (16384, 16384), 2048, channels=4)
+    found = child("profile", field)
+    print(f"  {found['features']:.0f} features of {found['labels']:.0f} objects in {found['seconds']:.0f} s")
+    yield "peak memory, profile", found["peak"], "GiB", 2
+    times = child("families")
+    for family, microseconds in times.items():
+        print(f"  {family}: {microseconds:.0f} us an object")
+    yield "all families of one channel, one thread", times["all"], "us", 600
+
+
+def measure_profile(path: str) -> dict[str, float]:
+    """Write the whole profile of a stored field."""
+    import dask.array as da
+    import xarray as xr
+
+    import xlabelstats  # noqa: F401
+
+    channels = ["DNA", "ER", "RNA", "AGP"]
+    image = xr.DataArray(da.from_zarr(path, component="image"), dims=("c", "y", "x"), coords={"c": channels})
+    mask = xr.DataArray(da.from_zarr(path, component="mask"), dims=("y", "x"))
+    started = time.perf_counter()
+    result = image.instances.profile(mask)
+    with tempfile.TemporaryDirectory(dir=Path(path).parent) as out, warnings.catch_warnings():
+        # Of zarr, about its consolidated metadata.
+        warnings.simplefilter("ignore")
+        result.to_zarr(Path(out) / "profile.zarr")
+    seconds = time.perf_counter() - started
+    features = sum(variable.size for variable in result.values()) / result.sizes["label"]
+    return {"seconds": seconds, "labels": result.sizes["label"], "features": features, "peak": peak()}
+
+
+def measure_families() -> dict[str, float]:
+    """Microseconds an object and family, of some 500 pixels and one channel, on one thread."""
+    import dask
+    import numpy as np
+    import xarray as xr
+    from fields import cells
+
+    from xlabelstats.catalogue.profiles import PROFILE
+
+    n, size = 73, 2048
+    rng = np.random.default_rng(0)
+    labels = cells((0, 0), (size, size), 28, (rng.permutation(int(n * n * 1.3))[: n * n] + 1).reshape(n, n))
+    pixels = (rng.standard_gamma(2.0, (1, size, size), np.float32) * 400).astype(np.uint16)
+    image = xr.DataArray(pixels, dims=("c", "y", "x"))
+    number, times = np.unique(labels).size - 1, {}
+    print(f"  {np.count_nonzero(labels) / number:.0f} pixels an object", file=sys.stderr)
+    alone = [family for family in PROFILE if family != "correlation"]
+    with dask.config.set(scheduler="synchronous"):
+        for family in (*alone, "all"):
+            runs = []
+            for _ in range(4):
+                mask = xr.DataArray(labels.copy(), dims=("y", "x"))
+                started = time.perf_counter()
+                image.instances.profile(mask, family)
+                runs.append(time.perf_counter() - started)
+            times[family] = min(runs[1:]) / number * 1e6
+    return times
+
+
 def chunks(folder: Path) -> Iterator[Figure]:
     """As many tasks as pixels."""
     for what in ("mean", "sum"):
@@ -322,6 +385,7 @@ BENCHMARKS = {
     "aggregate": aggregate,
     "scan": scan,
     "windows": windows,
+    "profile": profile,
     "chunks": chunks,
     "function": function,
     "start": start,
@@ -330,6 +394,8 @@ CHILDREN = {
     "aggregate": measure_aggregate,
     "scan": measure_scan,
     "windows": measure_windows,
+    "profile": measure_profile,
+    "families": measure_families,
     "quantiles": measure_quantiles,
     "chunks": measure_chunks,
     "function": measure_function,

@@ -58,7 +58,7 @@ class ProfileCalls(ObjectQuantileCalls):
             them make what is measured in that channel NaN.
         batch_size : int, optional
             The number of objects that are measured at a time, and the chunk along ``label`` of a lazy result.  By
-            default as many as 256 MiB hold the values of.  Batches bound memory; each reads the part of a stored array
+            default as many as 192 MiB hold the values of.  Batches bound memory; each reads the part of a stored array
             that it needs.
 
         Returns

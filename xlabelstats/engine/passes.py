@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from xlabelstats.labels.subject import Subject, WholeSubject
 
 # Of what takes long, values of so many bytes are computed at a time, and numpy arrays are cut to about so many pixels.
-BATCH_BYTES = 2**28
+BATCH_BYTES = 3 * 2**26
 HEAVY_PIXELS = 2**16
 
 

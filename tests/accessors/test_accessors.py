@@ -16,7 +16,7 @@ from skimage.measure import regionprops_table
 from skimage.measure._regionprops import PROPS
 
 import xlabelstats
-from xlabelstats.catalogue import CORRELATIONS, FAMILIES, FURTHER_PROPERTIES, OBJECT_PROPERTIES, STATISTICS
+from xlabelstats.catalogue import CATALOGUE, FURTHER_PROPERTIES, OBJECT_PROPERTIES, STATISTICS
 from xlabelstats.catalogue.vocabulary import SYNONYMS, meaning_of
 from xlabelstats.labels.closest import ABOUT
 from xlabelstats.labels.regionprops import PROPERTIES, WHOLE_OBJECT
@@ -291,12 +291,16 @@ class TestNamesOfOtherTools:
 
     def test_the_table_of_names_is_about_what_exists_and_shadows_nothing(self):
         properties = {*PROPERTIES, *OBJECT_PROPERTIES, *FURTHER_PROPERTIES, *WHOLE_OBJECT}
-        others = {entry.name for family in ("width", "neighbors") for entry in FAMILIES[family]}
-        ours = {*STATISTICS, *properties, *CORRELATIONS, *others, *ABOUT, "median", "quantiles"}
+        ours = {*properties, *CATALOGUE, *ABOUT, "texture"}
         assert set(SYNONYMS.values()) <= ours
         assert all(meaning_of(name) for name in SYNONYMS)
         other_concepts = {name for name in SYNONYMS if name in ours and SYNONYMS[name] != name}
         assert not other_concepts
+
+    def test_columns_of_cellprofiler_are_answered_with_the_measure(self):
+        for name, entry in CATALOGUE.items():
+            if entry.cellprofiler and name != "k2":
+                assert meaning_of(f"{entry.cellprofiler}_DNA_3_00") == meaning_of(name), name
 
     def test_measures_of_ours_are_found_whatever_their_capitals(self):
         for name in (*STATISTICS, *PROPERTIES, *OBJECT_PROPERTIES, *FURTHER_PROPERTIES):

@@ -119,3 +119,7 @@ def test_light_that_adds_up_to_nothing_has_no_centre():
     assert np.isnan(result["mass_displacement"]).all()
     assert np.isnan(result["intensity_center"]).all()
     assert float(result["edge_sum"][0]) == 0
+    # These add up to 3e-17.
+    nearly = measured(np.array([[0.1, 0.2, -0.3]]), np.ones((1, 3), int), ("mass_displacement", "intensity_center"))
+    assert np.isnan(nearly["mass_displacement"]).all()
+    assert np.isnan(nearly["intensity_center"]).all()

@@ -279,8 +279,12 @@ class TestLeftOut:
 class TestErrors:
     def test_an_unknown_family_is_told_the_others(self, random_pair):
         image, mask = random_pair
-        with pytest.raises(ValueError, match="unknown family 'haralick'; there are: all, intensity, shape, texture"):
+        with pytest.raises(
+            ValueError, match=r"unknown family 'haralick', which is .*\"texture\"\). There are: all, int"
+        ):
             image.instances.profile(mask, "haralick")
+        with pytest.raises(ValueError, match=r"'area', which is one measure: image.labels.measure\(mask, 'area'\)"):
+            image.instances.profile(mask, ["area", "texture"])
 
     def test_no_family_is_an_error(self, random_pair):
         image, mask = random_pair

@@ -203,8 +203,10 @@ class TableCalls(Accessor):
             The labels that lie near each other, as `LabelsAccessor.neighbors` gives them, for ``obsp``.
         instance_key : str, default "label"
             The column of ``obs`` that holds the label ids, as integers.
-        names, compartment
-            As in `to_dataframe`, for the features of ``X="features"``.
+        names : {"cellprofiler"}, optional
+            Of the features of ``X="features"``: CellProfiler's, as `to_dataframe` has them.  By default ours.
+        compartment : str, optional
+            What the objects are, such as ``"Nuclei"``, which names of CellProfiler then begin with.
 
         Returns
         -------

@@ -71,6 +71,10 @@ _OTHER_NAMES = {
     "moments_weighted_normalized": "weightednormalizedmoments weightedmomentsnormalized",
     "orientation": "angle",
     "perimeter_crofton": "croftonperimeter",
+    "texture": "haralick haralickfeatures glcm graycomatrix graycoprops greycomatrix cooccurrence",
+    "texture_angular_second_moment": "asm",
+    "texture_inverse_difference_moment": "idm",
+    "zernike": "zernikemoments zernikemoment",
     "neighbor_count": "numberofneighbors",
     "first_closest_label": "firstclosestobjectnumber",
     "second_closest_label": "secondclosestobjectnumber",
@@ -93,6 +97,11 @@ _ELSEWHERE = {
     "median": "image.instances.median(mask)",
     "quantiles": "image.instances.quantiles(mask, q)",
     "label": "the coordinate 'label' of every result",
+    **{
+        family: f'image.instances.profile(mask, "{family}")'
+        for family in ("texture", "radial_distribution", "shape", "neighbors")
+    },
+    "profile": "image.instances.profile(mask)",
     "weight": 'image.labels.aggregate(mask, "weight", weights=weights)',
     **dict.fromkeys(
         (
@@ -116,7 +125,16 @@ _TWINS = {
 }
 
 # The modules of CellProfiler, which stand before the names of measurements: AreaShape_FormFactor.
-_MODULES = ("AreaShape", "Correlation", "Intensity", "Neighbors")
+_MODULES = (
+    "AreaShape",
+    "Correlation",
+    "Granularity",
+    "Intensity",
+    "Location",
+    "Neighbors",
+    "RadialDistribution",
+    "Texture",
+)
 
 
 # How people write percentiles.
@@ -135,10 +153,11 @@ def answer_for(name: str, known: Iterable[str] = ()) -> str | None:
     number = PERCENTILE.fullmatch(name.lower())
     if number is not None and "median" in known:
         return f"is called 'p{number[1]}' here"
-    if several := [part for part in re.split(r"[\s,]+", name) if part] if re.search(r"[\s,]", name) else []:
+    ours, plain = _ours(name), _plain_name(name)
+    several = [part for part in re.split(r"[\s,]+", name) if part]
+    if len(several) > 1 and not ours:
         return f"is several names in one; give a tuple of them: {tuple(several)}"
-    plain = _plain_name(name)
-    here = [one for one in (*_called(_ours(plain)), plain.removeprefix("nan")) if one in known]
+    here = [one for one in (*_called(ours), plain.removeprefix("nan")) if one in known]
     if here:
         without_nan = " with skipna=True, the default for floats" if plain.startswith("nan") else ""
         return f"is called {here[0]!r} here{without_nan}"
@@ -147,8 +166,7 @@ def answer_for(name: str, known: Iterable[str] = ()) -> str | None:
 
 def meaning_of(name: str) -> str | None:
     """How to get what any tool calls so."""
-    plain = _plain_name(name)
-    return DERIVED.get(plain) or _call_of(_ours(plain))
+    return DERIVED.get(_plain_name(name)) or _call_of(_ours(name))
 
 
 def _call_of(name: str) -> str | None:
@@ -175,13 +193,29 @@ def _called(ours: str) -> tuple[str, ...]:
     return (ours, _TWINS[ours]) if ours in _TWINS else (ours,)
 
 
-def _ours(plain: str) -> str:
-    """Our name for what other tools call so; it may be ours but for capitals and underscores."""
-    if plain in SYNONYMS:
-        return SYNONYMS[plain]
-    return {_plain_name(name): name for name in (*CATALOGUE, *MORE_STATISTICS, *ELSEWHERE, *_ELSEWHERE)}.get(plain, "")
+def _ours(name: str) -> str:
+    """Our name for what other tools call so; it may be ours but for capitals, underscores and spaces."""
+    plain = _plain_name(name)
+    return (
+        _CELLPROFILER.get(_measurement(name))
+        or _CELLPROFILER.get(_measurement(name).partition("_")[0])
+        or SYNONYMS.get(plain)
+        or {_plain_name(one): one for one in (*CATALOGUE, *MORE_STATISTICS, *ELSEWHERE, *_ELSEWHERE)}.get(plain)
+        or {column.split("_")[-1]: one for column, one in _CELLPROFILER.items()}.get(plain, "")
+    )
+
+
+def _measurement(column: str) -> str:
+    """The module and the measurement of a column of CellProfiler, which say what it is: Texture_Contrast_DNA_3_00."""
+    return "_".join(column.split("_")[:2]).lower()
+
+
+# Of two measures that it calls the same, the first.
+_CELLPROFILER = {
+    _measurement(entry.cellprofiler): name for name, entry in [*CATALOGUE.items()][::-1] if entry.cellprofiler
+}
 
 
 def _plain_name(name: str) -> str:
     module, _, rest = name.partition("_")
-    return (rest.split("_")[0] if module in _MODULES and rest else name.replace("_", "")).lower()
+    return re.sub(r"[_\s-]", "", rest.split("_")[0] if module in _MODULES and rest else name).lower()

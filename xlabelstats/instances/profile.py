@@ -9,10 +9,12 @@ from typing import Any
 import xarray as xr
 
 from xlabelstats.align import check_match
+from xlabelstats.catalogue import CATALOGUE
 from xlabelstats.catalogue.histogram import dtype_range
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.profiles import PROFILE, Family
 from xlabelstats.catalogue.texture import OWN
+from xlabelstats.catalogue.vocabulary import meaning_of
 from xlabelstats.cautions import caution, one_call
 from xlabelstats.inputs import check_image, check_is_mask, check_on_host, each_time, time_dims
 from xlabelstats.instances.windows import check_batch
@@ -104,10 +106,18 @@ def profile_per_variable(
 def names_of(families: Any) -> tuple[str, ...]:
     """The names of the families asked for, which may be `ALL`, or a complaint."""
     names = as_names(families, "family")
-    check_known(names, (ALL, *PROFILE), "family")
+    check_known(names, (ALL, *PROFILE), "family", _answer_for)
     if not names:
         raise ValueError(f"no family was asked for; there are: {', '.join((ALL, *PROFILE))}")
     return (ALL,) if ALL in names else names
+
+
+def _answer_for(name: str) -> str | None:
+    """What to call if a family is asked for that is none."""
+    if name in CATALOGUE:
+        return f"is one measure: image.labels.measure(mask, {name!r})"
+    said = meaning_of(name)
+    return f"is {said}" if said else None
 
 
 def _check_options(names: tuple[str, ...], options: Mapping[str, Any]) -> None:

@@ -80,7 +80,7 @@ def light_centers(first, place, size, values, out):
         for c in range(values.shape[0]):
             pixels, into = values[c], out[code, c]
             # Sums of positions are whole numbers, and exact.
-            n, total, zs, ys, xs = 0, 0.0, 0, 0, 0
+            n, total, extent, zs, ys, xs = 0, 0.0, 0.0, 0, 0, 0
             for i in range(begin, end):
                 value, p = pixels[i], np.int64(place[i])
                 if value == value:
@@ -88,8 +88,10 @@ def light_centers(first, place, size, values, out):
                     y = (p - z * plane) // row
                     zs, ys, xs = zs + z, ys + y, xs + (p - z * plane - y * row)
                     total += value
+                    extent += abs(value)
                     n += 1
-            if n == 0 or total == 0:
+            # What pixels add up to may be 0 but for rounding.
+            if abs(total) <= 1e-12 * extent:
                 into[:] = np.nan
                 continue
             middle[0], middle[1], middle[2] = zs / n, ys / n, xs / n

@@ -415,13 +415,21 @@ class TestStorage:
             a, b = image.chunk(chunks), mask.chunk(-1)
             xr.testing.assert_identical(measured(a, b).compute(), expected)
 
-    def test_zarr_arrays_are_read_again_and_what_is_made_of_them_is_not(self, monkeypatch, tmp_path):
+    def test_zarr_arrays_transposed_or_joined_too_are_read_again_and_what_is_made_of_them_is_not(
+        self, monkeypatch, tmp_path
+    ):
         monkeypatch.setattr("xlabelstats.engine.region_pixels.KEPT_BYTES", 0)
         array = xr.DataArray(np.arange(400).reshape(20, 20), dims=("y", "x"), name="a")
         array.chunk(5).to_zarr(tmp_path / "a.zarr", zarr_format=2)
         stored = xr.open_zarr(tmp_path / "a.zarr")["a"]
         objects = objects_of([[1, 1]], [[4, 7]], [[2, 2]])
-        for lazy, again in ((stored, True), (stored.T, False), (stored + 1, False), (stored.chunk(4), False)):
+        for lazy, again in (
+            (stored, True),
+            (stored.T, True),
+            (stored.chunk(x=10), True),
+            (stored + 1, False),
+            (stored.chunk(4), False),
+        ):
             supply = Supply(lazy.data, plan_of(objects, lazy.chunks)[1])
             assert (supply.reading(1).name != supply.reading(0).name) == again
 

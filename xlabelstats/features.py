@@ -76,9 +76,27 @@ class Contents:
         """The coordinates along the dims of the measure."""
         return {name: values for name, (dim, values) in self.coords.items() if dim in self.own}
 
-    def channel(self, index: Mapping[str, int]) -> str:
-        """The channel of an element, or its positions along several dims of the image; empty if there is none."""
-        parts = [str(self.coords[dim][1][i]) for dim, i in index.items() if dim not in self.own]
+    @property
+    def whole(self) -> bool:
+        """Whether the measure has all elements along dims without coordinates, whose numbers are part of names."""
+        entry = CATALOGUE.get(self.measure)
+        if entry is None:
+            return True
+        prefix = PER_AXIS.format(axis="")
+        axes = [dim.removeprefix(prefix) for dim in self.own if dim.startswith(prefix)]
+        shape = {} if entry.pairs else entry.shape(axes or range(self.ndim))
+        # The elements of tensors are numbered by their axes.
+        tensor = "axis_" in self.own
+        numbered = [dim for dim in self.own if dim not in self.variable.coords or (tensor and dim in ("axis", "axis_"))]
+        return all(self.variable.sizes[dim] >= shape.get(dim, 0) for dim in numbered)
+
+    def channel(self, index: Mapping[str, int], instead: Mapping[str, Any] | None = None) -> str:
+        """The channel of an element, or its positions along several dims of the image; empty if there is none.
+
+        Along a dim of ``instead``, it is that one.
+        """
+        given = instead or {}
+        parts = [str(given.get(dim, self.coords[dim][1][i])) for dim, i in index.items() if dim not in self.own]
         # The image is that of a Dataset, or else it has no channels.
         return "_".join([self.image, *parts]) if self.image else "_".join(parts)
 
@@ -113,6 +131,21 @@ class Feature:
         return {dim: str(place) if _first_of(dim) in self.index else place for dim, place in places.items()}
 
     @property
+    def pair(self) -> tuple[str, Any, Any]:
+        """The dim of the first channel, and both channels, of a measure of two."""
+        (second,) = self.contents.own
+        first = _first_of(second)
+        one, two = (self.contents.coords[dim][1][self.index[dim]] for dim in (first, second))
+        return first, one, two
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the result has the two channels of a measure of two in the other order as well."""
+        (second,) = self.contents.own
+        first, one, two = self.pair
+        return one in [*self.contents.coords[second][1]] and two in [*self.contents.coords[first][1]]
+
+    @property
     def cellprofiler(self) -> str | None:
         """CellProfiler's name of it: ours if it has none, None if it leaves the number out, as it repeats another."""
         contents = self.contents
@@ -120,15 +153,14 @@ class Feature:
         if naming is None:
             return self.name
         if naming.pairs:
-            (second,) = contents.own
-            first = _first_of(second)
-            one, two = self.index[first], self.index[second]
-            if one == two or (naming.once and one > two):
+            first, one, two = self.pair
+            order = [*contents.coords[first][1]]
+            if one == two or (naming.once and self.mirrored and order.index(one) > order.index(two)):
                 return None
-            return column_of_pair(naming, self.channel, contents.channel({**self.index, first: two}))
+            return column_of_pair(naming, self.channel, contents.channel(self.index, {first: two}))
         image = (self.channel or IMAGE) if naming.reads_image else self.channel
         place = Place({name: self.index[contents.coords[name][0]] for name in contents.along}, contents.along)
-        return column_of(naming, image, place, contents.ndim) or self.name
+        return (column_of(naming, image, place, contents.ndim) if contents.whole else None) or self.name
 
 
 def features_of(result: xr.Dataset) -> Iterator[tuple[Feature, np.ndarray]]:
@@ -148,7 +180,7 @@ def in_cellprofilers_words(result: xr.Dataset, compartment: str | None) -> Itera
     for feature, values in features_of(result):
         measure, name = feature.contents.measure, feature.cellprofiler
         repeated = measure in REPEATS and REPEATS[measure] + feature.contents.name.removeprefix(measure) in result
-        if name is not None and not repeated:
+        if name is not None and not (repeated and feature.mirrored):
             factor = NAMINGS[measure].factor if measure in NAMINGS else 1
             yield (
                 name if compartment is None else f"{compartment}_{name}",

@@ -123,3 +123,9 @@ def test_light_that_adds_up_to_nothing_has_no_centre():
     nearly = measured(np.array([[0.1, 0.2, -0.3]]), np.ones((1, 3), int), ("mass_displacement", "intensity_center"))
     assert np.isnan(nearly["mass_displacement"]).all()
     assert np.isnan(nearly["intensity_center"]).all()
+
+
+def test_light_that_adds_up_to_nothing_has_no_granularity_and_no_fractions():
+    light = np.repeat([0.1, 0.2, -0.3], 3) * np.ones((3, 1))
+    result = measured(light, np.ones((3, 9), int), ("granularity", "radial_fraction", "radial_mean_fraction"))
+    assert all(np.isnan(values).all() for values in result.values())

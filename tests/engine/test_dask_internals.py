@@ -60,11 +60,14 @@ def test_what_is_read_and_what_is_computed_are_told_apart(stored):
     assert not internals.is_stored(da.ones((4, 4), chunks=2))
 
 
-def test_blocks_that_are_read_may_be_transposed_and_joined_but_not_split(stored):
+def test_blocks_that_are_read_may_be_cut_cast_transposed_and_joined_but_not_split(stored):
     read = da.from_zarr(stored, chunks=2)
     assert internals.is_stored(read.T)
     assert internals.is_stored(read.rechunk((4, 2)))
     assert internals.is_stored(read.T.rechunk((4, 2)).rechunk(4))
+    assert internals.is_stored(read[1:5, ::2].astype("f4").rechunk(4))
+    assert internals.is_stored(read[0])
+    assert not internals.is_stored(read[[0, 0, 1]])
     assert not internals.is_stored(read.rechunk((4, 1)))
     assert not internals.is_stored(read.rechunk((3, 1)))
     assert not internals.is_stored((read + 1).rechunk(4))
@@ -72,12 +75,20 @@ def test_blocks_that_are_read_may_be_transposed_and_joined_but_not_split(stored)
 
 def test_a_twin_shares_the_source_alone(stored):
     read = da.from_zarr(stored, chunks=2)
-    for array in (read, read.T, read.rechunk((4, 2)), read.T.rechunk((4, 2)).rechunk(4)):
+    for array in (read, read.T, read.rechunk((4, 2)), read.T.rechunk((4, 2)).rechunk(4), read[1:, 3].astype("f4")):
         twin = internals.read_apart(internals.read_apart(array, 1), (2, 3))
         shared = {*twin.__dask_graph__()} & {*array.__dask_graph__()}
         assert all("original" in str(key) for key in shared)
         assert twin.chunks == array.chunks
         assert (twin == array).all().compute()
+
+
+def test_what_lies_in_memory_is_told_from_what_is_computed(stored):
+    pixels = np.ones((4, 4))
+    for array in (da.from_array(pixels, chunks=2), xr.DataArray(pixels).chunk(2).data, da.ones((4, 4)).persist()):
+        assert internals.is_in_memory(array)
+    for array in (da.ones((4, 4), chunks=2), da.from_array(pixels, chunks=2) + 1, da.from_zarr(stored)):
+        assert not internals.is_in_memory(array)
 
 
 def test_a_task_knows_that_it_is_one():

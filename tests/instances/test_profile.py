@@ -159,14 +159,30 @@ class TestBits:
 
     def test_are_the_same_for_every_chunking_of_a_volume(self, volume):
         image, mask = volume
-        expected = image.instances.profile(mask, SOLID, range=(0, 2**16))
+        expected = image.instances.profile(mask, SOLID, range=(0, 500))
         chunked = image.chunk(c=1, z=9, y=13, x=40), mask.chunk(z=5, y=20, x=11)
-        assert_same_bits(expected, chunked[0].instances.profile(chunked[1], SOLID, range=(0, 2**16)).compute())
+        assert_same_bits(expected, chunked[0].instances.profile(chunked[1], SOLID, range=(0, 500)).compute())
 
     def test_are_the_same_for_every_order_of_the_dims_of_the_image(self, random_pair):
         image, mask = random_pair
         result = image.transpose("x", "c", "y").instances.profile(mask)
         assert_same_bits(image.instances.profile(mask), result)
+
+    def test_are_the_same_for_every_order_of_the_dims_of_the_mask(self, random_pair, volume):
+        image, mask = random_pair
+        assert_same_bits(image.instances.profile(mask), image.instances.profile(mask.T))
+        image, mask = volume
+        turned = image.instances.profile(mask.transpose("x", "z", "y"), SOLID, range=(0, 500))
+        assert_same_bits(image.instances.profile(mask, SOLID, range=(0, 500)), turned)
+
+    def test_are_the_same_beside_nan_pixels_of_another_round(self, random_pair):
+        mask = random_pair[1]
+        light = np.random.default_rng(0).normal(5, 1, (3, 2, *mask.shape))
+        light[1][:, np.random.default_rng(1).random(mask.shape) < 0.1] = np.nan
+        rounds = xr.DataArray(light, dims=("round", "c", "y", "x"))
+        expected = rounds.instances.profile(mask, "correlation")
+        result = rounds.chunk(round=1, y=20, x=30).instances.profile(mask.chunk(25), "correlation")
+        assert_same_bits(expected, result.compute())
 
     @pytest.mark.parametrize("batch", [1, 4, 1000, None])
     def test_are_the_same_of_stored_arrays_read_batch_by_batch(self, random_pair, tmp_path, monkeypatch, batch):
@@ -235,9 +251,9 @@ class TestLeftOut:
     def test_of_a_volume_are_families_of_planes(self, volume):
         image, mask = volume
         with pytest.warns(UserWarning, match="2-D masks only: radial_distribution, zernike, radial_zernike") as given:
-            result = image.instances.profile(mask, range=(0, 2**16))
+            result = image.instances.profile(mask, range=(0, 500))
         assert len(given) == 1
-        assert_same_bits(result, image.instances.profile(mask, SOLID, range=(0, 2**16)))
+        assert_same_bits(result, image.instances.profile(mask, SOLID, range=(0, 500)))
 
     @pytest.mark.parametrize("family", FLAT)
     def test_a_family_of_planes_named_for_a_volume_is_an_error(self, volume, family):
@@ -258,7 +274,19 @@ class TestLeftOut:
     @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "bool"])
     def test_texture_is_not_where_the_dtype_has_a_range(self, random_pair, dtype):
         image, mask = random_pair
-        assert "texture_contrast" in image.astype(dtype).instances.profile(mask)
+        image = (image * 100.0).astype(dtype) if dtype.endswith("2") else image.astype(dtype)
+        assert "texture_contrast" in image.instances.profile(mask)
+
+    def test_an_image_that_fills_few_grey_levels_is_told_its_range(self, random_pair):
+        image, mask = random_pair
+        with pytest.warns(
+            UserWarning, match=r"pixels from 0 to 255 fill 1 of 256 grey levels over the range of uint16"
+        ):
+            image.astype("u2").instances.profile(mask, "texture")
+        with pytest.warns(UserWarning, match=r"fill 1 of 256 grey levels over range=\(1000, 2000\)"):
+            image.instances.profile(mask, "texture", range=(1000, 2000))
+        image.astype("u2").instances.profile(mask, "texture", range=(0, 256))
+        image.astype("u2").instances.profile(mask, "texture", range="object")
 
     def test_correlation_of_one_channel_is_without_a_word(self, random_pair):
         image, mask = random_pair
@@ -267,13 +295,45 @@ class TestLeftOut:
             with pytest.raises(ValueError, match="correlation compares channels, but"):
                 single.instances.profile(mask, "correlation")
 
+    def test_times_and_planes_are_no_channels(self, random_pair):
+        image, mask = random_pair
+        for dim in ("t", "time", "z"):
+            with pytest.warns(
+                UserWarning, match="left out: the family correlation, which compares channels, but which"
+            ):
+                result = image.rename(c=dim).instances.profile(mask)
+            assert "pearson" not in result
+        dated = image.rename(c="round").assign_coords(round=np.array(["2020-01-01", "2020-01-02"], "M8[ns]"))
+        with pytest.raises(ValueError, match="is not clear; name it 'c'"):
+            dated.instances.profile(mask, "correlation")
+
     def test_correlation_is_along_c_or_the_only_other_dim(self, random_pair):
         image, mask = random_pair
         rounds = xr.concat([image, image], "round")
         assert rounds.instances.profile(mask)["pearson"].dims == ("label", "round", "c", "c_")
         assert image.rename(c="stain").instances.profile(mask)["pearson"].dims == ("label", "stain", "stain_")
-        with pytest.raises(ValueError, match=r"no dim of this image .* can be that of channels"):
+        assert rounds.rename(c="channel").instances.profile(mask)["pearson"].dims[-1] == "channel_"
+        with pytest.raises(ValueError, match=r"which dim of this image .* has the channels is not clear"):
             rounds.rename(c="stain").instances.profile(mask, "correlation")
+
+
+class TestOptions:
+    def test_may_be_arrays(self, random_pair):
+        image, mask = random_pair
+        expected = image.instances.profile(mask, "texture", scale=[1, 3], range=(10, 200))
+        for range in (np.array([10, 200]), xr.DataArray([10.0, 200.0]), [np.float32(10), 200]):
+            assert_same_bits(image.instances.profile(mask, "texture", scale=np.array([1, 3]), range=range), expected)
+
+    def test_families_may_be_a_generator(self, random_pair):
+        image, mask = random_pair
+        film, frames = xr.concat([image, image], "t"), xr.concat([mask, mask], "t")
+        result = film.instances.profile(frames, (name for name in ("shape", "zernike")), per="t")
+        assert {"area", "zernike"} <= {*result}
+
+    def test_families_are_no_mapping(self, random_pair):
+        image, mask = random_pair
+        with pytest.raises(TypeError, match="families are names, not a mapping"):
+            image.instances.profile(mask, {"texture": {"scale": 5}})
 
 
 class TestErrors:
@@ -312,6 +372,13 @@ class TestErrors:
         image, mask = (each.expand_dims(t=2) for each in volume)
         with pytest.raises(ValueError, match=r"To measure each time apart: per='t'"):
             image.instances.profile(mask)
+
+    @pytest.mark.parametrize("name", ["first_closest_label", "neighbor_angle", "neighbor_count"])
+    def test_a_coordinate_of_the_image_that_is_a_measure_is_an_error(self, random_pair, name):
+        image, mask = random_pair
+        for named in (image.assign_coords({name: ("c", [1, 2])}), image.rename(c=name)):
+            with pytest.raises(ValueError, match=name):
+                named.instances.profile(mask, "neighbors")
 
     @pytest.mark.parametrize("dim", ["scale", "angle", "step", "ring", "order", "axis", "label"])
     def test_a_dim_of_the_image_that_the_result_has_is_an_error(self, random_pair, dim):

@@ -267,3 +267,28 @@ class TestNumpyInBlocks:
         np.testing.assert_allclose(threads["sum"], ndimage.sum(image.astype(float), mask, labels), rtol=1e-12)
         kurtosis = [stats.kurtosis(image[mask == label].astype(float)) for label in labels[:40]]
         np.testing.assert_allclose(threads["kurtosis"][:40], kurtosis, rtol=1e-8)
+
+
+class TestSharedDims:
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            (("texture_contrast", {"scale": 2}), "texture_entropy"),
+            (("texture_contrast", {"levels": 8}), ("texture_entropy", {"levels": 64})),
+            (("texture_contrast", {"scale": [1, 3]}), ("texture_entropy", {"scale": [3, 1]})),
+            (("radial_fraction", {"rings": 5}), "radial_cv"),
+            (("histogram", {"bins": 5}), ("histogram", {"bins": 7})),
+        ],
+    )
+    def test_measures_that_differ_in_them_are_an_error(self, one, other):
+        image = xr.DataArray(np.arange(36, dtype="u1").reshape(6, 6), dims=("y", "x"))
+        mask = xr.ones_like(image, int)
+        with pytest.raises(ValueError, match=r"would share the dim|two measures are called"):
+            image.labels.measure(mask, (one, other))
+
+    def test_measures_with_the_same_parameters_share_them(self):
+        image = xr.DataArray(np.arange(36, dtype="u1").reshape(6, 6), dims=("y", "x"))
+        options = {"scale": [1, 2], "levels": 16}
+        measures = [("texture_contrast", options), ("texture_entropy", options)]
+        result = image.labels.measure(xr.ones_like(image, int), measures)
+        assert result["scale"].values.tolist() == [1, 2]

@@ -49,17 +49,19 @@ class ProfileCalls(ObjectQuantileCalls):
             Of texture: the values between which grey levels are divided evenly.  By default the range of the image's
             dtype, if that has 16 bits or fewer; other images need a range.  A dim image of 16 bits has few levels over
             the whole range of its dtype: give the range that it uses, such as ``(0, 4096)``.  With ``"object"`` it is
-            that of each object's own pixels, which makes texture independent of brightness.
+            that of each object's own pixels, which makes texture independent of brightness.  Pixels beyond the range
+            are of the first or the last level.
         labels : int or sequence of int, optional
-            Only these objects, in this order.  A label that does not occur has area and sum 0, and NaN elsewhere.  All
-            labels of the mask still count as neighbours.
+            Only these objects, in this order.  A label that does not occur has area, sum and closest labels 0, and NaN
+            elsewhere.  All labels of the mask still count as neighbours.
         skipna : bool, optional
             Leave NaN pixels out (the default): in a channel where a pixel is NaN, the object is without it.  Or let
             them make what is measured in that channel NaN.
         batch_size : int, optional
             The number of objects that are measured at a time, and the chunk along ``label`` of a lazy result.  By
             default as many as 192 MiB hold the values of.  Batches bound memory; each reads the part of a stored array
-            that it needs.
+            that it needs.  A large array that is computed first, such as ``image - background``, is computed once and
+            measured in one batch.
 
         Returns
         -------
@@ -74,7 +76,8 @@ class ProfileCalls(ObjectQuantileCalls):
         -----
         UserWarning
             With ``"all"``, a family was left out that this input does not have: Zernike moments and radial
-            distributions of 3-D masks, texture of an image that needs a ``range``.
+            distributions of 3-D masks, texture of an image that needs a ``range``, correlation where it is not clear
+            which dim has the channels.  An image in memory fills few of the grey levels of texture.
 
         Raises
         ------
@@ -98,13 +101,15 @@ class ProfileCalls(ObjectQuantileCalls):
         - ``granularity``: how much of the light each of 16 openings takes away, per ``step``.
         - ``radial_distribution``: where the light lies between centre and edge, in four rings (2-D).
         - ``zernike``, ``radial_zernike``: Zernike moments of the shape and of the light to order 9 (2-D).
-        - ``correlation``: how every two channels go together, along the dim ``c`` of the image or its only other dim.
+        - ``correlation``: how every two channels go together, along the dim ``c`` of the image, or its only other dim
+          if that is neither time nor space.
         - ``neighbors``: how many objects touch it, on how much of its outline, and which are the closest.
 
         Every number is that of the object's own pixels: neither other objects nor chunks nor the border of the image
-        change it, except for ``neighbors`` and for positions, which are those in the image.  Lengths are in pixels and
-        intensities those of the image, not rescaled.  What is not defined is NaN, where CellProfiler has 0 for some.
-        The page *Measures* of the docs has every definition, its source, and what differs from CellProfiler.
+        change it, except for ``neighbors`` and for positions, which are those in the image.  Lengths are in pixels;
+        pixels of unlike length are not made alike.  Intensities are those of the image, not rescaled.  What is not
+        defined is NaN, where CellProfiler has 0 for some.  The page *Measures* of the docs has every definition, its
+        source, and what differs from CellProfiler.
 
         Each measure is one of `xlabelstats.measures` too: ``image.labels.measure(mask, ("area", "granularity"))``
         measures some of them, with lengths in the units of the coordinates, and ``("granularity", {"length": 8})``
@@ -120,12 +125,12 @@ class ProfileCalls(ObjectQuantileCalls):
         >>> profile.labels.to_dataframe().shape[0] == profile.sizes["label"]
         True
         """
-        from xlabelstats.instances.profile import profile
+        from xlabelstats.instances.profile import names_of, profile
 
         return profile(
             self._array,
             as_array(mask),
-            families,
+            names_of(families),
             scale=scale,
             levels=levels,
             range=range,

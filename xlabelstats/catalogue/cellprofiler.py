@@ -149,7 +149,7 @@ FORMS: dict[tuple[str, ...], Callable[[str, Place], str]] = {
     ("order",): lambda image, at: f"{image}_{at['order']}",
     ("scale", "angle"): lambda image, at: f"{image}_{at['scale']}_{_direction(at):02d}_{at['levels']}",
     ("step",): lambda image, at: f"_{at['step']}{image}",
-    ("ring",): lambda image, at: f"{image}_{at['ring']}of{len(at.along['ring'])}",
+    ("ring",): lambda image, at: f"{image}_{at['ring']}of{at['rings']}",
 }
 
 

@@ -57,14 +57,23 @@ class CrossMoments(Reduction):
             return sums, products
         valid = kernels.xp.zeros((shape[0], len(pixels), 1))
         kernels.count_valid(pixels, block.runs, valid)
-        n = valid.reshape(shape)
+        valid = valid.reshape(shape)
+        # By itself, since NaN pixels of one group must not change how another is added up.
+        groups = [
+            self._of_group(block, pixels[g * channels : (g + 1) * channels], valid[:, g : g + 1])
+            for g in range(shape[1])
+        ]
+        return (kernels.xp.concatenate(groups, axis=1),) if groups else (_moments(pixels, block.runs, valid),)
+
+    def _of_group(self, block: Block, pixels: Array, n: Array) -> Array:
+        """The moments of the channels of one group, of which ``n`` (label, 1, channel) pixels are valid."""
         spoiled = (n < block.count[:, None, None]).any(axis=(1, 2))
         if not spoiled.any():
-            return (_moments(pixels, block.runs, n),)
-        moments = _moments_beside_nan(pixels, _runs_of(spoiled, block.runs), shape)
+            return _moments(pixels, block.runs, n)
+        moments = _moments_beside_nan(pixels, _runs_of(spoiled, block.runs), n.shape)
         if not spoiled.all():
             moments[~spoiled] = _moments(pixels, _runs_of(~spoiled, block.runs), n)[~spoiled]
-        return (moments,)
+        return moments
 
     def fold(self, rows: Array, before: Array, count: Array, columns: Columns, into: Columns) -> None:
         """Fold the moments of the same label: integers are added, others merged pairwise."""

@@ -63,6 +63,7 @@ def _measure(name: str, definition: str, cellprofiler: str, rings: int = 4) -> M
         Rings(number),
         dims=("ring",),
         lengths={"ring": range(1, number + 1)},
+        beside={"rings": ("ring", [number] * number)},
         only_2d=True,
         source="CellProfiler, MeasureObjectIntensityDistribution",
         cellprofiler=cellprofiler,

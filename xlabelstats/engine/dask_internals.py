@@ -119,44 +119,50 @@ def block_keys(array: Any) -> np.ndarray:
 
 
 def is_stored(array: Any) -> bool:
-    """Whether the blocks of a dask array are read from storage, or memory, and at most transposed and joined then."""
-    return bool(_layers_of_blocks(array)[1])
+    """Whether the blocks of a dask array are read from storage, or memory, and only cut, joined, turned or cast."""
+    return bool(_layers_of_blocks(array))
 
 
-def _layers_of_blocks(array: Any) -> tuple[list[str], list[str]]:
-    """The layers that join blocks, each into one block of the array, and those below that read and transpose blocks.
+def _layers_of_blocks(array: Any) -> list[str]:
+    """The layers by which blocks come from storage into no more than one block of the array each; the last one first.
 
-    There are none if blocks are computed, or split.  The last comes first.
+    There are none if blocks are computed, or go into several.
 
-    Relies on the functions of `dask.array.core` by which blocks are read, on the layer's ``task.func``, and on the
-    names that `rechunk` and `transpose` give to their layers; the tasks of the first name the blocks that they join.
+    Relies on the functions of `dask.array.core` by which blocks are read, on the layer's ``task.func``, on the names
+    that dask gives to the other layers, and on the ``dependencies`` of their tasks.
     """
     from dask.array import core
 
     graph, name = array.__dask_graph__(), array.name
-    joins: list[str] = []
-    reads: list[str] = []
+    layers: list[str] = []
     while True:
         layer, below = graph.layers[name], graph.dependencies[name]
-        if not reads and _only_joins(name, layer):
-            joins.append(name)
-        else:
-            reads.append(name)
-            function = getattr(getattr(layer, "task", None), "func", None)
-            if function in (core.getter, core.getter_nofancy, core.getter_inline):
-                return joins, reads
-            if not name.startswith("transpose-"):
-                return [], []
-        if len(below) != 1:
-            return [], []
+        layers.append(name)
+        if getattr(getattr(layer, "task", None), "func", None) in (
+            core.getter,
+            core.getter_nofancy,
+            core.getter_inline,
+        ):
+            return layers
+        if len(below) != 1 or not name.startswith(("rechunk-merge-", "getitem-", "transpose-", "astype-")):
+            return []
+        tasks = list(layer.values())
+        blocks = [block for task in tasks for block in getattr(task, "dependencies", ())]
+        if not blocks or len({*blocks}) < len(blocks) or not all(hasattr(task, "substitute") for task in tasks):
+            return []
         (name,) = below
 
 
-def _only_joins(name: str, layer: Any) -> bool:
-    if not name.startswith("rechunk-merge-"):
+def is_in_memory(array: Any) -> bool:
+    """Whether the blocks of a dask array are parts of an array in memory.
+
+    Relies on the graph then holding the blocks themselves.
+    """
+    graph = array.__dask_graph__()
+    layer = graph.layers[array.name]
+    if graph.dependencies[array.name] or hasattr(layer, "task"):
         return False
-    blocks = [block for task in layer.values() for block in getattr(task, "dependencies", ())]
-    return bool(blocks) and len({*blocks}) == len(blocks)
+    return not any(isinstance(value, tuple) or hasattr(value, "dependencies") for value in layer.values())
 
 
 def read_apart(array: Any, seed: Any) -> Any:
@@ -165,14 +171,15 @@ def read_apart(array: Any, seed: Any) -> Any:
     With a source each, dask would begin with all blocks of the source that comes last, and keep them.
 
     Relies on `clone` leaving the layers of the collections to omit as they are, and on ``substitute`` of tasks, since
-    `clone` does not rename what the tasks of layers that join blocks depend on.
+    `clone` does not rename what the tasks of layers that are no `Blockwise` depend on.
     """
     import dask.array as da
     from dask.base import tokenize
     from dask.graph_manipulation import clone
     from dask.highlevelgraph import HighLevelGraph
 
-    graph, (joins, reads) = array.__dask_graph__(), _layers_of_blocks(array)
+    graph = array.__dask_graph__()
+    *changes, read = _layers_of_blocks(array)
 
     def part_of_graph(names: Iterable[str]) -> HighLevelGraph:
         return HighLevelGraph({name: graph.layers[name] for name in names}, {n: graph.dependencies[n] for n in names})
@@ -180,14 +187,14 @@ def read_apart(array: Any, seed: Any) -> Any:
     def blocks_of(graph: HighLevelGraph, name: str) -> da.Array:
         return da.Array(graph, name, array.chunks, meta=array._meta)
 
-    sources = [name for name in graph.layers if name not in {*joins, *reads}]
-    stored = blocks_of(part_of_graph([*sources, *reads]), reads[0])
+    sources = [name for name in graph.layers if name not in {*changes, read}]
+    stored = blocks_of(part_of_graph([*sources, read]), read)
     omit = da.Array(part_of_graph(sources), sources[0], ((0,),), meta=np.empty(0, object)) if sources else None
     twin = clone(stored, omit=omit, seed=seed)
-    for join in joins[::-1]:
-        name = f"{join}-{tokenize(seed)}"
+    for change in changes[::-1]:
+        name = f"{change}-{tokenize(seed)}"
         tasks = {}
-        for key, task in graph.layers[join].items():
+        for key, task in graph.layers[change].items():
             renamed = {block: (twin.name, *block[1:]) for block in task.dependencies}
             tasks[(name, *key[1:])] = task.substitute(renamed, key=(name, *key[1:]))
         twin = blocks_of(HighLevelGraph.from_collections(name, tasks, [twin]), name)

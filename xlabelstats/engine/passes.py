@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xlabelstats.engine.dask_internals import map_mask_blocks
+from xlabelstats.engine.dask_internals import is_in_memory, map_mask_blocks
 from xlabelstats.engine.local import map_locally, stretches
 from xlabelstats.engine.merge_tree import LABELS_PER_CHUNK, Column, filled, lazy_columns
 from xlabelstats.engine.ownership import Region, find_regions, map_regions
@@ -263,7 +263,7 @@ def _lazy_batches(subject: WholeSubject, finishing: Finishing, batch: int | None
     labels = subject.selection.labels
     size = batch or labels_within(finishing.columns, subject.other_shape)
     arrays = [array for array in (subject.mask, subject.image) if array is not None]
-    if not all(is_read_again(array) or array.nbytes <= KEPT_BYTES for array in arrays):
+    if not all(is_read_again(array) or array.nbytes <= KEPT_BYTES or is_in_memory(array) for array in arrays):
         # What is computed would be computed for every batch, or held for the last.
         size = max(labels.size, 1)
     batches = [subject.part(labels[first : first + size]) for first in range(0, labels.size, size)] or [subject]

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from xlabelstats.align import check_match
@@ -13,15 +14,15 @@ from xlabelstats.catalogue import CATALOGUE
 from xlabelstats.catalogue.histogram import dtype_range
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.profiles import PROFILE, Family
-from xlabelstats.catalogue.texture import OWN
+from xlabelstats.catalogue.texture import OWN, check_levels, check_range
 from xlabelstats.catalogue.vocabulary import meaning_of
 from xlabelstats.cautions import caution, one_call
-from xlabelstats.inputs import check_image, check_is_mask, check_on_host, each_time, time_dims
+from xlabelstats.inputs import check_image, check_is_mask, check_on_host, check_taken, each_time, is_dask, time_dims
 from xlabelstats.instances.windows import check_batch
-from xlabelstats.labels.closest import with_closest
-from xlabelstats.labels.measure import measured
+from xlabelstats.labels.closest import ABOUT, with_closest
+from xlabelstats.labels.measure import limits_of, measured
 from xlabelstats.labels.per import apart
-from xlabelstats.names import as_names, check_known
+from xlabelstats.names import as_names, check_known, letter_of
 from xlabelstats.resampling import resampled
 from xlabelstats.variables import in_step, per_variable, split
 
@@ -30,8 +31,11 @@ ALL = "all"
 # The parameters of texture, and what they are unless they are given.
 DEFAULTS: dict[str, Any] = {"scale": 3, "levels": 256, "range": None}
 
-# The dim of an image that holds its channels, where it has further dims.
+# The dim of an image that holds its channels, where several may.
 CHANNEL = "c"
+
+# An image that fills fewer grey levels than this has little texture to tell.
+FEW_LEVELS = 8
 
 
 @one_call
@@ -56,10 +60,10 @@ def profile(
     Without an image only those that the mask alone tells, and without ``of_mask`` none of these.
     """
     names, batch = names_of(families), check_batch(batch_size)
-    options = {"scale": scale, "levels": levels, "range": range}
+    options = {"scale": _plain(scale), "levels": levels, "range": _plain(range)}
     _check_options(names, options)
     check_is_mask(mask, image)
-    mask = resampled(image, mask, align)
+    mask = _in_order(resampled(image, mask, align))
     if image is not None:
         check_image(image)
         check_match(image, mask)
@@ -68,6 +72,11 @@ def profile(
     chosen = {name: family for name, family in chosen.items() if (of_mask if family.of_mask else image is not None)}
     check_on_host(f"profile ({', '.join(chosen)})", mask=mask, **({} if image is None else {"image": image}))
     options["dim"] = None if image is None else _channel_dim(image, mask)
+    closest = any(family.closest for family in chosen.values())
+    if closest and image is not None:
+        check_taken(image, tuple(dim for dim in image.dims if dim not in mask.dims), ABOUT)
+    if "texture" in chosen and image is not None:
+        _caution_of_few_levels(image, levels, options["range"])
     measures: Mapping[str, Measure] = {
         name: entry for family in chosen.values() for name, entry in family.entries(mask.ndim, options).items()
     }
@@ -83,7 +92,7 @@ def profile(
         batch=batch,
         call="image.instances.profile(mask)",
     )
-    return with_closest(result, mask) if any(family.closest for family in chosen.values()) else result
+    return with_closest(result, mask) if closest else result
 
 
 @one_call
@@ -105,6 +114,8 @@ def profile_per_variable(
 
 def names_of(families: Any) -> tuple[str, ...]:
     """The names of the families asked for, which may be `ALL`, or a complaint."""
+    if isinstance(families, Mapping):
+        raise TypeError("families are names, not a mapping; scale=, levels= and range= are parameters of the call")
     names = as_names(families, "family")
     check_known(names, (ALL, *PROFILE), "family", _answer_for)
     if not names:
@@ -121,12 +132,25 @@ def _answer_for(name: str) -> str | None:
 
 
 def _check_options(names: tuple[str, ...], options: Mapping[str, Any]) -> None:
-    given = [name for name, value in options.items() if value is not DEFAULTS[name] and value != DEFAULTS[name]]
+    given = [name for name, value in options.items() if value != DEFAULTS[name]]
     if given and not {ALL, "texture"} & {*names}:
         raise ValueError(
             f"{given[0]}={options[given[0]]!r} is for the family texture, which is not asked for; leave it out, or add "
             "'texture' to the families"
         )
+
+
+def _plain(value: Any) -> Any:
+    """An option as numbers and lists of these."""
+    return value if value is None or isinstance(value, str) else np.asarray(value).tolist()
+
+
+def _in_order(mask: xr.DataArray) -> xr.DataArray:
+    """A mask with its dims in the order z, y, x if they are named so, since angles and directions depend on it."""
+    letters = {dim: letter_of(dim) or "" for dim in mask.dims}
+    if {*letters.values()} <= {*"XYZ"} and len({*letters.values()}) == mask.ndim:
+        mask = mask.transpose(*sorted(mask.dims, key=letters.__getitem__, reverse=True))
+    return mask
 
 
 def _check_ndim(mask: xr.DataArray, image: xr.DataArray | None) -> None:
@@ -158,6 +182,8 @@ def _families_for(
     alone = _without_pairs(image, mask) if "correlation" in chosen else ""
     if alone and not every:
         raise ValueError(f"the family correlation compares channels, {alone}")
+    if alone and image is not None and _channel_dim(image, mask) is None and {*image.dims} > {*mask.dims}:
+        caution(f"left out: the family correlation, which compares channels, {alone}")
     left_out = {*flat, *(["texture"] if without else []), *(["correlation"] if alone else [])}
     return {name: family for name, family in chosen.items() if name not in left_out}
 
@@ -179,8 +205,8 @@ def _without_pairs(image: xr.DataArray | None, mask: xr.DataArray) -> str:
     dim = _channel_dim(image, mask)
     if dim is None:
         return (
-            f"but no dim of this image {tuple(image.dims)} can be that of channels; name it {CHANNEL!r}, or use "
-            "image.labels.correlation(mask, dim=...)"
+            f"but which dim of this image {tuple(image.dims)} has the channels is not clear; name it {CHANNEL!r}: "
+            f".rename({{dim: {CHANNEL!r}}}), or use image.labels.correlation(mask, dim=...)"
         )
     return "" if image.sizes[dim] > 1 else f"but this image has {image.sizes[dim]} along {dim!r}"
 
@@ -188,4 +214,27 @@ def _without_pairs(image: xr.DataArray | None, mask: xr.DataArray) -> str:
 def _channel_dim(image: xr.DataArray, mask: xr.DataArray) -> Hashable | None:
     """The dim along which the channels of an image lie."""
     other = [dim for dim in image.dims if dim not in mask.dims]
-    return CHANNEL if CHANNEL in other else other[0] if len(other) == 1 else None
+    named = [dim for dim in other if letter_of(dim) == "C"]
+    if CHANNEL in other or len(named) == 1:
+        return CHANNEL if CHANNEL in other else named[0]
+    # Times and planes are no channels.
+    alone = len(other) == 1 and letter_of(other[0]) is None and image[other[0]].dtype.kind not in "mM"
+    return other[0] if alone else None
+
+
+def _caution_of_few_levels(image: xr.DataArray, levels: int, range: Any) -> None:
+    """Warn if an image in memory fills few of the grey levels that texture compares."""
+    limits = dtype_range(image.dtype) if range is None else range
+    if image.dtype.kind == "b" or limits in (None, OWN) or is_dask(image.data):
+        return
+    limits = check_range(limits)
+    low, high = limits_of("texture", image)
+    span = min(float(high), limits[1]) - max(float(low), limits[0])
+    levels = check_levels(levels)
+    filled = int(max(span, 0) * levels / (limits[1] - limits[0])) + 1
+    if filled < (FEW_LEVELS if range is None else 2):
+        over = f"the range of {image.dtype}" if range is None else f"range={tuple(range)}"
+        caution(
+            f"texture: pixels from {low:g} to {high:g} fill {filled} of {levels} grey levels over {over}; give the "
+            "range that the image uses, such as range=(low, high), or range='object' for that of every object"
+        )

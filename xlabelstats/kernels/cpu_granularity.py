@@ -37,9 +37,10 @@ def spectra(first, place, size, values, shifts, ends, losses):
         begin, end = first[code], first[code + 1]
         layout = _layout(size[code], pad)
         for c in range(losses.shape[1]):
-            n, total = _valid(place[begin:end], values[c, begin:end], spots, light)
+            n, total, extent = _valid(place[begin:end], values[c, begin:end], spots, light)
             mean = total / n if n else np.nan
-            if not 0 < mean < np.inf:
+            # What pixels add up to may be 0 but for rounding.
+            if not 1e-12 * extent < total < np.inf:
                 losses[code, c] = np.nan
                 continue
             _spread(spots[:n], size[code], layout)
@@ -65,14 +66,15 @@ def _layout(size, pad):
 
 @kernel
 def _valid(place, values, spots, light):
-    """The places and values of pixels that are not NaN; returns how many there are, and their sum."""
-    n, total = 0, 0.0
+    """The places and values of pixels that are not NaN; returns how many, and what they and their sizes add up to."""
+    n, total, extent = 0, 0.0, 0.0
     for i in range(place.size):
         if not np.isnan(values[i]):
             spots[n], light[n] = place[i], values[i]
             total += values[i]
+            extent += abs(values[i])
             n += 1
-    return n, total
+    return n, total, extent
 
 
 @kernel

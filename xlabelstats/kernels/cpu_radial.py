@@ -50,13 +50,14 @@ def radial_distribution(first, place, size, values, rings, shares):
         _follow_paths(pixels, width, centre, above, below, straight, diagonal, length, lists)
         _place_wedges(pixels, width, centre, squares, length, rings, wedges)
         for c in range(values.shape[0]):
-            light[:], counts[:] = 0.0, 0
+            light[:], counts[:], extent = 0.0, 0, 0.0
             for i in range(pixels.size):
                 value, wedge = values[c, first[code] + i], wedges[i]
                 if wedge >= 0 and value == value:
                     light[wedge] += value
+                    extent += abs(value)
                     counts[wedge] += 1
-            _compare_rings(light, counts, shares[code, c])
+            _compare_rings(light, counts, extent, shares[code, c])
 
 
 @kernel
@@ -138,8 +139,11 @@ def _place_wedges(place, width, centre, squares, length, rings, wedges):
 
 
 @kernel
-def _compare_rings(light, counts, shares):
-    """What the light and the number of pixels of wedges make of every ring; NaN where that is undefined."""
+def _compare_rings(light, counts, extent, shares):
+    """What the light and the number of pixels of wedges make of every ring; NaN where that is undefined.
+
+    ``extent`` is the sum of the sizes of pixels: what is very small beside it is 0 but for rounding.
+    """
     rings = shares.shape[1]
     total, pixels = 0.0, 0
     for ring in range(rings):
@@ -158,9 +162,9 @@ def _compare_rings(light, counts, shares):
             if counts[wedge]:
                 d = light[wedge] / counts[wedge] - mean
                 squares += d * d
-        shares[2, ring] = np.sqrt(squares / held) / mean if mean != 0 else np.nan
+        shares[2, ring] = np.sqrt(squares / held) / mean if mean != 0 and abs(mean) * n > 1e-12 * extent else np.nan
     for ring in range(rings):
         amount, n = shares[0, ring], shares[1, ring]
-        fraction = amount / total if total != 0 else np.nan
+        fraction = amount / total if abs(total) > 1e-12 * extent else np.nan
         shares[0, ring] = fraction
         shares[1, ring] = fraction / (n / pixels) if n else np.nan

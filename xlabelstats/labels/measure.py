@@ -179,12 +179,12 @@ def _recorded(
 def settled(measures: Mapping[str, Measure], image: xr.DataArray) -> dict[str, Measure]:
     """The measures for this image, of which some depend on it."""
     return {
-        name: entry if entry.settled is None else entry.settled(image.dtype, partial(_limits, name, image))
+        name: entry if entry.settled is None else entry.settled(image.dtype, partial(limits_of, name, image))
         for name, entry in measures.items()
     }
 
 
-def _limits(name: str, image: xr.DataArray) -> tuple[Any, Any]:
+def limits_of(name: str, image: xr.DataArray) -> tuple[Any, Any]:
     """The smallest and the largest finite pixel of an image in memory; 0 and 1 if there is none."""
     pixels = data_of(image, "image")
     if is_dask(pixels):
@@ -207,6 +207,7 @@ def measure_subject(
     run: Callable[..., Any] = run,
 ) -> xr.Dataset:
     """Some measures of a mask that is matched with its image, named and labelled."""
+    _check_shared_dims(measures, subject)
     selection, values = run(measures, subject, context)
     variables = {}
     coords: dict[Any, Any] = {**subject.coords, LABEL: selection.labels}
@@ -215,6 +216,26 @@ def measure_subject(
         variables[name] = ((LABEL, *dims), values[name], _about(name, entry, image, context.grid, described))
         coords |= entry.coords(subject.shared)
     return xr.Dataset(variables, coords=coords)
+
+
+def _check_shared_dims(measures: Mapping[str, Measure], subject: Subject) -> None:
+    """Complain if measures differ in the elements of a dim that they share, so that one result cannot hold them."""
+    seen: dict[str, tuple[str, Any]] = {}
+    for name, entry in measures.items():
+        coords = entry.coords(subject.shared)
+        beside = {dim for dim, _ in entry.beside.values()}
+        for dim, length in entry.shape(subject.shared).items():
+            given = coords.get(dim, length)
+            texts = [str(list(given)) if dim in coords else str(length)]
+            texts += [
+                f"{one} {list(coords[one][1])}" for one in entry.beside if dim in beside and coords[one][0] == dim
+            ]
+            other, said = seen.setdefault(dim, (name, texts))
+            if said != texts:
+                raise ValueError(
+                    f"{other} and {name} would share the dim {dim!r}, but it is {', '.join(said)} of one and "
+                    f"{', '.join(texts)} of the other; give both the same parameters, or measure them in two calls"
+                )
 
 
 def _check_defined(measures: Mapping[str, Measure], mask: xr.DataArray, image: xr.DataArray | None) -> None:

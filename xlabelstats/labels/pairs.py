@@ -54,4 +54,4 @@ def as_given(result: xr.Dataset, image: xr.DataArray | None, measures: Mapping[s
     """A result in which what compares no pairs has its dims in the order of the image."""
     order: list[Hashable] = [] if image is None else [dim for dim in image.dims if dim in result.dims]
     plain = [name for name, entry in measures.items() if entry.reads_image and entry.pairs is None]
-    return result.assign({name: result[name].transpose(LABEL, *order, ...) for name in plain})
+    return result.assign({name: result[name].variable.transpose(LABEL, *order, ...) for name in plain})

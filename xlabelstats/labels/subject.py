@@ -149,7 +149,7 @@ def find_subject(
     waits = labels is None and not lazy
     selection = None if waits else choose_labels(mask, labels, background)
     if selection is not None and whole(lazy, selection.ids.size * channels):
-        return _whole(image, mask, arrays, labels, background)
+        return _whole(image, mask, arrays, labels, background, call)
     if image is not None and labels is None:
         ask_if_swapped(mask, image, background, call=call)
     weighing = None if weights is None else weights_over(weights, arrays[0], arrays[3])
@@ -171,12 +171,12 @@ def find_whole(
 
 
 def _whole(
-    image: xr.DataArray | None, mask: xr.DataArray, arrays: Arrays, labels: Any, background: bool
+    image: xr.DataArray | None, mask: xr.DataArray, arrays: Arrays, labels: Any, background: bool, call: str = ""
 ) -> WholeSubject:
     """The subject of a checked mask that knows where its objects lie."""
     selection, objects = find_objects(mask, labels, background)
     if image is not None and labels is None:
-        ask_if_swapped(mask, image, background, objects)
+        ask_if_swapped(mask, image, background, objects, **({"call": call} if call else {}))
     return WholeSubject(*arrays, selection.background, selection, objects)
 
 

@@ -254,7 +254,7 @@ def measure_families() -> dict[str, float]:
 
     from xlabelstats.catalogue.profiles import PROFILE
 
-    n, size = 73, 2048
+    n, size = 74, 2048
     rng = np.random.default_rng(0)
     labels = cells((0, 0), (size, size), 28, (rng.permutation(int(n * n * 1.3))[: n * n] + 1).reshape(n, n))
     pixels = (rng.standard_gamma(2.0, (1, size, size), np.float32) * 400).astype(np.uint16)

@@ -30,7 +30,8 @@ def spectra(first, place, size, values, shifts, ends, losses):
     for code in range(first.size - 1):
         room = max(room, _layout(size[code], pad)[3])
     sheets, ranks = np.empty((3, room)), np.empty(room, np.int32)
-    spots, light, tops, level = np.empty(most, np.int64), np.empty(most), np.empty(most), np.empty(most)
+    spots, ordered = np.empty(most, np.int64), np.empty(most, np.int64)
+    light, tops, level = np.empty(most), np.empty(most), np.empty(most)
     keys, order, parts = np.empty((2, most), np.uint64), np.empty((2, most), np.int32), np.empty((4, most), np.int32)
     seeds = np.empty((most, LANES))
     for code in range(first.size - 1):
@@ -46,8 +47,10 @@ def spectra(first, place, size, values, shifts, ends, losses):
             _spread(spots[:n], size[code], layout)
             _take_background(light[:n], spots, layout, shifts, ends, sheets, tops)
             _sort(tops[:n], keys, order)
-            parent = _build_tree(spots, order[0, :n], layout, ranks, parts)
-            _lose(mean, tops[:n], spots, layout, ranks, sheets, parent, level, seeds, losses[code, c])
+            for i in range(n):
+                level[i], ordered[i] = tops[order[0, i]], spots[order[0, i]]
+            parent = _build_tree(ordered[:n], layout, ranks, parts)
+            _lose(mean, level[:n], ordered, layout, sheets, parent, seeds, losses[code, c])
 
 
 @kernel
@@ -177,17 +180,18 @@ def _sort(tops, keys, order):
 
 
 @kernel
-def _build_tree(spots, order, layout, ranks, parts):
+def _build_tree(spots, layout, ranks, parts):
     """The tree of connected parts above a level, as ranks: below each pixel the brightest that its part comes to.
 
-    ``ranks`` gets the ranks of pixels where they lie.  ``parts`` has rows for the tree and for a union-find by size:
-    what a pixel hangs on, and of those that hang on themselves the number of pixels and the least bright one.
+    ``spots`` are where pixels lie, the brightest first; ``ranks`` gets their ranks there.  ``parts`` has rows for the
+    tree and for a union-find by size: what a pixel hangs on, and of those that hang on themselves the number of pixels
+    and the least bright one.
     """
     stride, sheet, _, room = layout
     parent, root, weight, lowest = parts
-    ranks[:room] = order.size
-    for i in range(order.size):
-        spot, mine = spots[order[i]], i
+    ranks[:room] = spots.size
+    for i in range(spots.size):
+        spot, mine = spots[i], i
         ranks[spot], parent[i], root[i], weight[i] = i, i, i, 1
         for side in range(6 if sheet else 4):
             step = 1 if side < 2 else stride if side < 4 else sheet
@@ -205,37 +209,32 @@ def _build_tree(spots, order, layout, ranks, parts):
                     weight[other] += weight[mine]
                     mine = other
         lowest[mine] = i
-    return parent[: order.size]
+    return parent[: spots.size]
 
 
 @kernel
-def _lose(mean, tops, spots, layout, ranks, sheets, parent, level, seeds, losses):
+def _lose(mean, level, spots, layout, sheets, parent, seeds, losses):
     """Erode an object step by step, reconstruct it each time, and see what of its mean is gone."""
     stride, sheet, _, room = layout
     image, eroded, outside = sheets[0][:room], sheets[1][:room], sheets[2][:room]
     image[:], eroded[:], outside[:] = np.inf, np.inf, np.inf
-    for i in range(tops.size):
-        spot = spots[i]
-        image[spot], outside[spot], level[ranks[spot]] = tops[i], -np.inf, tops[i]
+    for i in range(level.size):
+        image[spots[i]], outside[spots[i]] = level[i], -np.inf
     losses[:] = 0
     before, sums = mean, np.empty(LANES)
     for start in range(0, losses.size, LANES):
-        changed = False
         for lane in range(LANES):
             _erode(image, outside, stride, sheet, eroded)
-            for i in range(tops.size):
-                spot = spots[i]
-                value = eroded[spot]
-                changed |= value != image[spot]
-                seeds[ranks[spot], lane] = value
+            for i in range(level.size):
+                seeds[i, lane] = eroded[spots[i]]
             image, eroded = eroded, image
         _reconstruct(parent, level, seeds, sums)
         for step in range(start, min(start + LANES, losses.size)):
-            after = sums[step - start] / tops.size
+            after = sums[step - start] / level.size
             losses[step] = (before - after) * 100 / mean
             before = after
         # What no longer changes loses nothing more.
-        if not changed:
+        if (image == eroded).all():
             return
 
 

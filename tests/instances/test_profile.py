@@ -147,6 +147,18 @@ class TestResult:
             spoiled = holed.instances.profile(mask, skipna=False, **options)[name].sel(label=label)
             assert np.isnan(spoiled).all()
 
+    def test_an_infinite_pixel_changes_its_own_object_alone(self, random_pair):
+        image, mask = random_pair
+        light = image.astype("f8")
+        expected = light.instances.profile(mask, range=(0, 256))
+        label = int(mask.values.max())
+        y, x = np.argwhere(mask.values == label)[0]
+        light[0, y, x] = np.inf
+        result = light.instances.profile(mask, range=(0, 256))
+        others = result["label"].values != label
+        assert_same_bits(result.isel(label=others), expected.isel(label=others))
+        assert result["max"].sel(label=label, c=0) == np.inf
+
 
 class TestBits:
     @settings(max_examples=8)

@@ -77,8 +77,6 @@ NAMINGS: dict[str, Naming] = {
     "p75": Naming("Intensity_UpperQuartileIntensity", reads_image=True),
     "bbox_min": Naming("AreaShape_BoundingBoxMinimum", ("axis",)),
     "bbox_max": Naming("AreaShape_BoundingBoxMaximum", ("axis",)),
-    "neighbor_count": Naming("Neighbors_NumberOfNeighbors_Adjacent"),
-    "percent_touching": Naming("Neighbors_PercentTouching_Adjacent"),
     "first_closest_label": Naming("Neighbors_FirstClosestObjectNumber_Adjacent"),
     "first_closest_distance": Naming("Neighbors_FirstClosestDistance_Adjacent"),
     "second_closest_label": Naming("Neighbors_SecondClosestObjectNumber_Adjacent"),

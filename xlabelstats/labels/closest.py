@@ -41,15 +41,6 @@ ABOUT = {
 
 UNITS = {"first_closest_distance": "pixel", "second_closest_distance": "pixel", "neighbor_angle": "degree"}
 
-# Their names in CellProfiler.
-CELLPROFILER = {
-    "first_closest_label": "Neighbors_FirstClosestObjectNumber_Adjacent",
-    "first_closest_distance": "Neighbors_FirstClosestDistance_Adjacent",
-    "second_closest_label": "Neighbors_SecondClosestObjectNumber_Adjacent",
-    "second_closest_distance": "Neighbors_SecondClosestDistance_Adjacent",
-    "neighbor_angle": "Neighbors_AngleBetweenNeighbors_Adjacent",
-}
-
 
 def closest(mask: xr.DataArray, *, labels: Any = None, background: bool = False) -> xr.Dataset:
     """The two closest labels of each, from the centroids in pixels of all labels but 0; a dask mask is scanned now.

@@ -307,6 +307,13 @@ class TestLeftOut:
             with pytest.raises(ValueError, match="correlation compares channels, but"):
                 single.instances.profile(mask, "correlation")
 
+    def test_an_image_in_storage_is_not_read_for_that(self, random_pair, tmp_path):
+        image, mask = random_pair
+        image.astype("u2").to_dataset(name="image").to_zarr(tmp_path / "field", consolidated=False)
+        for chunks in (None, {}):
+            opened = xr.open_zarr(tmp_path / "field", consolidated=False, chunks=chunks)["image"]
+            assert "texture_contrast" in opened.instances.profile(mask, "texture")
+
     def test_times_and_planes_are_no_channels(self, random_pair):
         image, mask = random_pair
         for dim in ("t", "time", "z"):

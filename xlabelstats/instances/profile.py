@@ -17,6 +17,7 @@ from xlabelstats.catalogue.profiles import PROFILE, Family
 from xlabelstats.catalogue.texture import OWN, check_levels, check_range
 from xlabelstats.catalogue.vocabulary import meaning_of
 from xlabelstats.cautions import caution, one_call
+from xlabelstats.engine.dask_internals import is_opened_lazily
 from xlabelstats.inputs import check_image, check_is_mask, check_on_host, check_taken, each_time, is_dask, time_dims
 from xlabelstats.instances.windows import check_batch
 from xlabelstats.labels.closest import ABOUT, with_closest
@@ -224,8 +225,10 @@ def _channel_dim(image: xr.DataArray, mask: xr.DataArray) -> Hashable | None:
 
 def _caution_of_few_levels(image: xr.DataArray, levels: int, range: Any) -> None:
     """Warn if an image in memory fills few of the grey levels that texture compares."""
+    if is_opened_lazily(image) or is_dask(image.data):
+        return
     limits = dtype_range(image.dtype) if range is None else range
-    if image.dtype.kind == "b" or limits in (None, OWN) or is_dask(image.data):
+    if image.dtype.kind == "b" or limits in (None, OWN):
         return
     limits = check_range(limits)
     low, high = limits_of("texture", image)

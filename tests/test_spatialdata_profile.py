@@ -89,6 +89,13 @@ def test_options_are_those_of_the_accessor(sdata, arrays):
     assert {*table.var["scale"]} == {1, 2}
 
 
+def test_families_may_be_a_generator_and_scales_an_array(sdata):
+    families = (name for name in ("shape", "texture"))
+    table = xs.profile(sdata, "image", "cells", "turned", families, texture_scale=np.array([1, 2]), range=(0, 256))
+    assert {*table.var["family"]} == {"shape", "texture"}
+    assert {*table.var["scale"].dropna()} == {1, 2}
+
+
 def test_the_scale_is_that_of_elements(sdata):
     where = (sdata, "pyramid", "pyramid_of_cells", "profiles")
     fine, coarse = (xs.profile(*where, "shape", scale=scale, overwrite=True) for scale in (None, "scale1"))

@@ -61,8 +61,8 @@ def profile(
     Without an image only those that the mask alone tells, and without ``of_mask`` none of these.
     """
     names, batch = names_of(families), check_batch(batch_size)
-    options = {"scale": _plain(scale), "levels": levels, "range": _plain(range)}
-    _check_options(names, options)
+    options = {"scale": plain(scale), "levels": levels, "range": plain(range)}
+    check_options(names, options)
     check_is_mask(mask, image)
     mask = _in_order(resampled(image, mask, align))
     if image is not None:
@@ -132,8 +132,9 @@ def _answer_for(name: str) -> str | None:
     return f"is {said}" if said else None
 
 
-def _check_options(names: tuple[str, ...], options: Mapping[str, Any]) -> None:
-    given = [name for name, value in options.items() if value != DEFAULTS[name]]
+def check_options(names: tuple[str, ...], options: Mapping[str, Any], defaults: Mapping[str, Any] = DEFAULTS) -> None:
+    """Complain about parameters of texture, by the names that the user gives them, where it is not asked for."""
+    given = [name for name, value in options.items() if value != defaults[name]]
     if given and not {ALL, "texture"} & {*names}:
         raise ValueError(
             f"{given[0]}={options[given[0]]!r} is for the family texture, which is not asked for; leave it out, or add "
@@ -141,7 +142,7 @@ def _check_options(names: tuple[str, ...], options: Mapping[str, Any]) -> None:
         )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """An option as numbers and lists of these."""
     return value if value is None or isinstance(value, str) else np.asarray(value).tolist()
 

@@ -6,6 +6,9 @@ import numpy as np
 
 from xlabelstats.kernels.cpu_runs import kernel
 
+# What pixels add up to is 0 but for rounding if it is no more than this part of what their sizes add up to.
+ROUNDING = 1e-12
+
 
 @kernel
 def place_pixels(runs, shape, first, low, size, margin, place):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xlabelstats.kernels.cpu_crops import largest_crop, most_pixels
+from xlabelstats.kernels.cpu_crops import ROUNDING, largest_crop, most_pixels
 from xlabelstats.kernels.cpu_runs import kernel
 
 
@@ -90,8 +90,7 @@ def light_centers(first, place, size, values, out):
                     total += value
                     extent += abs(value)
                     n += 1
-            # What pixels add up to may be 0 but for rounding.
-            if abs(total) <= 1e-12 * extent:
+            if abs(total) <= ROUNDING * extent:
                 into[:] = np.nan
                 continue
             middle[0], middle[1], middle[2] = zs / n, ys / n, xs / n

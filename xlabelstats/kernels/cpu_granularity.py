@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xlabelstats.kernels.cpu_crops import most_pixels
+from xlabelstats.kernels.cpu_crops import ROUNDING, most_pixels
 from xlabelstats.kernels.cpu_runs import kernel
 
 # Below this many pixels, inserting each in its place is faster than sorting by digits.
@@ -40,8 +40,7 @@ def spectra(first, place, size, values, shifts, ends, losses):
         for c in range(losses.shape[1]):
             n, total, extent = _valid(place[begin:end], values[c, begin:end], spots, light)
             mean = total / n if n else np.nan
-            # What pixels add up to may be 0 but for rounding.
-            if not 1e-12 * extent < total < np.inf:
+            if not ROUNDING * extent < total < np.inf:
                 losses[code, c] = np.nan
                 continue
             _spread(spots[:n], size[code], layout)
@@ -78,12 +77,6 @@ def _valid(place, values, spots, light):
             extent += abs(values[i])
             n += 1
     return n, total, extent
-
-
-@kernel
-def _box(size):
-    """The planes, rows and columns of a crop without its margin."""
-    return (size[0] - 2 if size[0] > 1 else 1), size[1] - 2, size[2] - 2
 
 
 @kernel

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from xlabelstats.kernels.cpu_crops import most_pixels
+from xlabelstats.kernels.cpu_crops import ROUNDING, most_pixels
 from xlabelstats.kernels.cpu_edge_distances import edge_squares, scratch
 from xlabelstats.kernels.cpu_runs import kernel
 
@@ -162,9 +162,9 @@ def _compare_rings(light, counts, extent, shares):
             if counts[wedge]:
                 d = light[wedge] / counts[wedge] - mean
                 squares += d * d
-        shares[2, ring] = np.sqrt(squares / held) / mean if mean != 0 and abs(mean) * n > 1e-12 * extent else np.nan
+        shares[2, ring] = np.sqrt(squares / held) / mean if abs(mean) * n > ROUNDING * extent else np.nan
     for ring in range(rings):
         amount, n = shares[0, ring], shares[1, ring]
-        fraction = amount / total if abs(total) > 1e-12 * extent else np.nan
+        fraction = amount / total if abs(total) > ROUNDING * extent else np.nan
         shares[0, ring] = fraction
         shares[1, ring] = fraction / (n / pixels) if n else np.nan

@@ -33,6 +33,7 @@ from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.pairs import as_given, paired
 from xlabelstats.labels.per import apart
 from xlabelstats.labels.subject import Subject, find_subject
+from xlabelstats.labels.swapped import MEAN
 from xlabelstats.labels.weights import check_weights, units_with, weighted_measures
 from xlabelstats.names import LABEL
 from xlabelstats.resampling import resampled
@@ -100,7 +101,7 @@ def measured(
     grid: Grid | None = None,
     described: bool = True,
     run: Callable[..., Any] = run,
-    call: str = "image.labels.mean(mask)",
+    call: str = MEAN,
     weights: Any = None,
     align: str | None = None,
     together: bool = False,
@@ -220,21 +221,18 @@ def measure_subject(
 
 def _check_shared_dims(measures: Mapping[str, Measure], subject: Subject) -> None:
     """Complain if measures differ in the elements of a dim that they share, so that one result cannot hold them."""
-    seen: dict[str, tuple[str, Any]] = {}
+    seen: dict[str, tuple[str, dict[str, Any]]] = {}
     for name, entry in measures.items():
         coords = entry.coords(subject.shared)
-        beside = {dim for dim, _ in entry.beside.values()}
         for dim, length in entry.shape(subject.shared).items():
-            given = coords.get(dim, length)
-            texts = [str(list(given)) if dim in coords else str(length)]
-            texts += [
-                f"{one} {list(coords[one][1])}" for one in entry.beside if dim in beside and coords[one][0] == dim
-            ]
-            other, said = seen.setdefault(dim, (name, texts))
-            if said != texts:
+            beside = {one: coords[one][1] for one, (along, _) in entry.beside.items() if along == dim}
+            elements = {dim: coords.get(dim, length), **beside}
+            other, others = seen.setdefault(dim, (name, elements))
+            if elements != others:
+                one, two = (", ".join(f"{key} {value}" for key, value in each.items()) for each in (others, elements))
                 raise ValueError(
-                    f"{other} and {name} would share the dim {dim!r}, but it is {', '.join(said)} of one and "
-                    f"{', '.join(texts)} of the other; give both the same parameters, or measure them in two calls"
+                    f"{other} and {name} would share the dim {dim!r}, but the one has {one} and the other {two}; give "
+                    "both the same parameters, or measure them in two calls"
                 )
 
 

@@ -17,7 +17,7 @@ from xlabelstats.engine.reduction import Rows
 from xlabelstats.inputs import check_mask, check_pooling, check_taken, data_of, is_dask
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.selection import Selection, choose_labels, label_table, named_labels
-from xlabelstats.labels.swapped import ask_if_swapped
+from xlabelstats.labels.swapped import MEAN, ask_if_swapped
 from xlabelstats.labels.weights import as_lazy_as, weights_over
 
 # What a subject holds of the arrays of a mask and an image.
@@ -129,7 +129,7 @@ def find_subject(
     *,
     mask_order: bool = True,
     read: bool = True,
-    call: str = "image.labels.mean(mask)",
+    call: str = MEAN,
     whole: Callable[[bool, int], bool] = lambda lazy, elements: False,
     weights: xr.DataArray | None = None,
 ) -> Subject:
@@ -171,12 +171,12 @@ def find_whole(
 
 
 def _whole(
-    image: xr.DataArray | None, mask: xr.DataArray, arrays: Arrays, labels: Any, background: bool, call: str = ""
+    image: xr.DataArray | None, mask: xr.DataArray, arrays: Arrays, labels: Any, background: bool, call: str = MEAN
 ) -> WholeSubject:
     """The subject of a checked mask that knows where its objects lie."""
     selection, objects = find_objects(mask, labels, background)
     if image is not None and labels is None:
-        ask_if_swapped(mask, image, background, objects, **({"call": call} if call else {}))
+        ask_if_swapped(mask, image, background, objects, call)
     return WholeSubject(*arrays, selection.background, selection, objects)
 
 
@@ -209,11 +209,6 @@ def find_objects(mask: xr.DataArray, labels: Any = None, background: bool = Fals
 
 
 def _objects(table: LabelTable) -> Objects:
-    # A sum of positions is a whole number.  Rounding it first makes the centre the same for any chunks.
-    count = table.count[:, None]
-    total = np.rint(table.offset * count).astype(np.int64)
-    below = total // count
-    rest = 2 * (total - below * count)
-    centre = table.origin + below
-    centre += (rest > count) | ((rest == count) & (centre % 2 == 1))
+    centre, beyond = table.exact_centroid
+    centre += (beyond > 0.5) | ((beyond == 0.5) & (centre % 2 == 1))
     return Objects(table.ids, table.count, table.low, table.high, centre)

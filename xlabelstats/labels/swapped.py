@@ -13,13 +13,16 @@ from xlabelstats.inputs import is_dask
 from xlabelstats.labels.mixed import MANY, WIDE, looks_mixed, median_box
 from xlabelstats.labels.selection import array_of, label_table, labels_seem_mixed
 
+# The call that the question shows, unless another was made.
+MEAN = "image.labels.mean(mask)"
+
 
 def ask_if_swapped(
     mask: xr.DataArray,
     image: xr.DataArray,
     background: bool = False,
     table: Any = None,
-    call: str = "image.labels.mean(mask)",
+    call: str = MEAN,
 ) -> None:
     """Warn if the labels of a checked mask lie among each other, as grey values do: image and mask may be swapped.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from xlabelstats.instances.profile import ALL, DEFAULTS, names_of
+from xlabelstats.instances.profile import ALL, DEFAULTS, check_options, names_of, plain
 from xlabelstats.spatialdata.elements import Annotation, find_elements
 from xlabelstats.tables import FEATURES, check_names
 
@@ -81,11 +81,8 @@ def profile(
             "a profile is of an image and labels; name an image, or measure the labels alone by "
             "xlabelstats.spatialdata.measure(sdata, None, ...)"
         )
-    if texture_scale != 3 and not {ALL, "texture"} & {*names_of(families)}:
-        raise ValueError(
-            f"texture_scale={texture_scale!r} is for the family texture, which is not asked for; leave it out, or add "
-            "'texture' to the families"
-        )
+    families, texture_scale = names_of(families), plain(texture_scale)
+    check_options(families, {"texture_scale": texture_scale}, {"texture_scale": DEFAULTS["scale"]})
     image, placed = find_elements(sdata, image_name, labels_name, to_coordinate_system, scale, align)
     result = image.instances.profile(placed.mask, families, scale=texture_scale, **options)
     return annotation.add(placed, result, FEATURES, names=names, compartment=compartment)

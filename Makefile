@@ -1,6 +1,6 @@
 # One task per check; `.ci/run` calls the same ones.  PYTHON chooses the environment.
 PYTHON ?= python
-.PHONY: check lint types test docs format
+.PHONY: check lint types test docs format package
 
 check: lint types test docs
 
@@ -20,3 +20,9 @@ test:
 
 docs:
 	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+package:
+	rm -rf dist
+	$(PYTHON) -m build
+	$(PYTHON) -m twine check --strict dist/*
+	$(PYTHON) -m check_wheel_contents dist/*.whl

@@ -29,9 +29,10 @@ html_theme = "pydata_sphinx_theme"
 html_title = project
 html_theme_options = {"show_prev_next": False, "secondary_sidebar_items": ["page-toc"]}
 # These pages have no others below them, or wide tables.
-html_sidebars = {page: [] for page in ("index", "start", "how-it-works", "how-it-scales", "benchmarks", "api/measures")}
+alone = ("index", "start", "how-it-works", "how-it-scales", "benchmarks", "api/measures")
+html_sidebars = {page: [] for page in (*alone, "troubleshooting", "glossary", "changes")}
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
+html_css_files = ["tables.css", "messages.css"]
 html_show_sourcelink = False
 
 

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ WEIGHED = ("intensity_mean", "intensity_max", "centroid_weighted", "moments_weig
 CORRELATIONS = ("pearson", "covariance", "slope", "overlap", "k1", "k2", "manders", "rwc")
 WHOLE = ("area_filled", "euler_number")
 FAMILIES = ("intensity", "shape", "texture", "granularity")
+POLYGONS = all(map(find_spec, ("geopandas", "rasterio")))
 BOUNDARIES = ("perimeter", "perimeter_crofton", "circularity", "touches_border", "num_components")
 
 
@@ -172,6 +174,13 @@ def pixels_kept(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.D
     return (mask.labels.keep(mask.labels.ids()[::2]) != 0).labels.sum(mask, **options)
 
 
+def outlined(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.Dataset:
+    """The area and the length of the outline of every label."""
+    outlines = mask.instances.polygons(units="pixel", **options)
+    sizes = {"area": outlines.area, "length": outlines.length}
+    return xr.Dataset({name: ("label", values.to_numpy()) for name, values in sizes.items()}, {"label": outlines.index})
+
+
 _shape, _labels = (2, 3), frozenset({"labels"})
 _all, _none = frozenset({"labels", "background", "skipna"}), frozenset[str]()
 _double = {"dtype": np.float64}
@@ -244,5 +253,7 @@ CALLS: dict[str, Call] = {
     "instances.profile": Call(
         lambda i, m, **o: i.instances.profile(m, FAMILIES, range=(0, 200), **o), ndim=_shape, options=_all
     ),
+    # Not where the extra is missing, as on machines for GPUs.
+    **({"instances.polygons": Call(outlined, False, (2,))} if POLYGONS else {}),
     "instances.regionprops": Call(lambda i, m, **o: m.instances.regionprops(WHOLE, **o), False, _shape),
 }

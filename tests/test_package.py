@@ -6,6 +6,7 @@ import configparser
 import re
 import subprocess
 import sys
+import tomllib
 import warnings
 from pathlib import Path
 
@@ -65,6 +66,13 @@ def test_the_main_call_of_the_readme_prints_what_stands_there_in_any_folder(tmp_
     code, printed = re.search(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL).groups()
     program = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert [line.split() for line in program.stdout.splitlines()] == [line.split() for line in printed.splitlines()]
+
+
+def test_citation_and_changelog_have_the_version_of_the_package():
+    root = Path(__file__).parents[1]
+    version = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert f"\nversion: {version}\n" in (root / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\n## {version} " in (root / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_every_statistic_and_property_is_described_in_its_docstring():

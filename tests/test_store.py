@@ -141,6 +141,7 @@ class TestToZarr:
         stored = xr.open_dataarray(tmp_path / "a.zarr", engine="zarr", consolidated=False)
         xr.testing.assert_equal(stored.compute(), (windows["mask"] + 1).compute())
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
     def test_killed_run_leaves_no_store_and_no_obstacle(self, windows, tmp_path):
         program = """
             import sys, time

@@ -20,7 +20,7 @@ Modules: `datasets`, nuclei to try the calls on, and, each imported when it is f
 
 - ``xlabelstats.plot``: pictures of masks, measurements and windows.
 - ``xlabelstats.pipeline``: cached steps from an image to cells per region of an atlas.
-- ``xlabelstats.spatialdata``: elements of SpatialData objects in, annotated tables out.
+- ``xlabelstats.spatialdata``: elements of SpatialData objects in, annotated tables and shapes out.
 - ``xlabelstats.embeddings``: embeddings as colours.
 - ``xlabelstats.patches``: image stacks that serve patches to trainers.
 - ``xlabelstats.compat``: classes and functions of harpy and micro-sam, with their signatures.

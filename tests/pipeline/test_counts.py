@@ -167,6 +167,21 @@ class TestCountMap:
         assert count_map(np.array([0, 0, 0, 1, 1, 0, 0, 0]), 4).values.tolist() == [0, 1]
         assert count_map(np.array([0, 0, 0, 0, 1, 1, 0, 0, 0, 0]), 5).values.tolist() == [0, 1]
 
+    def test_without_a_box_each_chunk_is_one(self):
+        mask = blobs((9, 14), 9)
+        lazy = da.from_array(mask, chunks=(4, 7))
+        expected = count_map(mask, {"y": 4, "x": 7})
+        xr.testing.assert_identical(count_map(lazy), expected)
+        xr.testing.assert_identical(count_map(centroids(mask), like=lazy), expected)
+        assert count_map(mask).values.tolist() == [[len(np.unique(mask)) - 1]]
+
+    def test_chunks_of_several_sizes_are_no_boxes(self):
+        lazy = da.from_array(blobs((9, 9), 3), chunks=((2, 5, 2), 9))
+        with pytest.raises(ValueError, match=r"along 'y' differ in size, \(2, 5, 2\).*such as \{'y': 5\}"):
+            count_map(lazy)
+        with pytest.raises(ValueError, match=r"a table has no chunks to count in.*like=mask"):
+            count_map(centroids(blobs((9, 9), 3)))
+
     def test_complaints(self):
         mask = blobs((9, 9), 3)
         for box in (0, 2.5, {"x": 0}):

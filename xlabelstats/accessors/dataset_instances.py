@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.accessors.dataset_profiles import ProfileDatasetCalls
+from xlabelstats.accessors.dataset_polygons import PolygonDatasetCalls
 from xlabelstats.accessors.docs import of_every_image, of_its_mask
 from xlabelstats.accessors.instances import InstancesAccessor
 from xlabelstats.accessors.object_quantiles import DECILES
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @xr.register_dataset_accessor("instances")
-class InstancesDatasetAccessor(ProfileDatasetCalls):
+class InstancesDatasetAccessor(PolygonDatasetCalls):
     """Work that needs all pixels of an object at once, of every image of a Dataset: ``dataset.instances``.
 
     The calls of `InstancesAccessor`, with the mask first: a DataArray or the name of a variable.  They give a

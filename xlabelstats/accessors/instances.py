@@ -11,7 +11,7 @@ import xarray as xr
 from xlabelstats.accessors.arguments import mask_or_argument, mask_or_names
 from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.object_quantiles import ObjectQuantileCalls
-from xlabelstats.accessors.profiles import ProfileCalls
+from xlabelstats.accessors.polygons import PolygonCalls
 from xlabelstats.accessors.types import Labels, Mask, Per, Size
 from xlabelstats.accessors.windows import WindowCalls
 from xlabelstats.catalogue import OBJECT_PROPERTIES
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @xr.register_dataarray_accessor("instances")
-class InstancesAccessor(ProfileCalls):
+class InstancesAccessor(PolygonCalls):
     """Work that needs all pixels of an object at once, reached as ``array.instances``.
 
     The calls that take a mask belong to an image, those that take none to the mask itself; image and

@@ -22,7 +22,7 @@ Box = float | Mapping[Hashable, float]
 
 
 @step(1)
-def count_map(objects: Any, box: Box, *, like: Any = None) -> xr.DataArray:
+def count_map(objects: Any, box: Box | None = None, *, like: Any = None) -> xr.DataArray:
     """Count the cells in every box of a volume.
 
     Parameters
@@ -30,8 +30,9 @@ def count_map(objects: Any, box: Box, *, like: Any = None) -> xr.DataArray:
     objects : pandas.DataFrame, or DataArray, numpy or dask array of integers
         A table of counts or centroids, or the instance mask itself.  Each object counts for its ``cells``, or for one
         if the table has no such column.
-    box : int or mapping of dim to int
+    box : int or mapping of dim to int, optional
         Size of a box in pixels.  Along a dim that a mapping leaves out, a box reaches through the volume.
+        By default each chunk of the instances, or of ``like``, is a box; a numpy array is one chunk.
     like : DataArray, numpy or dask array, optional
         The volume that the objects of a table lie in, its image or mask, of which only the shape and coordinates are
         read.  By default the table says these, which it cannot without rows, nor if `centroids` or `blobs` did not
@@ -49,8 +50,8 @@ def count_map(objects: Any, box: Box, *, like: Any = None) -> xr.DataArray:
     TypeError
         The box is no number, or an instance mask does not hold integers.
     ValueError
-        A box is not whole pixels, the coordinates are not evenly spaced, or the table does not say how large the volume
-        is, has points beyond it, or lies in other dims than ``like``.
+        A box is not whole pixels, the chunks differ in size, the coordinates are not evenly spaced, or the table does
+        not say how large the volume is, has points beyond it, or lies in other dims than ``like``.
 
     Notes
     -----
@@ -83,7 +84,7 @@ def count_map(objects: Any, box: Box, *, like: Any = None) -> xr.DataArray:
     if sorted(axes_of(table)) != sorted(axes):
         raise ValueError(f"the table has points in {axes_of(table)}, and like the dims {list(axes)}; rename one's")
     _check_like(along, axes_along(named(objects) if table is not objects else table) if len(table) else {})
-    boxes = _box_of(box, axes, shape)
+    boxes = _box_of(_chunk_of(volume) if box is None else box, axes, shape)
     grid = _boxes_along(shape, boxes)
     index = _pixels_of(table, axes, shape) // np.array(boxes)
     flat = np.ravel_multi_index(tuple(index.T), grid)
@@ -204,6 +205,24 @@ def _box_of(box: Any, dims: tuple[Hashable, ...], shape: Sequence[int]) -> tuple
         max(1, extent if whole else min(int(size), extent))
         for size, whole, extent in zip(sizes, given, shape, strict=True)
     )
+
+
+def _chunk_of(volume: Any) -> Mapping[Hashable, float]:
+    """The size of the chunks along every dim, of which the last may be smaller."""
+    if isinstance(volume, pd.DataFrame):
+        raise ValueError(
+            "a table has no chunks to count in; give the size of a box in pixels, such as count_map(table, 64), or the "
+            "image or mask that the table is of: like=mask"
+        )
+    array = named(volume)
+    for dim, sizes in array.chunksizes.items():
+        if len({*sizes[:-1], max(sizes)}) > 1:
+            raise ValueError(
+                f"the chunks along {dim!r} differ in size, {tuple(sizes)}, so that counts per chunk do not compare; "
+                f"give the size of a box in pixels, such as {{{dim!r}: {max(sizes)}}}, or make the chunks equal: "
+                f".chunk({{{dim!r}: {max(sizes)}}})"
+            )
+    return {dim: sizes[0] for dim, sizes in array.chunksizes.items() if sizes[0]}
 
 
 def _boxes_along(shape: Sequence[int], boxes: Sequence[int]) -> tuple[int, ...]:

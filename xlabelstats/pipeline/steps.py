@@ -37,8 +37,14 @@ def step(version: int) -> Callable[[F], F]:
     return decorate
 
 
+def from_blocks(array: Any) -> Any:
+    """An array in blocks that can give itself as a dask array, as that; anything else as it is."""
+    return array.as_dask_array() if hasattr(type(array), "as_dask_array") else array
+
+
 def named(array: Any, what: str = "image") -> xr.DataArray:
     """An array as a DataArray; the dims of one without names are taken to be the last of t, c, z, y, x."""
+    array = from_blocks(array)
     check_on_host("a step", **{what.split()[0]: array})
     if isinstance(array, xr.DataArray):
         return array

@@ -48,11 +48,12 @@ def show(viewer: Any, step: str, result: Any, pyramid: Callable, is_label: bool 
     else:
         return
     options |= {**layer, "metadata": {MARK: step, **layer.get("metadata", {})}}
+    mark = options["metadata"][MARK]
     layers: Any = getattr(viewer, "layers", [])
-    former = [each for each in layers if each.metadata.get(MARK) == step]
+    former = [each for each in layers if each.metadata.get(MARK) == mark]
     add(data, **options)
     for each in former:
         layers.remove(each)
     for each in layers:
-        if each.metadata.get(MARK) == step:
+        if each.metadata.get(MARK) == mark:
             each.name = each.name.removesuffix(" [1]")  # of napari, as the former layer had the name

@@ -1,4 +1,4 @@
-"""Images, labels and points of a SpatialData object in, an annotated table out."""
+"""Images, labels and points of a SpatialData object in, an annotated table out; labels as shapes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from xlabelstats.spatialdata.elements import Annotation, find_elements
 from xlabelstats.spatialdata.neighbors import neighbors
 from xlabelstats.spatialdata.points import count_points
 from xlabelstats.spatialdata.profile import profile
+from xlabelstats.spatialdata.shapes import polygons
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
 
 SHAPES = ("area", "equivalent_diameter_area", "axis_major_length", "axis_minor_length")
 
-__all__ = ["aggregate", "count_points", "featurize", "measure", "neighbors", "profile", "quantiles", "regionprops"]
+__all__ = [
+    "aggregate",
+    "count_points",
+    "featurize",
+    "measure",
+    "neighbors",
+    "polygons",
+    "profile",
+    "quantiles",
+    "regionprops",
+]
 
 
 def aggregate(

@@ -194,18 +194,18 @@ def find_elements(
     given = [sdata.labels[labels_name], *([] if image_name is None else [sdata.images[image_name]])]
     if scale is not None and not any(isinstance(element, xr.DataTree) for element in given):
         raise ValueError(f"scale={scale!r} chooses from several scales, and there is one")
-    mask = _array_at(sdata.labels[labels_name], scale)
+    mask = array_at(sdata.labels[labels_name], scale)
     axes = tuple(axis for axis in ("x", "y", "z") if axis in mask.dims)
     affine = affine_of(mask, labels_name, to_coordinate_system, axes)
-    placed = PlacedMask(_without_coords(mask, axes), affine)
+    placed = PlacedMask(without_coords(mask, axes), affine)
     check_method(align, image_name is not None)
     if image_name is None:
         return None, placed
-    image = _array_at(sdata.images[image_name], scale)
+    image = array_at(sdata.images[image_name], scale)
     of_image = affine_of(image, image_name, to_coordinate_system, axes)
     apart = _unequal_sizes(image, mask) or _displacement(of_image, placed)
     if apart and align is not None:
-        image = _without_coords(image, axes)
+        image = without_coords(image, axes)
         return image, PlacedMask(_on_grid_of(image, of_image, placed, align, labels_name), of_image)
     if apart:
         raise ValueError(
@@ -214,10 +214,10 @@ def find_elements(
             "each and return_regions_as_labels=True for the labels; or, where they differ by scale and translation, "
             "give align='nearest'"
         )
-    return _without_coords(image, axes), placed
+    return without_coords(image, axes), placed
 
 
-def _array_at(element: Any, scale: str | None) -> xr.DataArray:
+def array_at(element: Any, scale: str | None) -> xr.DataArray:
     """The array of an element: that of the scale, the finest, or the only one."""
     return at_scale(element, scale) if scale is not None and isinstance(element, xr.DataTree) else as_array(element)
 
@@ -275,14 +275,15 @@ def _on_grid_of(
         if axis in image.dims
     }
     found = resampled(image.assign_coords(onto), placed.mask.assign_coords(places), align)
-    return _without_coords(found, axes)
+    return without_coords(found, axes)
 
 
 def _transform(affine: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return positions @ affine[:-1, :-1].T + affine[:-1, -1]
 
 
-def _without_coords(array: xr.DataArray, axes: tuple[str, ...]) -> xr.DataArray:
+def without_coords(array: xr.DataArray, axes: tuple[str, ...]) -> xr.DataArray:
+    """The array without the coordinates of some axes."""
     return array.drop_vars([axis for axis in axes if axis in array.coords])
 
 

@@ -23,6 +23,7 @@ from xlabelstats.pipeline.cache.images import Layout
 from xlabelstats.pipeline.cache.keys import Unkeyed, call_of, step_of, token
 from xlabelstats.pipeline.cache.status import status_of
 from xlabelstats.pipeline.compare import Comparison, check_grid, compare
+from xlabelstats.pipeline.coroutines import awaited
 from xlabelstats.pipeline.viewer import open_viewer, show
 
 log = logging.getLogger("xlabelstats.pipeline")
@@ -36,7 +37,8 @@ ANSWERS = {
     **{name: f"it is an option of run: run(name, step, ..., {name}=...)" for name in OWN},
     **dict.fromkeys(("storage_options", "storage_option"), f"Cache(url, storage_options=...) reaches the URL; {HOW}"),
     **dict.fromkeys(("viewer", "viewer_args"), "Cache(url, viewer=...) shows results; run(..., is_label=) tells masks"),
-    "context_args": f"Cache(url, viewer=...) keeps results and shows them; {HOW}",
+    "context_args": f"Cache(url, viewer=...) keeps results and shows them; {HOW}; or use "
+    "xlabelstats.compat.cvpl_tools.cache_im, which takes context_args as it is",
     "cache_url": "the URL is the first argument of Cache: Cache(url)",
     "preferred_chunksize": "it is called chunks: run(name, step, ..., chunks=...)",
     "layer_args": "it is called layer: run(name, step, ..., layer=...)",
@@ -124,6 +126,8 @@ class Cache(Unkeyed):
             What to keep it under: letters, digits, ``-``, ``_`` and ``.``
         step : callable
             It gives an array, an xarray object, a pandas table, or numbers and text in lists, tuples and dicts.
+            A coroutine function (``async def``) is run to its end, on an event loop of its own.  An array with a method
+            ``as_dask_array()`` is taken as a dask array.
         *args, **kwargs
             Arguments of the step.
         multiscale : int, optional
@@ -266,7 +270,7 @@ class Cache(Unkeyed):
             return self._shelf.save(source, self._shelf.load(source, record), layout, record)
         record = self._record(call)
         try:
-            result = results.prepared(compute(), call["step"])
+            result = results.prepared(awaited(compute()), call["step"])
         except Exception as error:
             error.add_note(f"in the step {source.path!r}")
             raise

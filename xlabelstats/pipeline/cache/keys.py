@@ -73,6 +73,17 @@ class Unkeyed:
     """What counts as None in a key, such as a cache that a step runs other steps in."""
 
 
+class Wrapped:
+    """What counts in a key as the plain value that it holds, such as an array that can be awaited."""
+
+    __slots__ = ()
+
+    @property
+    def plain(self) -> Any:
+        """The value without what was added to it."""
+        raise NotImplementedError
+
+
 def call_of(
     step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any], tables: Mapping[str, Source]
 ) -> tuple[str, dict[str, Any]]:
@@ -90,7 +101,7 @@ def call_of(
             inputs.append({"argument": name, "token": tokens[name], "sources": sources, "files": files})
             if lazy and has_made_up_name(value):
                 warn_of_made_up_name(step.name, name)
-        elif not isinstance(value, Unkeyed):
+        elif not (isinstance(value, Unkeyed) or is_viewer(value)):
             parameters[name] = value.__qualname__ if isinstance(value, FunctionType | MethodType) else SHORT.repr(value)
     settings, key = (digest(step.identity, *(f"{n}={tokens[n]}" for n in names)) for names in (parameters, tokens))
     told = {"step": step.name, "plain": isinstance(step.call, FunctionType), "identity": step.identity}
@@ -117,6 +128,11 @@ def bind(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[s
 def is_lazy(value: Any) -> bool:
     """Whether a value holds dask arrays; not one that answers for every attribute."""
     return hasattr(type(value), "__dask_graph__") and is_dask_collection(value)
+
+
+def is_viewer(value: Any) -> bool:
+    """Whether this is a viewer, which shows results and changes none."""
+    return hasattr(type(value), "add_image") and hasattr(type(value), "add_labels")
 
 
 def has_made_up_name(value: Any) -> bool:
@@ -151,7 +167,8 @@ def token(value: Any, what: str) -> str:
 
 def _token(value: Any, what: str, around: tuple[int, ...], met: dict[int, tuple[int, Any]]) -> str:
     """The token of a value in others ``around`` it; those ``met`` are kept, so that no other gets their id."""
-    value = None if isinstance(value, Unkeyed) else value
+    value = None if isinstance(value, Unkeyed) or is_viewer(value) else value
+    value = value.plain if isinstance(value, Wrapped) else value
     kind = type(value)
     if kind in SCALARS or (kind in (list, tuple) and set(map(type, value)) <= SCALARS):
         return digest(kind.__name__, repr(value))

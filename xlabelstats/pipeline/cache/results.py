@@ -19,7 +19,7 @@ from xlabelstats.pipeline.cache.arrays import Source, check_storable, checked, r
 from xlabelstats.pipeline.cache.folders import AGAIN, write_durably, zarr_store
 from xlabelstats.pipeline.cache.images import Layout, in_order, is_image, write_image
 from xlabelstats.pipeline.cache.values import decode, encode, from_parquet, to_parquet
-from xlabelstats.pipeline.steps import NAMELESS
+from xlabelstats.pipeline.steps import NAMELESS, from_blocks
 from xlabelstats.store import NAMELESS as MAIN
 from xlabelstats.store import is_key
 
@@ -42,6 +42,7 @@ ARRAYS = (xr.DataArray, xr.Dataset, np.ndarray, da.Array)
 def prepared(result: Any, step: str) -> Any:
     """A result with lazy arrays throughout, or a complaint that it cannot be kept."""
     what = f"the result of the step {step}"
+    result = from_blocks(result)
     if isinstance(result, np.ndarray | da.Array):
         # Xarray would fill what is masked, and make seconds of days.
         check_storable(result, what)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import builtins
 import warnings
+from time import sleep
 
+import dask
 import numpy as np
 import pytest
 import xarray as xr
@@ -284,3 +286,19 @@ class TestComplaints:
         monkeypatch.setattr("xlabelstats.extras.import_module", without)
         with pytest.raises(ModuleNotFoundError, match=rf"{missing}.*xlabelstats\[polygons\]"):
             mask_of(np.ones((2, 2), int)).instances.polygons()
+
+
+def test_rasterio_which_changes_filters_of_warnings_runs_in_one_thread_at_a_time(monkeypatch):
+    real, running = features.shapes, []
+
+    def shapes(*args, **kwargs):
+        running.append(None)
+        sleep(0.005)
+        assert len(running) == 1
+        yield from real(*args, **kwargs)
+        running.pop()
+
+    monkeypatch.setattr(features, "shapes", shapes)
+    mask = mask_of(np.kron(np.arange(1, 17).reshape(4, 4), np.ones((3, 3), int))).chunk(y=3, x=3)
+    with dask.config.set(scheduler="threads", num_workers=4):
+        assert len(mask.instances.polygons()) == 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     import geopandas
 
 EXTRA = "polygons"
+
+# Rasterio changes the filters of warnings for a moment, which are those of all threads.
+_FILTERING = threading.Lock()
 
 # The labels of some objects, and the outline of each.
 Outlines = tuple[np.ndarray, np.ndarray]
@@ -121,8 +125,10 @@ def _outlines(
     parts, rows = [], []
     # A pixel reaches half a step to either side of its position.
     place = Affine.translation(low[1] - 0.5, low[0] - 0.5)
-    # Pixels that touch at a corner alone are of two parts: as one, the outline would touch itself.
-    for outline, code in shapes(codes, mask=codes > 0, connectivity=4, transform=place):
+    with _FILTERING:
+        # Pixels that touch at a corner alone are of two parts: as one, the outline would touch itself.
+        drawn = list(shapes(codes, mask=codes > 0, connectivity=4, transform=place))
+    for outline, code in drawn:
         shell, *holes = outline["coordinates"]
         parts.append(shapely.Polygon(np.array(shell), list(map(np.array, holes))))
         rows.append(int(code) - 1)

@@ -90,6 +90,37 @@ def test_a_label_without_a_row_is_written_without_measurements(tmp_path):
     assert list(found) == [7, 9]
 
 
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "category"])
+def test_classes_that_are_numbers_stay_whole_where_labels_have_no_row(dtype, tmp_path):
+    mask = xr.DataArray([[7, 7, 0, 9]], dims=("y", "x"))
+    clusters = pd.Series([3], index=[9]).astype(dtype)
+    mask.instances.to_qupath(tmp_path / "a.geojson", pd.DataFrame({"cluster": clusters}), classification="cluster")
+    found = written(tmp_path / "a.geojson")
+    assert found[9]["properties"]["classification"] == {"name": "3"}
+    assert "classification" not in found[7]["properties"]
+
+
+def test_a_class_that_pandas_calls_na_is_none(tmp_path):
+    mask = xr.DataArray([[7, 7, 0, 9]], dims=("y", "x"))
+    table = pd.DataFrame({"kind": pd.array(["Tumor", pd.NA], "string")}, index=[7, 9])
+    mask.instances.to_qupath(tmp_path / "a.geojson", table, classification="kind")
+    found = written(tmp_path / "a.geojson")
+    assert [found[label]["properties"].get("classification") for label in (7, 9)] == [{"name": "Tumor"}, None]
+
+
+def test_columns_of_bools_are_measurements_where_labels_have_no_row(tmp_path):
+    mask = xr.DataArray([[7, 7, 0, 9]], dims=("y", "x"))
+    mask.instances.to_qupath(tmp_path / "a.geojson", pd.DataFrame({"round": [True]}, index=[9]))
+    assert written(tmp_path / "a.geojson")[9]["properties"]["measurements"] == {"label": 9, "round": 1.0}
+
+
+def test_numbers_that_are_no_measurements_are_left_out(tmp_path):
+    mask = xr.DataArray([[7, 7, 0, 9]], dims=("y", "x"))
+    columns = {"phase": [1j], "age": pd.to_timedelta([1], unit="s"), "label": [55], "area": [1]}
+    mask.instances.to_qupath(tmp_path / "a.geojson", pd.DataFrame(columns, index=[9]))
+    assert written(tmp_path / "a.geojson")[9]["properties"]["measurements"] == {"label": 9, "area": 1.0}
+
+
 def test_labels_of_choice_are_written_and_absent_ones_left_out(tmp_path):
     mask = xr.DataArray([[7, 7, 0, 9]], dims=("y", "x"))
     mask.instances.to_qupath(tmp_path / "a.geojson", labels=[9, 8])
@@ -146,6 +177,7 @@ def test_a_failed_write_leaves_the_file_as_it_was(tmp_path, monkeypatch):
         ({"table": pd.DataFrame({"a": [1, 2]}, index=[7, 7])}, "several rows for 7"),
         ({"table": pd.DataFrame({"a": [1]}, index=[7]), "classification": "kind"}, "'kind' is none; there are: a"),
         ({"classification": "kind"}, "'kind' is none; there is no table"),
+        ({"table": pd.DataFrame([[1, 2]], columns=["a", "a"], index=[7])}, "several columns 'a'"),
         ({"object_type": "nucleus"}, "unknown object_type 'nucleus'.*detection, annotation, cell, tile"),
         ({"downsample": 0}, "downsample is how many pixels"),
     ],

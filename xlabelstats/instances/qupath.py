@@ -99,6 +99,9 @@ def _check_table(table: Any, classification: str | None) -> None:
     if table is not None and not table.index.is_unique:
         twice = table.index[table.index.duplicated()].tolist()[0]
         raise ValueError(f"the table has several rows for {twice!r}; give one row for every label")
+    if table is not None and not table.columns.is_unique:
+        twice = table.columns[table.columns.duplicated()].tolist()[0]
+        raise ValueError(f"the table has several columns {twice!r}; give every column a name of its own")
     if classification is not None and (table is None or classification not in table):
         there = "there is no table" if table is None else f"there are: {', '.join(map(str, table.columns))}"
         raise ValueError(f"classification names a column of the table, and {classification!r} is none; {there}")
@@ -112,16 +115,18 @@ def _properties(
     ids: pd.Index, table: pd.DataFrame | None, classification: str | None, object_type: str
 ) -> Iterator[str]:
     """What QuPath is told of every object: its type, name, class and measurements."""
-    rows = None if table is None else table.reindex(ids)
-    classes = [None] * len(ids) if rows is None or classification is None else rows[classification].tolist()
-    names, values = [], np.empty((len(ids), 0))
-    if rows is not None:
-        numbers = rows.select_dtypes(["number", "bool"]).drop(columns=[classification], errors="ignore")
-        names, values = list(map(str, numbers.columns)), numbers.to_numpy(np.float64, na_value=np.nan)
+    import pandas as pd
+
+    table = pd.DataFrame(index=ids) if table is None else table
+    # As they are in the table: numbers that are lacking would make floats of whole ones, and objects of bools.
+    classes = [None] * len(ids) if classification is None else table[classification].astype(object).reindex(ids)
+    numbers = table.select_dtypes(["number", "bool"], ["complex", "timedelta"])
+    numbers = numbers.drop(columns=[classification], errors="ignore").astype(np.float64).reindex(ids)
+    names, values = list(map(str, numbers.columns)), numbers.to_numpy(np.float64, na_value=np.nan)
     for label, kind, row in zip(ids.tolist(), classes, values.tolist(), strict=True):
         # JSON has no NaN; a measurement that is not there is NaN in QuPath.
         known = {name: value for name, value in zip(names, row, strict=True) if math.isfinite(value)}
         said: dict[str, Any] = {"objectType": object_type, "name": str(label)}
-        if kind is not None and kind == kind:
+        if not pd.isna(kind):
             said["classification"] = {"name": str(kind)}
-        yield json.dumps(said | {"measurements": {LABEL: label} | known}, ensure_ascii=False)
+        yield json.dumps(said | {"measurements": {LABEL: label} | known | {LABEL: label}}, ensure_ascii=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import warnings
 
 import dask.array as da
@@ -59,6 +60,22 @@ class TestImages:
             assert each.dtype == image.dtype
             np.testing.assert_array_equal(each, image)
 
+    def test_numpy_made_of_a_result_that_was_not_awaited_comes_back_as_numpy(self, tmp_path):
+        ones = cache_im(lambda: np.ones((3, 4)), {"cache_url": tmp_path / "ones"})
+        for make in (lambda: ones, lambda: ones[1:], lambda: ones + 1):
+            assert isinstance(cache_im(make, {"cache_url": tmp_path / "more"}), np.ndarray)
+
+    def test_what_is_computed_of_a_numpy_result_is_plain(self):
+        ones = cache_im(lambda: np.ones((3, 4)))
+        assert type(ones + 1) is type(ones.sum(axis=0)) is np.ndarray
+        assert type(ones.sum()) is np.float64
+
+    @pytest.mark.parametrize("place", [None, "folder"])
+    def test_masked_arrays_are_refused_as_their_mask_would_be_lost(self, place, tmp_path):
+        image = np.ma.masked_less(np.arange(6).reshape(2, 3), 3)
+        with pytest.raises(TypeError, match=r"its mask would be lost; fill it with .filled\(value\)"):
+            cache_im(lambda: image, {"cache_url": place and tmp_path / place})
+
     def test_chunks_in_storage_are_those_asked_for_and_undone_on_load(self, volume, tmp_path):
         context = {"cache_url": tmp_path / "a", "storage_option": {"preferred_chunksize": (1, 24, 24)}}
         found = cache_im(lambda: volume, context)
@@ -98,6 +115,13 @@ class TestImages:
     def test_what_was_awaited_is_a_plain_array(self, volume):
         for image, kind in ((volume, da.Array), (np.ones(3), np.ndarray), (xr.DataArray([1]), xr.DataArray)):
             assert type(asyncio.run(_awaited(cache_im(functools.partial(_same, image))))) is kind
+
+    def test_several_are_awaited_together(self, volume):
+        async def together():
+            images = (np.ones(3), volume, xr.DataArray([1]))
+            return await asyncio.gather(*(cache_im(functools.partial(_same, image)) for image in images))
+
+        assert [type(each) for each in asyncio.run(together())] == [np.ndarray, da.Array, xr.DataArray]
 
     def test_without_a_folder_blocks_are_computed_once(self, volume):
         def counted(block):
@@ -283,3 +307,13 @@ class TestComplaints:
         asyncio.run(_awaited(coroutine))
         with pytest.raises(ValueError, match="was awaited before"):
             cache_im(coroutine)
+
+    @pytest.mark.parametrize(("context", "kind"), [("results", TypeError), ({"cahce_url": "a"}, ValueError)])
+    def test_a_coroutine_is_closed_if_its_options_are_wrong(self, context, kind):
+        async def image():
+            return np.ones(3)
+
+        coroutine = image()
+        with pytest.raises(kind):
+            cache_im(coroutine, context)
+        assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED

@@ -17,13 +17,20 @@ class _Awaitable(Wrapped):
 
     __slots__ = ()
 
+    # `asyncio.gather` asks for it.
+    __hash__ = object.__hash__
+
     def __await__(self) -> Generator[Any, None, Any]:
         yield from ()
         return self.plain
 
 
-class AwaitableNumpy(_Awaitable, np.ndarray):
+class AwaitableNumpy(_Awaitable, np.ndarray):  # type: ignore[misc]
     """A numpy array."""
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        """Give what is computed of the array as of a plain one."""
+        return array[()] if return_scalar else np.asarray(array)
 
     @property
     def plain(self) -> np.ndarray:
@@ -42,7 +49,7 @@ class AwaitableDask(_Awaitable, da.Array):
         return da.Array(self.dask, self.name, self.chunks, meta=self._meta)
 
 
-class AwaitableDataArray(_Awaitable, xr.DataArray):
+class AwaitableDataArray(_Awaitable, xr.DataArray):  # type: ignore[misc]
     """A DataArray."""
 
     __slots__ = ()

@@ -75,8 +75,9 @@ def cache_im(fn: Any, context_args: Any = None) -> Any:
     >>> int(double.sum())
     32
     """
-    options, call = options_of(context_args), Call(fn)
+    call = Call(fn)
     try:
+        options = options_of(context_args)
         image = _persisted(call, options) if options.cache_url is None else _kept(call, options)
     finally:
         call.close()

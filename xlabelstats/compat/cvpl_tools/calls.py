@@ -13,7 +13,9 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.compat.cvpl_tools.options import VARIABLES, without_context
+from xlabelstats.pipeline.cache.arrays import check_storable
 from xlabelstats.pipeline.cache.code import declared
+from xlabelstats.pipeline.cache.keys import Wrapped
 from xlabelstats.pipeline.cache.results import named
 from xlabelstats.pipeline.coroutines import awaited
 from xlabelstats.pipeline.steps import from_blocks
@@ -44,19 +46,22 @@ class Call:
     def __call__(self) -> Any:
         """Compute the image; a numpy array as a DataArray that says so."""
         image = self.image()
-        plain = type(image) is np.ndarray and image.dtype.kind in "biufc"
+        plain = isinstance(image, np.ndarray) and image.dtype.kind in "biufc"
         return named(image).assign_attrs({WAS_NUMPY: True}) if plain else image
 
     def image(self) -> Any:
         """Compute the image."""
         made = awaited(self.fn if inspect.iscoroutine(self.fn) else self.fn())
-        image = from_blocks(made)
+        image = from_blocks(made.plain if isinstance(made, Wrapped) else made)
         image = np.asarray(image) if isinstance(image, np.generic) else image
         if not isinstance(image, np.ndarray | da.Array | xr.DataArray):
             raise TypeError(
                 f"cache_im keeps an image, a numpy, dask or xarray array, and {self.__qualname__} gave "
                 f"{type(image).__name__}; xlabelstats.pipeline.Cache(url).run(name, step) keeps tables and numbers too"
             )
+        if isinstance(image, np.ma.MaskedArray):
+            # In a folder or not, it would come back without its mask.
+            check_storable(image, f"the result of {self.__qualname__}")
         return image
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     spatialdata = pytest.importorskip("spatialdata")
     from spatialdata import SpatialData
-    from spatialdata.models import Image2DModel, Labels2DModel
+    from spatialdata.models import Image2DModel, Labels2DModel, Labels3DModel
     from spatialdata.transformations import Affine, Identity
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -122,3 +122,17 @@ def test_labels_without_any_have_no_shapes():
     empty = SpatialData(labels={"none": Labels2DModel.parse(xr.DataArray(np.zeros((4, 4), int), dims=("y", "x")))})
     with pytest.raises(ValueError, match="'none' has no labels, and a shapes element needs a shape"):
         xs.polygons(empty, "none", "outlines")
+
+
+def test_a_scale_of_labels_of_one_scale_is_told(placed):
+    with pytest.raises(ValueError, match=r"scale='scale1' chooses from several scales, and there is one"):
+        xs.polygons(placed, "cells", "outlines", scale="scale1")
+
+
+def test_labels_in_3d_say_how_a_plane_is_outlined():
+    volume = Labels3DModel.parse(np.ones((2, 3, 4), np.int32), dims=("z", "y", "x"))
+    sdata = SpatialData(labels={"volume": volume})
+    with pytest.raises(ValueError, match=r"'volume' is 3-D.*Labels2DModel\.parse\(sdata\['volume'\]\.isel\(z=0\)\)"):
+        xs.polygons(sdata, "volume", "outlines")
+    sdata["plane"] = Labels2DModel.parse(sdata["volume"].isel(z=0))
+    assert xs.polygons(sdata, "plane", "outlines").area.tolist() == [12]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import xarray as xr
+
 from xlabelstats.instances.polygons import polygons as outlines_of
 from xlabelstats.names import check_known
 from xlabelstats.spatialdata.elements import MIDDLE, array_at, without_coords
@@ -52,7 +54,8 @@ def polygons(
     Raises
     ------
     ValueError
-        The labels element does not exist, is not 2-D or holds no labels; there is an element of this name already.
+        The labels element does not exist, is not 2-D, holds no labels or has one scale, and ``scale`` was given;
+        there is an element of this name already.
     ModuleNotFoundError
         rasterio is not installed: ``pip install 'xlabelstats[polygons]'``.
 
@@ -75,7 +78,14 @@ def polygons(
 
     check_known([labels_name], sdata.labels, "labels element")
     _check_free(sdata, shapes_name, overwrite)
+    if scale is not None and not isinstance(sdata.labels[labels_name], xr.DataTree):
+        raise ValueError(f"scale={scale!r} chooses from several scales, and there is one")
     element = array_at(sdata.labels[labels_name], scale)
+    if element.ndim != 2:
+        raise ValueError(
+            f"the labels element {labels_name!r} is {element.ndim}-D, and polygons are outlines in 2-D; outline a "
+            f"plane of it: sdata['plane'] = spatialdata.models.Labels2DModel.parse(sdata[{labels_name!r}].isel(z=0))"
+        )
     mask = without_coords(element, tuple(str(dim) for dim in element.dims))
     outlines = outlines_of(mask, tolerance, units="pixel", labels=labels).geometry.dropna()
     if outlines.empty:

@@ -114,6 +114,14 @@ def test_columns_of_bools_are_measurements_where_labels_have_no_row(tmp_path):
     assert written(tmp_path / "a.geojson")[9]["properties"]["measurements"] == {"label": 9, "round": 1.0}
 
 
+@pytest.mark.parametrize("dtype", ["Int64", "Float64", "boolean"])
+def test_what_pandas_calls_na_is_no_measurement(dtype, tmp_path):
+    mask = xr.DataArray([[7, 7, 0, 9]], dims=("y", "x"))
+    mask.instances.to_qupath(tmp_path / "a.geojson", pd.DataFrame({"a": pd.array([1, pd.NA], dtype)}, index=[7, 9]))
+    found = written(tmp_path / "a.geojson")
+    assert [found[label]["properties"]["measurements"].get("a") for label in (7, 9)] == [1, None]
+
+
 def test_numbers_that_are_no_measurements_are_left_out(tmp_path):
     mask = xr.DataArray([[7, 7, 0, 9]], dims=("y", "x"))
     columns = {"phase": [1j], "age": pd.to_timedelta([1], unit="s"), "label": [55], "area": [1]}

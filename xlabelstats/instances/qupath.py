@@ -121,7 +121,7 @@ def _properties(
     # As they are in the table: numbers that are lacking would make floats of whole ones, and objects of bools.
     classes = [None] * len(ids) if classification is None else table[classification].astype(object).reindex(ids)
     numbers = table.select_dtypes(["number", "bool"], ["complex", "timedelta"])
-    numbers = numbers.drop(columns=[classification], errors="ignore").astype(np.float64).reindex(ids)
+    numbers = numbers.drop(columns=[classification, LABEL], errors="ignore").astype(np.float64).reindex(ids)
     names, values = list(map(str, numbers.columns)), numbers.to_numpy(np.float64, na_value=np.nan)
     for label, kind, row in zip(ids.tolist(), classes, values.tolist(), strict=True):
         # JSON has no NaN; a measurement that is not there is NaN in QuPath.
@@ -129,4 +129,4 @@ def _properties(
         said: dict[str, Any] = {"objectType": object_type, "name": str(label)}
         if not pd.isna(kind):
             said["classification"] = {"name": str(kind)}
-        yield json.dumps(said | {"measurements": {LABEL: label} | known | {LABEL: label}}, ensure_ascii=False)
+        yield json.dumps(said | {"measurements": {LABEL: label} | known}, ensure_ascii=False)

@@ -13,6 +13,7 @@ Functions:
 - `measures`: a table of all measures, with definitions and units.
 - `set_options`: options such as a progress bar.
 - `clear_cache`: forget the labels of masks.
+- `open_ome_zarr`: the image and the masks of an OME-Zarr, lazily.
 - `stitch`: join masks that were made tile by tile.
 - `to_zarr`: write a result atomically: the store is complete or absent.
 
@@ -45,6 +46,7 @@ from xlabelstats.accessors import (
 )
 from xlabelstats.catalogue import measures
 from xlabelstats.labels.selection import clear_cache
+from xlabelstats.ngff.reading import open_ome_zarr
 from xlabelstats.options import set_options
 from xlabelstats.stitching import stitch
 from xlabelstats.store import to_zarr
@@ -70,6 +72,7 @@ __all__ = [
     "clear_cache",
     "datasets",
     "measures",
+    "open_ome_zarr",
     "set_options",
     "stitch",
     "to_zarr",

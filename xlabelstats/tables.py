@@ -50,7 +50,7 @@ def to_dataframe(
     check_names(names, compartment)
     if units and names is not None:
         raise ValueError(f"CellProfiler's names have no units; leave out units=True, or names={names!r}")
-    _check_rows(result, "to_dataframe")
+    check_rows(result, "to_dataframe")
     result = _in_memory(result)
     if names is None:
         columns = _by_name(_own_columns(result, units))
@@ -113,7 +113,7 @@ def to_anndata(
     import pandas as pd
 
     check_names(names, compartment)
-    _check_rows(result, "to_anndata")
+    check_rows(result, "to_anndata")
     of_features = X == FEATURES and X not in result.data_vars
     if names is not None and not of_features:
         raise ValueError(f"names={names!r} is for a table with all features in X; give X={FEATURES!r} too")
@@ -179,7 +179,8 @@ def _features(
     )
 
 
-def _check_rows(result: xr.Dataset, what: str) -> None:
+def check_rows(result: xr.Dataset, what: str) -> None:
+    """Complain about a result without rows, or on the GPU."""
     for variable in result.values():
         check_on_host(what, result=variable)
     rows = rows_of(result)

@@ -10,6 +10,7 @@ import xarray as xr
 from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.masks import MaskCalls
 from xlabelstats.accessors.measuring import MeasureCalls
+from xlabelstats.accessors.ome_zarr import OmeZarrCalls
 from xlabelstats.accessors.points import PointCalls
 from xlabelstats.accessors.regions import RegionCalls
 from xlabelstats.accessors.relations import RelationCalls
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @xr.register_dataarray_accessor("labels")
-class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, RegionCalls):
+class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, OmeZarrCalls, RegionCalls):
     """Measurements of the labels of a mask, reached as ``array.labels``.
 
     The calls that take a mask belong to an image, those that take none to the mask itself.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from xlabelstats.accessors.base import Accessor
+from xlabelstats.accessors.ome_zarr import OmeZarrTableCalls
 from xlabelstats.names import LABEL
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class TableCalls(Accessor):
+class TableCalls(OmeZarrTableCalls):
     """The calls of `LabelsDatasetAccessor` that make a table of a result."""
 
     _of = xr.Dataset

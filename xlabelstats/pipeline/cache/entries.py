@@ -108,7 +108,7 @@ class Shelf:
         try:
             write_durably(attempt / BEGUN, b"")
             if self.held is None:
-                about = results.write_result(result, attempt, layout, source.path)
+                about = results.write_result(result, attempt, layout, source.path, self._image_of(source, record))
             else:
                 kind = results.kind_of(result)
                 layout = layout.of_image(result.dtype) if kind == "image" else layout
@@ -189,6 +189,18 @@ class Shelf:
                 remove(self._folder(source))
             remove(self.root / source.path / LAST)
 
+    def _image_of(self, source: Source, record: Marker) -> str | None:
+        """The path from the pixels of an entry to those of the nearest image that it was made from, if kept here."""
+        inputs = _sources_in(record)
+        for each in inputs:
+            if not (marker := self.find(each)):
+                continue
+            if marker["about"]["kind"] == "image" and not marker["about"]["layout"]["is_label"]:
+                to_root = "../" * (len(source.path.split("/")) + 3)
+                return f"{to_root}{each.path}/{each.key}/{marker['attempt']}/{results.PIXELS}"
+            inputs += [one for one in _sources_in(marker) if one not in inputs]
+        return None
+
     def _folder(self, source: Source) -> UPath:
         return self.root / source.path / source.key
 
@@ -197,6 +209,10 @@ class Shelf:
         if not is_local(self.root):
             return THREADS.setdefault(f"{self.root}/{name}", RLock())
         return need("filelock", "pipeline", "a cache in a folder").FileLock((self.root / LOCKS / name).path)
+
+
+def _sources_in(record: Marker) -> list[Source]:
+    return [Source(*each) for given in record["inputs"] for each in given["sources"]]
 
 
 def _check_there(attempt: UPath, source: Source) -> None:

@@ -34,16 +34,18 @@ class WholeStore(WrapperStore[Any]):
         return found
 
 
-def folder_at(url: Any, options: Mapping[str, Any]) -> UPath:
-    """The folder that a path, a URL, or a file system of a folder means."""
-    make = need("upath", "pipeline", "a cache in a folder or under a URL").UPath
+def folder_at(
+    url: Any, options: Mapping[str, Any], what: str = "a cache", or_else: str = ", or with None in memory"
+) -> UPath:
+    """The folder that a path, a URL, or a file system of a folder means; errors say what is looked for in it."""
+    make = need("upath", "pipeline", f"{what} in a folder or under a URL").UPath
     if isinstance(url, DirFileSystem):
         fs, path = url, ""
         while isinstance(fs, DirFileSystem):
             fs, path = fs.fs, f"{fs.path}/{path}"
         url = make(fs.unstrip_protocol(path), **fs.storage_options)
     if not isinstance(url, str | os.PathLike | make):
-        raise TypeError(f"a cache is in a folder, under a URL, or with None in memory, not in {type(url).__name__}")
+        raise TypeError(f"{what} is in a folder or under a URL{or_else}, not in {type(url).__name__}")
     folder = make(url)
     folder = folder if is_local(folder) else make(folder, **options)
     # Of a package that lacks, the file system tells here.
@@ -59,11 +61,16 @@ def is_local(folder: UPath) -> bool:
     return isinstance(folder, Path)
 
 
+def plain_store(folder: UPath) -> Any:
+    """The folder as a Zarr store."""
+    if is_local(folder):
+        return LocalStore(folder.path)
+    return FsspecStore.from_url(str(folder), storage_options=dict(folder.storage_options))
+
+
 def zarr_store(folder: UPath, *, read_only: bool) -> Any:
     """The folder as a Zarr store, of which all chunks must be there when it is read."""
-    options = dict(folder.storage_options)
-    local = is_local(folder)
-    store: Any = LocalStore(folder.path) if local else FsspecStore.from_url(str(folder), storage_options=options)
+    store = plain_store(folder)
     return WholeStore(store.with_read_only(True)) if read_only else store
 
 

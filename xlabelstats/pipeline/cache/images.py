@@ -111,8 +111,11 @@ def pyramid_of(
     return [level.data for level in levels]
 
 
-def write_image(image: xr.DataArray, group: Any, layout: Layout, name: str) -> int:
-    """Write the pixels of a lazy image to a Zarr group, and give the number of levels."""
+def write_image(image: xr.DataArray, group: Any, layout: Layout, name: str, of: str | None = None) -> int:
+    """Write the pixels of a lazy image to a Zarr group, and give the number of levels.
+
+    ``of`` is the path from the group of a label mask to that of the image that it is of, if there is one.
+    """
     writer, formats = (need(f"ome_zarr.{each}", "pipeline", "storing images") for each in ("writer", "format"))
     form, chunks = formats.format_from_version(layout.ome_version), layout.chunks_of(image.dims)
     image = image.transpose(*in_order(image.dims))
@@ -126,6 +129,10 @@ def write_image(image: xr.DataArray, group: Any, layout: Layout, name: str) -> i
     datasets = [_dataset(image, level, labels=bool(layout.is_label)) for level in range(levels)]
     axes = [_axis(image[dim]) for dim in image.dims]
     writer.write_multiscales_metadata(group, datasets, fmt=form, axes=axes, name=name)
+    if layout.is_label and image.dtype.kind in "biu":
+        # By this other tools know labels from pixels.
+        about = {"version": form.version} | ({"source": {"image": of}} if of else {})
+        writer.add_metadata(group, {"image-label": about}, fmt=form)
     return levels
 
 

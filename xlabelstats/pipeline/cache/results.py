@@ -125,8 +125,11 @@ def check_layout(kind: str, layout: Layout, step: str) -> None:
             raise ValueError(f"the result of the step {step} is {what}, for which there is no {name}; leave it out")
 
 
-def write_result(result: Any, folder: UPath, layout: Layout, name: str) -> dict[str, Any]:
-    """Write a prepared result; what is given back is needed to read it."""
+def write_result(result: Any, folder: UPath, layout: Layout, name: str, of: str | None = None) -> dict[str, Any]:
+    """Write a prepared result; what is given back is needed to read it.
+
+    ``of`` is the path from its pixels to those of the image that it was made from, if it is kept.
+    """
     kind = kind_of(result)
     layout = layout.of_image(result.dtype) if kind == "image" else layout
     about: dict[str, Any] = {"kind": kind, "layout": {each: getattr(layout, each) for each in SETTINGS.get(kind, ())}}
@@ -155,7 +158,7 @@ def write_result(result: Any, folder: UPath, layout: Layout, name: str) -> dict[
     if kind == "image":
         write(group, data.drop_vars(MAIN).variables, {}, "auto")
         pixels = create(path=PIXELS, zarr_format=2 if layout.ome_version == "0.4" else 3)
-        about["levels"] = write_image(data[MAIN], pixels, layout, name)
+        about["levels"] = write_image(data[MAIN], pixels, layout, name, of)
     else:
         write(group, data.variables, chunks, layout.compressor)
     return about

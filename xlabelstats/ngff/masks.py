@@ -1,0 +1,61 @@
+"""Masks as label images below the image of an OME-Zarr."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import xarray as xr
+
+from xlabelstats.extras import need
+from xlabelstats.grid import regular_grid
+from xlabelstats.inputs import check_is_mask, check_on_host
+from xlabelstats.ngff.groups import LABELS, addition, image_in
+from xlabelstats.ngff.reading import at_level
+
+IRREGULAR = "OME-Zarr places pixels by a scale and a translation alone"
+
+
+def write_mask(mask: xr.DataArray, path: str | os.PathLike[str], label: str, *, overwrite: bool = False) -> None:
+    """Write a mask below an image; see `LabelsAccessor.to_ome_zarr`."""
+    need("ome_zarr", "pipeline", "storing a mask as OME-Zarr")
+    from xlabelstats.pipeline.cache.images import Layout, is_image, write_image
+
+    check_is_mask(mask)
+    check_on_host("to_ome_zarr", mask=mask)
+    if not is_image(mask) or "c" in mask.dims:
+        raise ValueError(
+            "an OME-Zarr holds masks with the dims y and x, and maybe t and z, of a pixel or more; this one has "
+            f"{dict(mask.sizes)}. Rename or choose: mask.rename(...), mask.isel(...)"
+        )
+    with addition(path, LABELS, label, overwrite, mask.nbytes) as new:
+        image = image_in(new.image, "it")
+        placed = _placed(mask, at_level(new.image, image, 0, "it"))
+        layout = Layout(multiscale=len(image["datasets"]), ome_version=new.version, is_label=True)
+        write_image(placed, new.group, layout, label, of="../../")
+
+
+def _placed(mask: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
+    """The mask with coordinates, its own or those of the image."""
+    for dim in mask.dims:
+        if dim not in image.dims:
+            raise ValueError(
+                f"the mask has the dim {dim!r}, which the image in the OME-Zarr lacks; it has {image.dims}"
+            )
+        if dim in mask.coords or dim not in image.coords:
+            continue
+        if mask.sizes[dim] != image.sizes[dim]:
+            raise ValueError(
+                f"the mask has {mask.sizes[dim]} pixels along {dim!r} and the image in the OME-Zarr "
+                f"{image.sizes[dim]}, so where they lie is not known; give the mask a coordinate: "
+                f"mask.assign_coords({dim}=...)"
+            )
+        mask = mask.assign_coords({dim: image[dim]})
+    step = regular_grid(mask, IRREGULAR).step
+    if (step < 0).any():
+        dim = mask.dims[int(np.argmin(step))]
+        raise ValueError(
+            f"the coordinate {dim!r} falls, and the scale of an OME-Zarr is positive; turn the mask round: "
+            f"mask.isel({dim}=slice(None, None, -1))"
+        )
+    return mask

@@ -79,10 +79,9 @@ class LayerDatasetCalls(TableCalls):
           have these names, else as in the mask.
         - The result is computed now.  A dask mask stays lazy: napari reads what is looked at, which is a whole plane
           unless the mask has several scales.
-        - Labels of any integer dtype and any value are shown as they are, negative ones too.  napari needs about three
-          seconds for the colours of 100 000 labels.
-        - Every part of an outline, and every hole, is a closed line of its own.  napari is slow with more than a few
-          thousand of them.
+        - Labels of any integer dtype and any value are shown as they are, negative ones too.
+        - Every part of an outline, and every hole, is a closed line of its own.
+        - napari needs some seconds for 100 000 labels or points, and as long for a few thousand outlines.
         - In a script, end with ``napari.run()``, so that the window stays open.
 
         Examples

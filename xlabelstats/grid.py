@@ -64,6 +64,14 @@ def regular_grid(mask: xr.DataArray, advice: str) -> Grid:
     return Grid(origin, step, units_of(mask))
 
 
+def grid_along(array: xr.DataArray, dim: Hashable) -> Grid:
+    """The grid along one dim: that of pixel indices where the coordinate is no evenly spaced numbers."""
+    try:
+        return regular_grid(array[dim].reset_coords(drop=True), "")
+    except ValueError:
+        return pixel_grid(1)
+
+
 def check_lengths(mask: xr.DataArray, what: str, advice: str, apart: Callable[[Hashable], str] = each_time) -> None:
     """Complain if lengths in coordinate units would mix lengths with times.
 

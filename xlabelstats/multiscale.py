@@ -13,14 +13,19 @@ def as_array(given: Any) -> Any:
 
 
 def finest(tree: xr.DataTree) -> xr.DataArray:
-    """The array with the most pixels of those that a tree holds, one per scale, all of one name."""
+    """The array with the most pixels of those that a tree holds."""
+    return levels_of(tree)[0]
+
+
+def levels_of(tree: xr.DataTree) -> list[xr.DataArray]:
+    """The arrays that a tree holds, one per scale, all of one name: that with the most pixels first."""
     arrays = {node.path: _only_array(node) for node in tree.subtree if node.data_vars}
     if not arrays:
         raise ValueError("this tree holds no array: a multiscale image has one per scale, such as tree['scale0/image']")
     if len({array.name for array in arrays.values()}) > 1:
         found = ", ".join(f"{path.rstrip('/')}/{array.name}" for path, array in arrays.items())
         raise ValueError(f"this tree holds more than the scales of one image ({found}); choose one: tree['path/name']")
-    return max(arrays.values(), key=lambda array: array.size)
+    return sorted(arrays.values(), key=lambda array: -array.size)
 
 
 def at_scale(tree: xr.DataTree, scale: str) -> xr.DataArray:

@@ -14,6 +14,7 @@ import xarray as xr
 from conftest import Calls
 from scipy import ndimage
 
+from xlabelstats.pipeline import centroids
 from xlabelstats.pipeline.cache import Cache, Comparison
 
 pytest.importorskip("ome_zarr")
@@ -102,6 +103,24 @@ class TestLayers:
         cache.run("both", same, both)
         assert len(viewer.layers) == 5
 
+    def test_layers_have_the_units_of_their_coordinates(self, viewer, image):
+        cache = Cache(None, viewer=viewer)
+        mask = cache.run("labels", labels, image, above=60)
+        both = xr.concat([image, image], dim="c").assign_coords(c=[405.0, 488.0])
+        cache.run("both", same, both)
+        cache.run("centroids", centroids, mask)
+        cache.run("points", points, mask)
+        said = {layer.name: [f"{unit}" for unit in layer.units] for layer in viewer.layers}
+        placed = ["micrometer", "pixel"]
+        unknown = ["pixel", "pixel"]
+        assert said == {
+            "labels": placed,
+            "both 405.0": placed,
+            "both 488.0": placed,
+            "centroids": placed,
+            "points": unknown,
+        }
+
     @pytest.mark.parametrize("url", ["folder", None])
     def test_a_label_mask_is_known_as_one_by_later_runs(self, viewer, image, tmp_path, url):
         cache = Cache(tmp_path if url else None, viewer=viewer)
@@ -163,11 +182,11 @@ class StandIn:
     def __init__(self):
         self.layers = []
 
-    def add_image(self, data, *, name, metadata, scale, translate, multiscale=False, opacity=1.0):
+    def add_image(self, data, *, name, metadata, scale, translate, units, multiscale=False, opacity=1.0):
         names = [layer.name for layer in self.layers]
         self.layers.append(types.SimpleNamespace(name=name if name not in names else f"{name} [1]", metadata=metadata))
 
-    def add_points(self, data, *, name, metadata, size=10):
+    def add_points(self, data, *, name, metadata, units, size=10):
         self.layers.append(types.SimpleNamespace(name=name, metadata=metadata))
 
     add_labels = add_image

@@ -8,12 +8,12 @@ import xarray as xr
 
 from xlabelstats.accessors.docs import of_every_image
 from xlabelstats.accessors.labels import LabelsAccessor
-from xlabelstats.accessors.tables import TableCalls
+from xlabelstats.accessors.layers import LayerDatasetCalls
 from xlabelstats.accessors.types import Labels, Mask, Per
 from xlabelstats.variables import per_variable
 
 
-class ShortcutDatasetCalls(TableCalls):
+class ShortcutDatasetCalls(LayerDatasetCalls):
     """The calls of `LabelsDatasetAccessor` that give one statistic."""
 
     @of_every_image(LabelsAccessor.mean, "mean")

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.accessors.docs import documented
+from xlabelstats.accessors.layers import LayerCalls
 from xlabelstats.accessors.masks import MaskCalls
 from xlabelstats.accessors.measuring import MeasureCalls
 from xlabelstats.accessors.ome_zarr import OmeZarrCalls
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @xr.register_dataarray_accessor("labels")
-class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, OmeZarrCalls, RegionCalls):
+class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, LayerCalls, OmeZarrCalls, RegionCalls):
     """Measurements of the labels of a mask, reached as ``array.labels``.
 
     The calls that take a mask belong to an image, those that take none to the mask itself.

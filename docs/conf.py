@@ -18,11 +18,11 @@ extensions = [
     "formulas",
     "myst_nb",
     "numpydoc",
+    "page_pictures",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
     "sphinx.ext.viewcode",
-    "sphinx_design",
 ]
 exclude_patterns = ["_build", "jupyter_execute", "**.ipynb_checkpoints"]
 default_role = "py:obj"
@@ -78,6 +78,35 @@ numpydoc_xref_aliases = {word: word for word in DEFAULT_LINKS} | {
 full_names = ("dask.array.Array", "numpy.ndarray", "pandas.DataFrame")
 numpydoc_xref_aliases |= {name: f":class:`{name}`" for name in full_names}
 
+# Which of the pictures that a page draws stands for it, counted from 0.
+page_pictures = {
+    "how-to/cached-pipeline": 0,
+    "how-to/clean-up-a-mask": 1,
+    "how-to/colocalisation": 0,
+    "how-to/cut-out-cells": 1,
+    "how-to/different-grids": 0,
+    "how-to/embeddings": 0,
+    "how-to/from-spatialdata": 0,
+    "how-to/measure-intensities": 0,
+    "how-to/measure-shapes": 0,
+    "how-to/neighbours": 0,
+    "how-to/one-table": 0,
+    "how-to/perimeters-and-surfaces": 1,
+    "how-to/pictures": 2,
+    "how-to/polygons": 0,
+    "how-to/profile": 0,
+    "how-to/quantiles-and-functions": 0,
+    "how-to/rings": 0,
+    "how-to/roll-up": 0,
+    "how-to/scanpy": 0,
+    "how-to/see-embeddings": 0,
+    "how-to/serve-patches": 0,
+    "how-to/time-series": 0,
+    "how-to/transcripts-per-cell": 0,
+    "how-to/two-masks": 0,
+    "start": 0,
+}
+
 html_theme = "pydata_sphinx_theme"
 html_title = project
 html_theme_options = {
@@ -89,7 +118,7 @@ html_theme_options = {
 alone = ("index", "start", "gallery", "how-it-works", "how-it-scales", "benchmarks", "api/measures")
 html_sidebars = {page: [] for page in (*alone, "troubleshooting", "glossary", "changes")}
 html_static_path = ["_static"]
-html_css_files = ["tables.css", "messages.css", "dark.css", "formulas.css"]
+html_css_files = ["tables.css", "messages.css", "dark.css", "formulas.css", "cards.css"]
 html_show_sourcelink = False
 
 

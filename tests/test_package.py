@@ -68,6 +68,13 @@ def test_the_main_call_of_the_readme_prints_what_stands_there_in_any_folder(tmp_
     assert [line.split() for line in program.stdout.splitlines()] == [line.split() for line in printed.splitlines()]
 
 
+def test_files_that_the_readme_links_to_exist():
+    root = Path(__file__).parents[1]
+    links = re.findall(r"\]\(((?!https?:)[^)#]+)", (root / "README.md").read_text(encoding="utf-8"))
+    assert len(links) > 10
+    assert [link for link in links if not (root / link).exists()] == []
+
+
 def test_citation_and_changelog_have_the_version_of_the_package():
     root = Path(__file__).parents[1]
     version = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]

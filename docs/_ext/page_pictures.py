@@ -1,0 +1,71 @@
+"""Pictures that pages draw, shown where readers decide what to read.
+
+`page_pictures` in conf.py says which picture of a page stands for it, counted from 0.  That picture appears below the
+first sentences of the page too, and on its card in every ``cards`` directive.  Nothing is drawn twice or stored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+
+class Cards(SphinxDirective):
+    """A card per line: ``how-to/rings: What the card says below the title``."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        cards = nodes.container(classes=["cards"])
+        for line in self.content:
+            page, _, text = line.partition(": ")
+            if page not in self.env.found_docs:
+                raise self.error(f"There is no page {page!r}.")
+            cards += nodes.container(classes=["card-of-page"], page=page, text=text)
+        return [cards]
+
+
+def drawn(doctree: nodes.document) -> list[nodes.image]:
+    """The pictures that code of a page drew; none where code does not run."""
+    return [image for image in doctree.findall(nodes.image) if "jupyter_execute" in image["uri"]]
+
+
+def repeat(app: Sphinx, doctree: nodes.document) -> None:
+    """The picture of a page, below its first sentences too, unless it is near these anyway."""
+    images, number = drawn(doctree), app.config.page_pictures.get(app.env.docname)
+    if number is None or not images:
+        return
+    image = images[number]
+    page = next(doctree.findall(nodes.section))
+    sections = list(page.findall(nodes.section))
+    sentences = next((node for node in page.children if isinstance(node, nodes.paragraph)), None)
+    if sentences and any(image in section.findall(nodes.image) for section in sections[2:]):
+        copy = image.deepcopy()
+        copy["alt"] = f"From this page: {page.next_node(nodes.title).astext()}"
+        page.insert(page.index(sentences) + 1, copy)
+
+
+def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Cards of pages: picture, title and text, in a link."""
+    for card in list(doctree.findall(lambda node: isinstance(node, nodes.container) and "page" in node)):
+        page, title = card["page"], app.env.titles[card["page"]].astext()
+        link = nodes.reference("", "", internal=True, refuri=app.builder.get_relative_uri(docname, page))
+        images = drawn(app.env.get_doctree(page))
+        if images:
+            image = images[app.config.page_pictures.get(page, 0)].deepcopy()
+            image["alt"] = ""  # the title follows
+            link += image
+        link += nodes.strong("", title)
+        card += nodes.paragraph("", "", link)
+        card += nodes.paragraph("", card["text"])
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_config_value("page_pictures", {}, "env")
+    app.add_directive("cards", Cards)
+    app.connect("doctree-read", repeat, priority=400)  # before Sphinx collects the pictures of a page
+    app.connect("doctree-resolved", fill)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -101,7 +101,7 @@ def predict(
     above : float, default 0.5
         If the model returns floats, those strictly above it are foreground; of integers and bool what is not 0.
     model_kwargs : mapping, optional
-        Handed on to the model.
+        Passed on to the model.
 
     Returns
     -------

@@ -86,7 +86,7 @@ def map_blocks(
     dtype : dtype, optional
         Of the result; that of the image unless given.
     **kwargs
-        Handed on to the function.
+        Passed on to the function.
 
     Returns
     -------

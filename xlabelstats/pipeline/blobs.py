@@ -38,8 +38,8 @@ def blobs(
     image : DataArray, numpy or dask array
         Any finite numbers, with two or three dims, all in space.
     threshold : float
-        Maxima strictly above it are blobs.  In the image's own units: that of a round spot is about a third of its
-        contrast.
+        Maxima strictly above it are blobs.  In the image's own units: the maximum of a round spot is about a third of
+        its contrast.
     min_sigma, max_sigma : float, default 1.0 and 10.0
         Standard deviations in pixels of the smallest and the largest Gaussian.  The radius of a blob is about
         ``sigma * sqrt(ndim)``.  Time and memory grow with the largest, around which each block reaches
@@ -47,7 +47,7 @@ def blobs(
     sigma_ratio : float, default 1.6
         Of one Gaussian to the next.
     overlap : float, default 0.5
-        Of two blobs that share more than this part of the smaller one's area or volume, the smaller is left out.
+        If two blobs share more than this fraction of the smaller one's area or volume, the smaller is left out.
 
     Returns
     -------
@@ -66,9 +66,9 @@ def blobs(
     Notes
     -----
     The maxima are those of `skimage.feature.blob_dog` on the whole image as float32, float64 if it is, up to the
-    border, however it is chunked.  Blobs are dropped for overlap once all are found, the largest first: one that
-    was dropped drops no other, whereas in scikit-image it can, by chance, if three or more overlap in a row.
-    Of two of one size the fainter stays, as there.  A lazy image is read now, in one pass.
+    border, for every chunking.  Overlapping blobs are dropped once all are found, beginning with the largest.  A
+    dropped blob does not drop others; in scikit-image it can, by chance, if three or more overlap in a row.  If two
+    have the same size, the fainter one is kept, as in scikit-image.  A lazy image is read now, in one pass.
 
     References
     ----------

@@ -44,8 +44,8 @@ def connected_components(binary: Array, connectivity: int = 1) -> Array:
     -------
     DataArray, numpy or dask array
         Like ``binary``, lazy if it is: int32, int64 if there are more than 2**31 - 1 components.  Component 1 has the
-        first foreground pixel in the order of rows, 2 the first one that is not in it, and so on, as
-        `scipy.ndimage.label` numbers them, however the image is chunked.
+        first foreground pixel in the order of rows, 2 the first one that is not in it, and so on, as in
+        `scipy.ndimage.label`, for every chunking.
 
     Raises
     ------
@@ -56,8 +56,8 @@ def connected_components(binary: Array, connectivity: int = 1) -> Array:
 
     Notes
     -----
-    A dask image is read now, to find what belongs together, and again when the result is computed.  If it has another
-    foreground by then, as one whose store was rewritten, that is a RuntimeError.
+    A dask image is read now, to find which pixels belong together, and again when the result is computed.  If its
+    foreground has changed by then, for example because its store was rewritten, you get a RuntimeError.
 
     Examples
     --------

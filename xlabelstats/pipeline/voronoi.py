@@ -36,13 +36,13 @@ def voronoi(binary: Array, centroids: pd.DataFrame) -> Array:
     Returns
     -------
     DataArray, numpy or dask array
-        Like ``binary``, lazy if it is: in the foreground the ``id`` of the nearest seed, the lower of two that are as
-        near, elsewhere 0.  int32, int64 if an id needs it.  Without seeds all is 0.
+        Like ``binary``, lazy if it is: in the foreground the ``id`` of the nearest seed (the lower id if two are
+        equally near), elsewhere 0.  int32, or int64 if an id needs it.  Without seeds all pixels are 0.
 
     Raises
     ------
     TypeError
-        ``binary`` does not hold integers, or ``centroids`` is no table.
+        ``binary`` does not hold integers, or ``centroids`` is not a table.
     ValueError
         The table lies in other dims or units than ``binary``, an id is below 1 or given twice, or a position is NaN.
 

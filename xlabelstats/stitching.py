@@ -100,7 +100,9 @@ def _checked(tiles: Any, offsets: Any, iou: Any) -> tuple[list[Any], np.ndarray,
         raise ValueError(f"iou is above 0 and at most 1, not {iou!r}")
     named = [isinstance(tile, xr.DataArray) for tile in given]
     if any(named) and not all(named):
-        raise TypeError(f"tile {named.index(False)} is no DataArray and others are; give all tiles names, or none")
+        raise TypeError(
+            f"tile {named.index(False)} is not a DataArray, but others are; give DataArrays for all or none"
+        )
     arrays = [tile if isinstance(tile, xr.DataArray) else _with_names(tile, i) for i, tile in enumerate(given)]
     for i, array in enumerate(arrays):
         if array.dtype == bool:

@@ -105,7 +105,7 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
             )
         if is_sparse(held_data(variable)):
             raise TypeError(
-                "Zarr holds no sparse arrays, which counts of points by category are; write them with their zeros: "
+                "Zarr cannot hold sparse arrays, such as counts of points by category; write them with their zeros: "
                 "to_zarr(result.as_numpy(), path), or as a table: result.labels.to_anndata(...)"
             )
     target = target_of(path, overwrite, ", or with result.to_zarr(path), which an interruption leaves half-written")

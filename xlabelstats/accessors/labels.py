@@ -200,7 +200,7 @@ class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, RegionCalls):
         from xlabelstats.labels.rollup import rollup
 
         if self._array.name is None:
-            raise ValueError("the array has no name, which says what it holds; give it one: .rename('sum')")
+            raise ValueError("the array has no name, so its statistic is not known; name it: .rename('sum')")
         return rollup(self._array.to_dataset(), groups, hierarchy)[self._array.name]
 
     @documented(TableCalls.to_dataframe, take=("Raises",))

@@ -89,7 +89,7 @@ def _stacks(source: Any, axes: str | None) -> Iterator[XarrayImageStack]:
         named = _named("", source.attrs, *(variable.attrs for variable in source.variables.values()))
         arrays = {name: a for name, a in source.data_vars.items() if name not in named and _may_be_image(a)}
         if not arrays:
-            raise ValueError(f"the Dataset holds no image, which has numbers and two dims or more: {list(source)}")
+            raise ValueError(f"the Dataset holds no image, an array of numbers with two dims or more: {list(source)}")
         for name, array in arrays.items():
             yield XarrayImageStack(array, _letters(array, array.dims, axes, f"dataset[{name!r}]", len(arrays)))
     elif isinstance(source, str | os.PathLike):
@@ -129,7 +129,7 @@ def _stacks_of_file(path: str, inside: str, axes: str | None) -> Iterator[Xarray
     images = [found for found in arrays if _may_be_image(found.array) and found.name not in named]
     if not images:
         names = ", ".join(found.name for found in arrays) or "no arrays"
-        raise ValueError(f"{_source(path, inside)} holds no image, which has numbers and two dims or more: {names}")
+        raise ValueError(f"{_source(path, inside)} holds no image, an array of numbers with two dims or more: {names}")
     for found in images:
         where = _source(path, found.name)
         if axes is None and found.dims is None:
@@ -266,8 +266,8 @@ def _check_not_packed(found: Found, where: str) -> None:
     packing = [f"{kind}={found.attrs[kind]}" for kind in kinds if kind in found.attrs]
     if packing:
         raise ValueError(
-            f"{where} is packed, by the attributes {', '.join(packing)}, and its numbers are not those that are meant; "
-            "open it with xarray, which decodes it, and give that DataArray"
+            f"{where} is packed, by the attributes {', '.join(packing)}, and its numbers must be decoded; "
+            "open it with xarray, which does this, and give that DataArray"
         )
 
 

@@ -165,7 +165,7 @@ def _check_space(stack: XarrayImageStack, image: xr.DataArray, mask: xr.DataArra
         )
     lacking = [dim for dim in other if letter[dim] in "ZYX"]
     if lacking:
-        raise ValueError(f"the image has the dim {lacking[0]!r} in space, and the mask has not; choose a plane of it")
+        raise ValueError(f"the image has the dim {lacking[0]!r} in space, which the mask lacks; choose one plane of it")
     several = [dim for dim in other if letter[dim] in "ST" and image.sizes[dim] != 1]
     if several:
         raise ValueError(

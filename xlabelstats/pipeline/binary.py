@@ -169,7 +169,7 @@ def _levels_of(image: xr.DataArray, value: Any) -> Any:
         )
     values = value.copy(data=compute(value.data)) if is_dask(value.data) else value
     if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
-        raise ValueError("the thresholds are finite numbers, which these are not all")
+        raise ValueError("the thresholds must all be finite numbers")
     try:
         xr.align(image, values, join="exact")
     except ValueError as error:
@@ -203,7 +203,7 @@ def _predict(
     if found.shape not in (shape, (1, *shape)):
         raise ValueError(
             f"the model got a block of shape {padded.shape} and returned one of {found.shape}; "
-            f"what it returns has the shape {shape}, or {(1, *shape)}"
+            f"it must return the shape {shape}, or {(1, *shape)}"
         )
     if found.dtype.kind not in "biuf":
         raise TypeError(

@@ -96,7 +96,7 @@ def blobs(
     check_positive(threshold, "threshold")
     check_number(overlap, "overlap")
     if not 0 <= overlap <= 1:
-        raise ValueError(f"overlap is a part of a blob, between 0 and 1, not {overlap!r}")
+        raise ValueError(f"overlap is a fraction of a blob, between 0 and 1, not {overlap!r}")
     # A maximum is one among the pixels next to it.
     depth = (reach_of(scales.sigmas[-1]) + 1,) * whole.ndim
     found = objects_of_blocks(partial(_peaks, scales=scales, threshold=float(threshold)), whole.data, depth)
@@ -131,7 +131,7 @@ def _scales(low: float, high: float, ratio: float, dtype: np.dtype) -> Scales:
     for value, what in ((low, "min_sigma"), (high, "max_sigma"), (ratio, "sigma_ratio")):
         check_positive(value, what)
     if high < low:
-        raise ValueError(f"max_sigma is at least min_sigma, which {high!r} and {low!r} are not")
+        raise ValueError(f"max_sigma is at least min_sigma, not {high!r} and {low!r}")
     if ratio <= 1:
         raise ValueError(f"sigma_ratio is above 1, not {ratio!r}")
     # In the image's precision, in which scikit-image has them, so that no number differs.

@@ -81,7 +81,7 @@ def count_map(objects: Any, box: Box | None = None, *, like: Any = None) -> xr.D
     along = axes_along(volume if volume is table else named(volume))
     axes, shape = tuple(along), shape_of(along)
     if sorted(axes_of(table)) != sorted(axes):
-        raise ValueError(f"the table has points in {axes_of(table)}, and like the dims {list(axes)}; rename one's")
+        raise ValueError(f"the table has points in {axes_of(table)}, and like the dims {list(axes)}; rename these")
     _check_like(along, axes_along(named(objects) if table is not objects else table) if len(table) else {})
     boxes = _box_of(_chunk_of(volume) if box is None else box, axes, shape)
     grid = _boxes_along(shape, boxes)
@@ -218,7 +218,7 @@ def _chunk_of(volume: Any) -> Mapping[Hashable, float]:
     for dim, sizes in array.chunksizes.items():
         if len({*sizes[:-1], max(sizes)}) > 1:
             raise ValueError(
-                f"the chunks along {dim!r} differ in size, {tuple(sizes)}, so that counts per chunk do not compare; "
+                f"the chunks along {dim!r} differ in size, {tuple(sizes)}, so counts per chunk cannot be compared; "
                 f"give the size of a box in pixels, such as {{{dim!r}: {max(sizes)}}}, or make the chunks equal: "
                 f".chunk({{{dim!r}: {max(sizes)}}})"
             )
@@ -244,7 +244,7 @@ def _coords_of(axes: Mapping[str, Axis], centres: Sequence[np.ndarray]) -> dict[
     for (name, axis), centre in zip(axes.items(), centres, strict=True):
         if axis.step is None:
             raise ValueError(
-                f"the coordinates along {name!r} are not evenly spaced, so that boxes of as many pixels differ in "
+                f"the coordinates along {name!r} are not evenly spaced, so boxes of as many pixels differ in "
                 f"size; for a map in pixels drop them from the instances: .drop_vars({name!r}). If the positions of a "
                 "table were moved, give the image that its pixels are of: like=image"
             )

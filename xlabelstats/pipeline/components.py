@@ -278,7 +278,7 @@ def _renumber(
     if checksum_of(binary) != checksum:
         raise RuntimeError(
             f"the binary image has changed since its components were numbered: block {block} has another foreground. "
-            "Open it anew, and call the step again; if it is computed by what gives another result each time, such as "
+            "Open it again, and call the step again; if its computation gives another result each time, as with "
             "some models, keep it first, by .persist() or in a Cache"
         )
     labels, _ = _labelled(binary, structure)

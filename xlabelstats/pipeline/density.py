@@ -264,7 +264,7 @@ def _names(names: Any) -> dict[int, str]:
     found = {}
     for region, name in names.items():
         if isinstance(region, bool) or not isinstance(region, int | np.integer):
-            raise TypeError(f"names go by region id, a whole number, not {region!r}")
+            raise TypeError(f"names have region ids as keys, whole numbers, not {region!r}")
         found[int(region)] = str(name)
     return found
 
@@ -273,7 +273,7 @@ def _check_dims(axes: Sequence[str], atlas: xr.DataArray) -> None:
     if set(axes) != {str(dim) for dim in atlas.dims}:
         raise ValueError(
             f"what was counted lies in the dims {tuple(axes)} and the atlas in {tuple(atlas.dims)}; rename dims with "
-            ".rename, or select one element of a dim that is too many: .isel"
+            ".rename, or select one element of a dim that the other lacks: .isel"
         )
 
 
@@ -299,5 +299,5 @@ def _check_axis(axis: str, in_coords: bool, units: str, extent: int | None, atla
     if units and theirs and spelt_out(units) != spelt_out(theirs):
         raise ValueError(
             f"along {axis!r} the positions are in {units!r} and the atlas in {theirs!r}; convert the coordinates of "
-            "one of them, or if the units are the same, write them alike in .attrs['units']"
+            "one of them, or if the units are the same, write them in the same way in .attrs['units']"
         )

@@ -146,12 +146,12 @@ def _map(
     if found.shape != padded.shape:
         raise ValueError(
             f"the function got a block of shape {padded.shape} and returned one of {found.shape}; "
-            "what it returns has the shape of the block"
+            "it must return the shape of the block"
         )
     # From integers to smaller ones values would wrap round.
     if not np.can_cast(found.dtype, dtype, "same_kind" if dtype.kind in "fc" else "safe"):
         raise TypeError(
-            f"the function returned {found.dtype}, which the result of {dtype} does not hold; "
+            f"the function returned {found.dtype}, which the result of {dtype} cannot hold; "
             f"give dtype={found.dtype.name!r}, or cast in the function"
         )
     own = np.ascontiguousarray(found[core], dtype)

@@ -71,7 +71,7 @@ def _seeds(binary: xr.DataArray, table: pd.DataFrame) -> tuple[np.ndarray, np.nd
     """The ids of the seeds, sorted, and their positions (seed, axis), in the order of the dims."""
     axes, dims = axes_of(table), [str(dim) for dim in binary.dims]
     if sorted(axes) != sorted(dims):
-        raise ValueError(f"the table has points in {axes}, and the binary image the dims {dims}; rename one's")
+        raise ValueError(f"the table has points in {axes}, and the binary image the dims {dims}; rename them in one")
     along = axes_along(table, binary.indexes) if len(table) else axes_along(binary)
     for dim in binary.dims:
         axis, ours = along[str(dim)], units_along(binary, dim)
@@ -101,7 +101,7 @@ def _seeds(binary: xr.DataArray, table: pd.DataFrame) -> tuple[np.ndarray, np.nd
         raise ValueError(f"the ids of seeds are at least 1, since 0 is the background, but there is {ids[0]}")
     twice = ids[1:][ids[1:] == ids[:-1]]
     if twice.size:
-        raise ValueError(f"every seed has an id of its own, but {twice[0]} is given more than once")
+        raise ValueError(f"every seed needs its own id, but {twice[0]} is given more than once")
     if not np.isfinite(at).all():
         raise ValueError(
             f"seed {ids[~np.isfinite(at).all(axis=1)][0]} has a position that is not finite; drop it first"

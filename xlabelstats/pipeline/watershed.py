@@ -175,7 +175,7 @@ def _check_size(objects: Objects, limit: int, binary: xr.DataArray) -> None:
     raise ValueError(
         f"component {objects.ids[worst]} ({where}) has {size}, more than the {bound} that max_component_size allows. "
         "Objects may have run together: try a higher threshold, or an opening of the binary image; "
-        "if it is one object, give a larger max_component_size, for which there must be memory"
+        "if it is one object, and there is enough memory, give a larger max_component_size"
     )
 
 

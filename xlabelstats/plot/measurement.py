@@ -138,9 +138,9 @@ def _table(values: Any, variable: Hashable | None, name: str | None) -> tuple[pd
     if values.dims != (LABEL,):
         more = [str(dim) for dim in values.dims if dim != LABEL]
         hint = f"; choose one along {more[0]!r}: values.sel({more[0]}=...)" if LABEL in values.dims else ""
-        raise ValueError(f"values to draw have the dim {LABEL!r} alone, and these have {values.dims}{hint}")
+        raise ValueError(f"values to draw have only the dim {LABEL!r}, and these have {values.dims}{hint}")
     if LABEL not in values.coords:
-        raise ValueError(f"the values do not say whose they are; values.assign_coords({LABEL}=[...]) names the labels")
+        raise ValueError(f"the values have no labels; give them: values.assign_coords({LABEL}=[...])")
     found = compute(values) if values.chunks is not None else values
     label = name or values.attrs.get("long_name") or ("" if values.name is None else values.name)
     return pd.Series(found.to_numpy(), index=found[LABEL].to_numpy()), with_units(label, values.attrs)

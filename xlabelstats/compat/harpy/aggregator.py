@@ -190,7 +190,7 @@ class RasterAggregator:
             if undefined.any():
                 n = int(undefined.any(axis=1).sum())
                 warnings.warn(
-                    f"the {name} of {n} of {len(values)} labels is NaN, as of equal pixels, and given as 0",
+                    f"the {name} of {n} of {len(values)} labels is NaN, as for equal pixels, and given as 0",
                     UserWarning,
                     stacklevel=4,
                 )

@@ -365,7 +365,7 @@ def test_a_mask_read_with_a_fill_value_is_opened_as_the_message_says(tmp_path: A
 def test_blocks_of_an_image_that_its_dtype_does_not_hold_are_named() -> None:
     pixels = recast(image(dtype="u1"), lambda block: block + 0.5)
     with pytest.raises(
-        TypeError, match=r"block of the image holds float64, which its dask array calls uint8; give .*dtype="
+        TypeError, match=r"block of the image holds float64, but its dask array declares uint8; give .*dtype="
     ):
         pixels.labels.max(mask()).compute()
     assert recast(image(), lambda block: block.astype("f4")).labels.max(mask()).compute().notnull().all()

@@ -118,5 +118,5 @@ class TestUnits:
         assert mean.labels.to_dataframe("cell", units=True).index.name == "cell"
 
     def test_no_units_are_chosen_here(self):
-        with pytest.raises(TypeError, match="units is True or False, whether column names say them, not 'pixel'"):
+        with pytest.raises(TypeError, match="units is True or False, whether column names include them, not 'pixel'"):
             self.image.labels.mean(self.mask).labels.to_dataframe(units="pixel")

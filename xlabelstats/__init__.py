@@ -24,7 +24,7 @@ Modules: `datasets`, nuclei to try the calls on, and, each imported when it is f
 - ``xlabelstats.spatialdata``: elements of SpatialData objects in, annotated tables and shapes out.
 - ``xlabelstats.embeddings``: embeddings as colours.
 - ``xlabelstats.patches``: image stacks that serve patches to trainers.
-- ``xlabelstats.compat``: classes and functions of harpy and micro-sam, with their signatures.
+- ``xlabelstats.compat``: classes and functions of cvpl_tools, harpy and micro-sam, with their signatures.
 
 ``help(image.labels.mean)`` shows a call's parameters and an example; `__version__` is the version.
 """

@@ -40,6 +40,6 @@ def _only_array(node: xr.DataTree) -> xr.DataArray:
     if len(names) > 1:
         raise ValueError(
             f"the node {node.path!r} of this tree holds {len(names)} arrays ({', '.join(map(str, names))}), "
-            f"so which is the image is not clear; choose one: tree[{f'{node.path}/{names[0]}'.lstrip('/')!r}]"
+            f"so it is not clear which one is the image; choose one: tree[{f'{node.path}/{names[0]}'.lstrip('/')!r}]"
         )
     return node.data_vars[names[0]]

@@ -40,7 +40,7 @@ def graph_of(neighbors: xr.Dataset, result: xr.Dataset) -> Graph:
     rows, columns = np.concatenate([first, second]), np.concatenate([second, first])
     n = result.sizes[LABEL]
     if np.unique(rows * n + columns).size < rows.size:
-        raise ValueError("two labels are neighbors twice, or a label is its own neighbor; give each two labels once")
+        raise ValueError("two labels are neighbors twice, or a label is its own neighbor; give each pair once")
     values = {CONNECTIVITIES: np.ones(rows.size, np.float32), DISTANCES: np.concatenate([distances, distances])}
     matrices = {name: csr_matrix((each, (rows, columns)), (n, n)) for name, each in values.items()}
     for matrix in matrices.values():
@@ -85,7 +85,7 @@ def _pairs(neighbors: xr.Dataset, result: xr.Dataset) -> tuple[np.ndarray, np.nd
         absent = np.concatenate([neighbors[LABEL].to_numpy()[first < 0], neighbors["neighbor"].to_numpy()[second < 0]])
         caution(
             f"neighbors have {np.unique(absent).size} labels that the table lacks, the first is {absent.min()}; "
-            f"{np.count_nonzero(~kept)} of {kept.size} pairs are left out. Take the neighbors of a mask that has the "
-            "labels of the table alone, or choose pairs: neighbors.isel(pair=...)"
+            f"{np.count_nonzero(~kept)} of {kept.size} pairs are left out. Take the neighbors of a mask that has only "
+            "the labels of the table, or choose pairs: neighbors.isel(pair=...)"
         )
     return first[kept], second[kept], neighbors["distance"].to_numpy()[kept].astype(np.float64)

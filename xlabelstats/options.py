@@ -15,7 +15,7 @@ _bar: Any = None
 
 
 class set_options:
-    """Set options, for good or within a ``with`` block.
+    """Set options, permanently or within a ``with`` block.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ def _nearest(dim: Hashable, image: Any, mask: xr.DataArray, names: tuple[str, st
             return None
         where = " and in the ".join(without)
         raise ValueError(
-            f"align='nearest' goes by coordinates, and along {dim!r} there are none in the {where}; "
+            f"align='nearest' needs coordinates, and along {dim!r} there are none in the {where}; "
             f"{dim!r} is {image.sizes[dim]} in the {one} and {mask.sizes[dim]} in the {other}. Give them: "
             f"{without[0]}.assign_coords({{{dim!r}: ...}})"
         )
@@ -117,7 +117,7 @@ def _numbers(dim: Hashable, array: Any, side: str) -> np.ndarray:
     lost = np.flatnonzero(~np.isfinite(values))
     if lost.size:
         raise ValueError(
-            f"the coordinate {dim!r} of the {side} is {values[lost[0]]} at index {lost[0]}, which is near no other; "
+            f"the coordinate {dim!r} of the {side} is {values[lost[0]]} at index {lost[0]}, and has no nearest pixel; "
             "give it a number there"
         )
     return values

@@ -16,10 +16,10 @@ from xlabelstats.multiscale import as_array
 
 
 def stitch(tiles: Sequence[Any], offsets: Sequence[Sequence[int]], *, iou: float = 0.5) -> Any:
-    """Join masks that were made of overlapping tiles of an image, as segmenters make them, to one mask.
+    """Join the masks of overlapping tiles of an image to one mask.
 
-    Every tile has numbers of its own.  Two labels of two tiles are one object if they agree in the overlap of the two
-    tiles.
+    Every tile has its own labels, as segmenters give them.  Two labels of two tiles are one object if they agree in the
+    overlap of the two tiles.
 
     Parameters
     ----------
@@ -28,28 +28,29 @@ def stitch(tiles: Sequence[Any], offsets: Sequence[Sequence[int]], *, iou: float
     offsets : sequence of sequences of int
         For every tile the position of its first pixel, in pixels along each dim, 0 or more.
     iou : float, default 0.5
-        Labels of two tiles are joined if the intersection of their pixels is at least this part of their union.  Only
-        pixels within the overlap of the two tiles count.  If the edge of its tile cuts one of them there, and the other
-        is whole, the part is that of the pixels of the one that is cut: it may have little of the object.
+        Labels of two tiles are joined if the intersection of their pixels is at least this fraction of their union.
+        Only pixels within the overlap of the two tiles count.  If the edge of its tile cuts one of the two there, but
+        not the other, the intersection is compared with the pixels of the cut one alone, as it may have only a small
+        part of the object.
 
     Returns
     -------
     DataArray or dask array
         The mask, lazy: a DataArray if the tiles are, with their name, their attributes and their coordinates along the
-        dims; not with those that are unevenly spaced along a dim that the tiles do not span.  It begins at position 0
-        and ends where the last tile does; what no tile covers is 0.  The ids are 1 to n, in the order of tiles and of
-        their ids, int32, or int64 if there are more than 2**31 - 1.
+        dims.  Unevenly spaced coordinates are left out, unless the tiles span the dim.  It begins at position 0 and
+        ends where the last tile does; pixels that no tile covers are 0.  The ids are 1 to n, in the order of tiles and
+        of their ids, int32, or int64 if there are more than 2**31 - 1.
 
     Warns
     -----
     UserWarning
-        Objects have no pixel in the mask, because those of other tiles lie over all of theirs.
+        Objects have no pixel in the mask, because objects of other tiles cover all of their pixels.
 
     Raises
     ------
     TypeError
-        A tile does not hold integers, or is no array, or is on the GPU; some tiles have names and some do not; or an
-        offset is no whole number.
+        A tile does not hold integers, or is not an array, or is on the GPU; only some tiles have names; or an offset is
+        not a whole number.
     ValueError
         There is no tile, or not one offset for each; the dims of tiles differ; an offset is negative; ``iou`` is not
         above 0 and at most 1; or the coordinates of the tiles do not agree with the offsets.
@@ -60,12 +61,12 @@ def stitch(tiles: Sequence[Any], offsets: Sequence[Sequence[int]], *, iou: float
     three are one object.  Tiles that only touch have no pixels in common, and nothing is joined.  Overlaps as wide as
     the largest object make sure that every object is whole in some tile.
 
-    A pixel that several tiles cover gets its label from that tile, among those that have an object there, in which it
-    lies deepest: farthest from the edges that the tile has within the mask, along the dim where that is least.  Of two
-    as deep it is the earlier tile.  So the border of an object comes from the tile that saw more around it, and an
-    object that only one tile has stays, unless others lie over it.
+    If several tiles have an object at a pixel, the label comes from the tile whose nearest edge is farthest from the
+    pixel; edges at the border of the mask do not count.  If two are equally far, the earlier tile is taken.  So the
+    border of an object comes from the tile that saw more around it.  An object that only one tile has is kept, unless
+    others cover it.
 
-    All tiles are read now, block by block, to find which labels there are and which agree, and again when the mask is
+    All tiles are read at once, block by block, to find their labels and which of them agree, and again when the mask is
     computed.  The result is the same for any chunks of the tiles.
 
     Examples
@@ -99,7 +100,9 @@ def _checked(tiles: Any, offsets: Any, iou: Any) -> tuple[list[Any], np.ndarray,
         raise ValueError(f"iou is above 0 and at most 1, not {iou!r}")
     named = [isinstance(tile, xr.DataArray) for tile in given]
     if any(named) and not all(named):
-        raise TypeError(f"tile {named.index(False)} is no DataArray and others are; give all tiles names, or none")
+        raise TypeError(
+            f"tile {named.index(False)} is not a DataArray, but others are; give DataArrays for all or none"
+        )
     arrays = [tile if isinstance(tile, xr.DataArray) else _with_names(tile, i) for i, tile in enumerate(given)]
     for i, array in enumerate(arrays):
         if array.dtype == bool:

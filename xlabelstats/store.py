@@ -44,8 +44,8 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     path : str or PathLike
         A folder on a local or mounted disk.
     overwrite : bool, default False
-        Whether to replace a Zarr store that is there already.  It stays as it is until the new one is complete.  All
-        else in it is removed too, so do not write over the store that the image or the mask is in.
+        Whether to replace a Zarr store that is there already.  It stays as it is until the new one is complete.
+        Everything in it is removed then, so do not write over the store that the image or the mask is in.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     Raises
     ------
     FileExistsError
-        There is something at ``path`` already, and ``overwrite`` is False, or it is no Zarr store.
+        Something exists at ``path`` already, and ``overwrite`` is False, or it is not a Zarr store.
     OSError
         The disk is full.  Nothing is left of the store, and one that was to be replaced stays as it was.
     ValueError
@@ -66,21 +66,21 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     Notes
     -----
     ``xr.open_zarr(path)`` opens the store again, lazily; of an array,
-    ``xr.open_dataarray(path, engine="zarr", chunks={})``.  xarray then takes numbers for times whose ``units`` are
-    "seconds" or "days since 2000-01-01", unless it is told ``decode_times=False, decode_timedelta=False``.  What is
-    returned here keeps them as numbers.
+    ``xr.open_dataarray(path, engine="zarr", chunks={})``.  xarray then reads numbers as times if their ``units`` are
+    "seconds" or "days since 2000-01-01"; ``decode_times=False, decode_timedelta=False`` prevents this.  The result that
+    is returned here keeps them as numbers.
 
-    A variable with an ``.encoding`` is stored by it, as by xarray: data that was opened from a store, and is written as
-    it is, stays packed as it was.  No result of this package has one.  If you put new numbers in such a variable, as by
+    A variable with an ``.encoding`` is stored with this encoding, as in xarray: data from a store stays packed as it
+    was.  No result of this package has an encoding.  If you put new numbers in such a variable, as by
     ``.copy(data=...)``, drop it first: ``.drop_encoding()``.
 
-    The store is written to a folder beside ``path`` whose name ends in ``.partial``, and renamed at the end.
-    What a killed run left of it is removed by the next one to write to ``path``.  If several threads or processes
-    replace one store at the same time, the last one stays.
+    The store is written to a folder beside ``path`` whose name ends in ``.partial``, and renamed at the end.  If a run
+    is killed, the next run that writes to ``path`` removes the unfinished files.  If several threads or processes
+    replace one store at the same time, the store of the last one stays.
 
-    If writing fails, or is interrupted, the tasks that run are waited for, so that nothing writes on to what is then
-    removed.  Those of a `dask.distributed` cluster, or of a pool of your own, cannot be: what they still write stays
-    in that folder until the next write to ``path``.
+    If writing fails, or is interrupted, running tasks are finished before the files are removed.  This is not possible
+    for tasks of a `dask.distributed` cluster, or of your own pool: what they still write stays in that folder until the
+    next write to ``path``.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
             )
         if is_sparse(held_data(variable)):
             raise TypeError(
-                "Zarr holds no sparse arrays, which counts of points by category are; write them with their zeros: "
+                "Zarr cannot hold sparse arrays, such as counts of points by category; write them with their zeros: "
                 "to_zarr(result.as_numpy(), path), or as a table: result.labels.to_anndata(...)"
             )
     target = target_of(path, overwrite, ", or with result.to_zarr(path), which an interruption leaves half-written")

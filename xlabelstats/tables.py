@@ -46,7 +46,7 @@ def to_dataframe(
     import pandas as pd
 
     if not isinstance(units, bool):
-        raise TypeError(f"units is True or False, whether column names say them, not {units!r}")
+        raise TypeError(f"units is True or False, whether column names include them, not {units!r}")
     check_names(names, compartment)
     if units and names is not None:
         raise ValueError(f"CellProfiler's names have no units; leave out units=True, or names={names!r}")
@@ -187,7 +187,7 @@ def check_rows(result: xr.Dataset, what: str) -> None:
     without = [name for name, variable in result.items() if rows not in variable.dims]
     if rows not in result.dims or without:
         if PAIR in result.dims:
-            raise ValueError("rows are pairs of labels here, not labels; the table of them is result.to_dataframe()")
+            raise ValueError("the rows are pairs of labels here, not labels; make a table by result.to_dataframe()")
         what = f"variable {without[0]!r} has" if without else "this has"
         raise ValueError(f"{what} no dim {rows!r}, so there are no rows; a result of .labels.aggregate has one")
 

@@ -77,9 +77,7 @@ def test_a_label_that_is_absent_has_the_value_that_the_measure_says(pair, name):
 def test_an_absent_label_that_has_no_value_is_complained_about_in_the_same_words(pair, name):
     image, mask = pair
     entry = replace(measure_of(name), name="own", absent=np.nan, kind=np.dtype("int64"))
-    with pytest.raises(
-        ValueError, match=r"label 9999 is absent, and int64 has no NaN to say so; give 'own' a .*absent="
-    ):
+    with pytest.raises(ValueError, match=r"label 9999 is absent, and int64 has no NaN for it; give 'own' a .*absent="):
         image.labels.measure(mask, entry, labels=[9999]).compute()
 
 

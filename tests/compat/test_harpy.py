@@ -94,7 +94,7 @@ class TestAggregator:
         measured = RasterAggregator(*lazy(mask, image, chunks), run_on_gpu=False)
         ids = np.unique(mask)
         assert ids[0] == 0
-        with pytest.warns(UserWarning, match="is NaN, as of equal pixels, and given as 0"):
+        with pytest.warns(UserWarning, match="is NaN, as for equal pixels, and given as 0"):
             tables = dict(zip(SIX, measured.aggregate_stats(SIX), strict=True))
         tables |= {name: getattr(measured, f"aggregate_{name}")() for name in ("sum", "mean", "var", "max", "min")}
         for name, table in tables.items():

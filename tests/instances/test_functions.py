@@ -390,7 +390,7 @@ class TestStatisticsOfPixels:
             result = array.instances.statistics(array, lambda p: p[:, :1], dims={"s": 1}, labels=[3, 77, 5])
             np.testing.assert_array_equal(result.values.ravel(), [3, np.nan, 5])
         with pytest.raises(
-            ValueError, match="label 77 is absent, and int8 has no NaN to say so; give 'statistics' a dtype of floating"
+            ValueError, match="label 77 is absent, and int8 has no NaN for it; give 'statistics' a dtype of floating"
         ):
             mask.instances.statistics(mask, lambda p: p[:, :1], dims={"s": 1}, labels=[77], dtype="i1")
 
@@ -442,7 +442,7 @@ class TestStatisticsOfPixels:
                 mask.instances.statistics(*form, dims={"label": 1})
         with pytest.raises(ValueError, match="batch_size is a positive whole number of labels, not 0"):
             mask.instances.statistics(mask, np.mean, dims={"s": 1}, batch_size=0)
-        with pytest.raises(TypeError, match="the first argument is a mask, a DataArray, or without one fn"):
+        with pytest.raises(TypeError, match="the first argument is a mask, a DataArray, or else fn"):
             mask.instances.statistics(mask.values, np.mean, dims={"s": 1})
 
 
@@ -692,6 +692,6 @@ class TestMaskRewrittenBetweenScanAndComputation:
         stored[11, 0], stored[6, 9] = 4, 4
         lazy = image.instances.median(mask.chunk(12))
         stored[7:10, 2:7] = [[0, 3, 3, 3, 3]] * 3
-        where = r"label 3 lay from \(7, 2\) to \(10, 6\) and lies from \(7, 3\) to \(10, 7\)\. Open it anew"
+        where = r"label 3 lay from \(7, 2\) to \(10, 6\) and lies from \(7, 3\) to \(10, 7\)\. Open it again"
         with pytest.raises(RuntimeError, match=where):
             lazy.compute()

@@ -159,9 +159,7 @@ class TestErrors:
             IMAGE.instances.featurize(mask, np.ravel, size=5, n_features=1, batch_size=batch)
 
     def test_a_mask_that_is_no_dataarray(self):
-        with pytest.raises(
-            TypeError, match="the first argument is a mask, a DataArray, or without one size; it is ndarray"
-        ):
+        with pytest.raises(TypeError, match="the first argument is a mask, a DataArray, or else size; it is ndarray"):
             IMAGE.instances.windows(MASK.values, 5)
         with pytest.raises(TypeError, match="it is int, and size is given too"):
             MASK.instances.windows(5, 5)

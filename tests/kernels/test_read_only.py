@@ -59,7 +59,7 @@ def run(folder: Path, **environment: str) -> list[str]:
 def test_loops_are_compiled_without_a_disk_cache_and_one_warning_at_the_call_says_how_to_have_one(installed):
     (given,) = run(installed)
     assert given.startswith("<string> numba finds no folder to keep compiled loops in")
-    assert "NUMBA_CACHE_DIR to a folder that can be written to" in given
+    assert "NUMBA_CACHE_DIR to a writable folder" in given
 
 
 def test_a_folder_for_numba_keeps_the_loops_without_a_warning(installed, tmp_path):

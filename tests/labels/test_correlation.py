@@ -514,7 +514,7 @@ class TestErrors:
             ({"stats": "Correlation_RWC_DNA_ER"}, "which is called 'rwc' here"),
             ({"stats": "mean"}, r"unknown statistic 'mean', which is image\.labels\.aggregate\(mask, \"mean\"\)"),
             ({"stats": ()}, "no statistic was asked for; there are: pearson"),
-            ({"threshold": 15}, "threshold is a part of the largest pixel .* from 0 to 1, not 15"),
+            ({"threshold": 15}, "threshold is a fraction of the largest pixel .* from 0 to 1, not 15"),
             ({"threshold": -0.1}, "from 0 to 1, not -0.1"),
             ({"threshold": float("nan")}, "from 0 to 1, not nan"),
             ({"threshold": True}, "from 0 to 1, not True"),
@@ -550,5 +550,5 @@ class TestErrors:
 def test_a_threshold_that_says_nothing_to_the_statistics_is_an_error():
     image = xr.DataArray(np.ones((2, 3)), dims=("c", "x"))
     mask = xr.DataArray([1, 1, 2], dims="x")
-    with pytest.raises(ValueError, match=r"threshold=0\.2 says nothing to pearson, slope; .*: overlap, k1, k2"):
+    with pytest.raises(ValueError, match=r"threshold=0\.2 has no effect on pearson, slope; .*: overlap, k1, k2"):
         image.labels.correlation(mask, stats=("pearson", "slope"), threshold=0.2)

@@ -420,7 +420,7 @@ class TestTables:
         mask, frame = small()
         counts = mask.labels.count_points(frame, by="gene")
         for result in (counts, counts.to_dataset()):
-            with pytest.raises(TypeError, match=r"Zarr holds no sparse arrays.*result\.as_numpy\(\)"):
+            with pytest.raises(TypeError, match=r"Zarr cannot hold sparse arrays.*result\.as_numpy\(\)"):
                 xlabelstats.to_zarr(result, tmp_path / "counts.zarr")
         stored = xlabelstats.to_zarr(counts.as_numpy(), tmp_path / "counts.zarr")
         np.testing.assert_array_equal(stored, counts.data.todense())

@@ -140,7 +140,7 @@ class TestUnits:
         image, mask = self.field()
         with pytest.raises(ValueError, match="units is 'coords' or 'pixel', not 'um'"):
             image.labels.measure(mask, "position_min", units="um")
-        with pytest.raises(ValueError, match="units='pixel' and spacing=2 say two things of lengths"):
+        with pytest.raises(ValueError, match="units='pixel' and spacing=2 contradict each other"):
             image.labels.regionprops(mask, "position_min", units="pixel", spacing=2)
 
 

@@ -331,7 +331,7 @@ class TestNames:
         image, mask = field("f4")
         image = image.where(mask != 9)
         message = (
-            r"argmin: all pixels of label 9 are NaN, and int64 has no NaN to say so; give labels=mask\.labels\.ids"
+            r"argmin: all pixels of label 9 are NaN, and int64 has no NaN for it; give labels=mask\.labels\.ids"
             r"\(\), which makes it float64, or skipna=False"
         )
         for a, b in ((image, mask), lazily(image, mask)):
@@ -430,17 +430,20 @@ class TestOwnAggregation:
         with pytest.raises(ValueError, match=message):
             aggregate(*lazily(image, mask), at_once)
         message = (
-            "flox does not run the Aggregation '{}' right on masks of several dims; give it another name and "
-            "reduction_type 'reduce', or use one of the names 'first', 'last', 'argmin', 'argmax', 'mode' instead"
+            "flox fails, or gives wrong results, for the Aggregation '{}' on masks of several dims; give it "
+            "another name and reduction_type 'reduce', or use one of the names 'first', 'last', 'argmin', 'argmax', "
+            "'mode' instead"
         )
         for name in ("argmin", "nanargmax", "first", "nanlast", "mode"):
             with pytest.raises(ValueError, match=message.format(name)):
                 aggregate(image, mask, flox.aggregations.AGGREGATIONS[name])
-        with pytest.raises(ValueError, match="the Aggregation 'quantile' has new_dims_func; one number per channel"):
+        with pytest.raises(
+            ValueError, match="the Aggregation 'quantile' has new_dims_func; it must give one number per channel"
+        ):
             aggregate(image, mask, flox.aggregations.AGGREGATIONS["quantile"])
         message = (
-            r"skipna says nothing to 'energy': an Aggregation of your own says itself what it does with NaN\. Leave "
-            "skipna out, or measure the other statistics in a call of their own"
+            r"skipna has no effect on 'energy': an Aggregation of your own decides what it does with NaN\. Leave "
+            "skipna out, or measure the other statistics in another call"
         )
         with pytest.raises(ValueError, match=message):
             aggregate(image, mask, ("mean", self.energy()), skipna=True)

@@ -339,7 +339,7 @@ class TestForms:
             ([1, 0], None, r"the edges of bins are two numbers or more that never decrease, not \[1, 0\]"),
             ([1], None, "two numbers or more"),
             ([0, np.nan, 1], None, "never decrease"),
-            ([0, 1], (0, 1), "range goes with a number of bins"),
+            ([0, 1], (0, 1), "range is for a number of bins"),
             (3, (1, 0), r"range is a pair of finite numbers, the lower first, not \(1, 0\)"),
             (3, (0, np.inf), "range is a pair of finite numbers"),
             (3, 7, "range is a pair of finite numbers, the lower first, not 7"),

@@ -200,7 +200,7 @@ class TestForms:
             result = getattr(image.labels, call)(mask, ("mean", "p0.95"))
         assert [str(each.message) for each in caught] == [
             "'p0.95' is percentile 0.95; percentile 95 is 'p95'. If 0.95 is meant, "
-            "image.instances.quantiles(mask, 0.0095) gives it without this question"
+            "image.instances.quantiles(mask, 0.0095) gives it without this warning"
         ]
         expected = image.instances.quantiles(mask, 0.0095)
         np.testing.assert_array_equal(result["p0.95"], expected)

@@ -123,7 +123,7 @@ def test_background_is_painted_if_it_has_a_value():
 def test_complaints(mask):
     with pytest.raises(TypeError, match="values are a DataArray with the dim 'label', a pandas Series or a mapping"):
         mask.labels.paint([1, 2])
-    with pytest.raises(ValueError, match=r"the values do not say whose they are; values\.assign_coords"):
+    with pytest.raises(ValueError, match=r"the values have no labels; give them: values\.assign_coords"):
         mask.labels.paint(xr.DataArray([1.0, 2.0], dims="label"))
     with pytest.raises(ValueError, match="the values have no dim 'label'; they have"):
         mask.labels.paint(xr.DataArray([1.0, 2.0], dims="x"))
@@ -151,12 +151,11 @@ class TestRows:
     def test_rows_numbered_by_pandas(self, lazy):
         mask = self.mask.chunk(x=2) if lazy else self.mask
         table = self.image.labels.aggregate(mask, "mean").labels.to_dataframe().reset_index()
-        with pytest.raises(ValueError, match="rows of the values") as error:
+        with pytest.raises(ValueError, match="the values have the default index") as error:
             mask.labels.paint(table["mean"])
         assert str(error.value) == (
-            "the rows of the values are numbered 0 to 2, as pandas does by itself, and the mask has the label 5; name "
-            "rows by the column of labels: table.set_index('label')['mean']; or if these numbers are the labels: "
-            "values.rename_axis('label')"
+            "the values have the default index of pandas, 0 to 2, and the mask has the label 5; make the labels the "
+            "index: table.set_index('label')['mean']; or if these numbers are the labels: values.rename_axis('label')"
         )
         painted = mask.labels.paint(eval("table.set_index('label')['mean']", {"table": table}))
         np.testing.assert_array_equal(painted, [[np.nan, 2, 2], [4.5, 4.5, 6]])
@@ -183,7 +182,7 @@ class TestRows:
             self.mask.labels.paint(obs["mean"])
         assert str(error.value) == (
             f"labels are whole numbers, and the index of the values holds {obs.index.to_numpy().dtype}: '2', '5', '7', "
-            "...; of an AnnData name rows by the column of labels: table.obs.set_index('label')['mean']; or if the "
+            "...; for an AnnData make the labels the index: table.obs.set_index('label')['mean']; or if the "
             "text is the labels: values.set_axis(values.index.astype(int))"
         )
         for values in (obs.set_index("label")["mean"], obs["mean"].set_axis(obs.index.astype(int))):
@@ -230,7 +229,9 @@ class TestClasses:
         painted = self.mask.labels.paint(values)
         np.testing.assert_array_equal(ax.images[0].get_array().filled(np.nan), painted)
         assert painted.name == "type"
-        with pytest.raises(ValueError, match=r"rows of the values are numbered 0 to 2.*set_index\('label'\)\['type'\]"):
+        with pytest.raises(
+            ValueError, match=r"the values have the default index of pandas, 0 to 2.*set_index\('label'\)\['type'\]"
+        ):
             self.mask.labels.plot.measurement(values.reset_index(drop=True), ax=Figure().subplots())
 
     def test_numbers_stay_numbers(self):

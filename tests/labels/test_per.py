@@ -376,7 +376,7 @@ class TestPaint:
             mask.isel(t=0).labels.paint(count)
         with pytest.raises(ValueError, match=r"there are two values of t = 0.0, label = \d+"):
             mask.labels.paint(xr.concat([count, count], "object"))
-        with pytest.raises(ValueError, match="do not say which label each is"):
+        with pytest.raises(ValueError, match="no coordinates that give the label and the position"):
             mask.labels.paint(count.drop_vars("label"))
 
 

@@ -363,7 +363,7 @@ class TestGroups:
         ("groups", "error", "says"),
         [
             ([1, 2, 3], TypeError, "a mapping from label to group"),
-            (pd.Series([1, 1, 2]), ValueError, "numbered 0 to 2, as pandas does by itself"),
+            (pd.Series([1, 1, 2]), ValueError, "the default index of pandas, 0 to 2"),
             (pd.Series([1, 2], index=[1, 1]), ValueError, "1 has two groups"),
             ({1: 1.5}, TypeError, "whole number or text, not 1.5"),
             ({1: True}, TypeError, "whole number or text"),
@@ -371,7 +371,7 @@ class TestGroups:
             (pd.Series([np.inf, 1], index=[1, 2]), TypeError, "whole number or text, not inf"),
             (pd.Series([1e30, 1], index=[1, 2]), TypeError, r"whole number or text, not 1e\+30"),
             ({1: 1, 2: "a"}, TypeError, "'a' is text"),
-            ({"1": 1}, TypeError, "labels of the result are like 1"),
+            ({"1": 1}, TypeError, "labels of the result are of another type than those of the groups: 1"),
             (xr.DataArray([1, 2, 3], dims="label"), ValueError, "with the labels as coordinate"),
             (xr.DataArray([1, 2, 3], dims="x"), ValueError, "lie along the dim 'label'"),
             (None, TypeError, "needs groups"),

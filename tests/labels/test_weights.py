@@ -269,7 +269,11 @@ class TestComplaints:
     @pytest.mark.parametrize("stats", ["max", ("mean", "skew"), "p50", "area", ("sum", "valid"), [3]])
     @pytest.mark.parametrize("call", ["aggregate", "measure"])
     def test_other_measures_are_refused_and_those_there_are_listed(self, call, stats):
-        with pytest.raises(ValueError, match=r"with weights there are count, sum, mean, var, std, weight; .* is none"):
+        with pytest.raises(
+            ValueError,
+            match=r"with weights only these can be measured: count, sum, mean, var, std, weight; "
+            r"measure .* in a call without weights",
+        ):
             getattr(self.IMAGE.labels, call)(self.MASK, stats, weights=self.WEIGHTS)
 
     def test_no_measures(self):
@@ -323,7 +327,7 @@ class TestComplaints:
             self.IMAGE.labels.aggregate(self.MASK, "mean", engine="flox", weights=self.WEIGHTS)
 
     def test_without_an_image(self):
-        with pytest.raises(ValueError, match="weights weigh the pixels of an image, and there is none"):
+        with pytest.raises(ValueError, match="weights need an image, and there is none"):
             self.MASK.labels.measure("count", weights=self.WEIGHTS)
 
 

@@ -313,7 +313,7 @@ class TestPredict:
         image = np.ones((2, 4, 5, 6))
         for array in (image, da.from_array(image, chunks=3)):
             with pytest.raises(
-                ValueError, match=r"returned one of \(2, 4, 5, 6\); what it returns has the shape \(4, 5, 6\)"
+                ValueError, match=r"returned one of \(2, 4, 5, 6\); it must return the shape \(4, 5, 6\)"
             ):
                 np.asarray(predict(array.rechunk(-1) if hasattr(array, "rechunk") else array, lambda block: block))
         with pytest.raises(TypeError, match="returned <U1"):

@@ -180,7 +180,7 @@ class TestKey:
             cache.run("total", total, np.arange(3), Model())
 
     def test_wrong_arguments_are_told_at_once(self, cache):
-        with pytest.raises(TypeError, match=r"total cannot be called so: .*'sigma'"):
+        with pytest.raises(TypeError, match=r"total cannot be called like this: .*'sigma'"):
             cache.run("total", total, np.arange(3), sigma=3)
         assert CALLS == []
 

@@ -530,7 +530,7 @@ class TestValues:
         for _ in range(2000):
             model.next = Node()
             model = model.next
-        with pytest.raises(TypeError, match=r"the value .*cannot be told .*step\(version=1\)"):
+        with pytest.raises(TypeError, match=r"the value .*not known whether .*step\(version=1\)"):
             token(first)
 
     def test_text_that_is_no_unicode_counts(self):

@@ -119,7 +119,7 @@ class TestWhatComesBack:
             found = connected_components(da.from_zarr(stored))
             stored[:] = other
             if i:
-                with pytest.raises(RuntimeError, match="Open it anew, and call the step again"):
+                with pytest.raises(RuntimeError, match="Open it again, and call the step again"):
                     found.compute()
             else:
                 np.testing.assert_array_equal(found, by_scipy(before, 1))

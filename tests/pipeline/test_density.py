@@ -242,7 +242,7 @@ class TestComplaints:
     def test_about_names_of_another_kind(self):
         self.complain(self.mask, self.mask, "names are a mapping from region id to name", TypeError, names=["a"])
         self.complain(
-            self.mask, self.mask, "names go by region id, a whole number, not '1'", TypeError, names={"1": "a"}
+            self.mask, self.mask, "names have region ids as keys, whole numbers, not '1'", TypeError, names={"1": "a"}
         )
 
     def test_about_a_table_that_does_not_say_how_large_the_image_is(self):

@@ -168,7 +168,7 @@ class TestMapBlocks:
             found = map_blocks(array, lambda block: block / 2, dtype=np.float32)
             assert found.dtype == np.asarray(found).dtype == np.float32
             np.testing.assert_array_equal(found, image / 2)
-            with pytest.raises(TypeError, match=r"returned float64, .* of uint8 does not hold; give dtype='float64'"):
+            with pytest.raises(TypeError, match=r"returned float64, .* of uint8 cannot hold; give dtype='float64'"):
                 np.asarray(map_blocks(array, lambda block: block / 2))
 
     def test_a_result_of_another_shape_is_an_error_that_names_both(self) -> None:
@@ -208,7 +208,7 @@ class TestNamesAndValues:
     def test_integers_that_would_wrap_round_are_refused(self) -> None:
         bright = np.full((2, 2), 200, np.uint8)
         with pytest.raises(
-            TypeError, match="returned uint16, which the result of uint8 does not hold; give dtype='uint16'"
+            TypeError, match="returned uint16, which the result of uint8 cannot hold; give dtype='uint16'"
         ):
             map_blocks(bright, lambda block: block.astype(np.uint16) * 2)
         assert map_blocks(bright, lambda block: block.astype(np.uint16) * 2, dtype="uint16").max() == 400

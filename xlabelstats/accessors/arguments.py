@@ -54,7 +54,7 @@ def mask_or_argument(
         return array, mask, argument
     if mask is not None and argument is not None:
         raise TypeError(
-            f"the first argument is a mask, a DataArray, or without one {name}; it is {type(mask).__name__}, and "
+            f"the first argument is a mask, a DataArray, or else {name}; it is {type(mask).__name__}, and "
             f"{name} is given too. If it is the mask, {how_to_a_mask(mask)}"
         )
     if is_array(mask):

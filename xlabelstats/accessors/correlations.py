@@ -33,7 +33,7 @@ class CorrelationCalls(ShortcutCalls):
         skipna: bool | None = None,
         align: str | None = None,
     ) -> xr.Dataset:
-        """Compare every two channels of an image within every label: correlation and colocalisation.
+        """Compare every pair of channels of an image within every label: correlation and colocalisation.
 
         Parameters
         ----------
@@ -42,9 +42,9 @@ class CorrelationCalls(ShortcutCalls):
         stats : str or iterable of str, default "pearson"
             Any of the statistics below.
         threshold : float, optional
-            The part, from 0 to 1, of a channel's largest pixel in an object that a pixel has to reach to be above the
-            threshold.  ``manders`` and ``rwc`` take 0.15 unless it is given; ``overlap``, ``k1`` and ``k2`` have a
-            threshold only if it is given; the others have none.
+            A fraction, from 0 to 1, of a channel's largest pixel in an object; pixels that reach it are above the
+            threshold.  By default 0.15 for ``manders`` and ``rwc``, and no threshold for ``overlap``, ``k1`` and
+            ``k2``; the others never have one.
         skipna : bool, optional
             Leave out of every pair of channels the pixels where either is NaN (the default), or let them make the
             pair's values NaN.
@@ -52,15 +52,15 @@ class CorrelationCalls(ShortcutCalls):
         Returns
         -------
         Dataset
-            One variable per statistic, float64, dims ``(label, *other, c, c_)``: the first channel and the second,
-            both with the coordinates of ``c``.  ``pearson``, ``covariance`` and ``overlap`` are the same for both
-            orders of two channels, the others are not.  Lazy for dask input; without ``labels`` the mask alone is read
-            at once, to learn which labels there are.
+            One variable per statistic, float64, dims ``(label, *other, c, c_)``: the first channel and the second, both
+            with the coordinates of ``c``.  ``pearson``, ``covariance`` and ``overlap`` do not depend on the order of
+            the two channels, the others do.  Lazy for dask input; without ``labels`` the mask alone is read at once, to
+            learn which labels there are.
 
         Raises
         ------
         TypeError
-            The mask does not hold integers, or the image no numbers.
+            The mask does not hold integers, or the image does not hold numbers.
         ValueError
             The image has no such ``dim``, or it is one of the mask's; a statistic is unknown; ``threshold`` is not
             from 0 to 1; else as `aggregate`.
@@ -75,10 +75,10 @@ class CorrelationCalls(ShortcutCalls):
         need all pixels of an object; for these the object is brought into one block.  Either way all channels of
         a block are read together: a block of 1024 by 1024 pixels and 40 channels of 16 bits takes 80 MiB.
 
-        A value is NaN where it is undefined: the correlation with a constant channel, or a share of nothing.
-        CellProfiler, whose definitions these are, gives 0 where no pixel is above both thresholds, for an overlap too.
-        ``slope`` is that of the second channel on the first: ``sel(c="DAPI", c_="CD3")`` says how much CD3 goes up with
-        one unit of DAPI.  ``covariance`` is divided by the number of pixels.
+        Undefined values are NaN: the correlation with a constant channel, or a share of a sum that is 0.  The
+        definitions are those of CellProfiler, which gives 0 where no pixel is above both thresholds, for an overlap
+        too.  ``slope`` is that of the second channel on the first: ``sel(c="DAPI", c_="CD3")`` says how much CD3 goes
+        up with one unit of DAPI.  ``covariance`` is divided by the number of pixels.
 
         References
         ----------

@@ -105,7 +105,7 @@ class InstancesDatasetAccessor(PolygonDatasetCalls):
         ----------
         fn : callable
             It gets the pixels of one object in one image, ``(channel, pixel)`` in the image's dtype and order, and
-            returns ``(channel, n)``.  Channels are the image's other dims, flattened; none counts as one.
+            returns ``(channel, n)``.  Channels are the image's other dims, flattened; without any there is one channel.
 
         Returns
         -------
@@ -210,8 +210,8 @@ class InstancesDatasetAccessor(PolygonDatasetCalls):
         ----------
         model : callable
             Gets windows ``(b, channel, *window)`` of one image at a time, in its dtype, and returns
-            ``(b, n_features)``.  Channels are the image's other dims, flattened; none counts as one.  With dask's
-            threads it is called from several of them.
+            ``(b, n_features)``.  Channels are the image's other dims, flattened; without any there is one channel.
+            dask calls it from several threads.
 
         Returns
         -------

@@ -42,7 +42,7 @@ class ProfileDatasetCalls(Accessor):
         -------
         Dataset
             ``{measure}_{variable}`` for every variable of numbers that has the dims of the mask, as
-            `InstancesAccessor.profile` gives them; what the mask alone tells once, under its own name.
+            `InstancesAccessor.profile` gives them; measures of the mask appear once, under their names.
 
         Examples
         --------

@@ -33,7 +33,7 @@ class ShortcutDatasetCalls(LayerDatasetCalls):
         Parameters
         ----------
         weights : name of a variable, or DataArray, optional
-            What every pixel weighs, as in `LabelsAccessor.aggregate`.
+            The weight of every pixel, as in `LabelsAccessor.aggregate`.
         """
         return per_variable(
             self._dataset,
@@ -64,7 +64,7 @@ class ShortcutDatasetCalls(LayerDatasetCalls):
         Parameters
         ----------
         weights : name of a variable, or DataArray, optional
-            What every pixel weighs, as in `LabelsAccessor.aggregate`.
+            The weight of every pixel, as in `LabelsAccessor.aggregate`.
         """
         return per_variable(
             self._dataset,
@@ -96,7 +96,7 @@ class ShortcutDatasetCalls(LayerDatasetCalls):
         Parameters
         ----------
         weights : name of a variable, or DataArray, optional
-            What every pixel weighs, as in `LabelsAccessor.aggregate`.
+            The weight of every pixel, as in `LabelsAccessor.aggregate`.
         """
         return per_variable(
             self._dataset,
@@ -129,7 +129,7 @@ class ShortcutDatasetCalls(LayerDatasetCalls):
         Parameters
         ----------
         weights : name of a variable, or DataArray, optional
-            What every pixel weighs, as in `LabelsAccessor.aggregate`.
+            The weight of every pixel, as in `LabelsAccessor.aggregate`.
         """
         return per_variable(
             self._dataset,

@@ -43,7 +43,7 @@ class StatisticsDatasetCalls(ShortcutDatasetCalls):
         stats : str, flox.Aggregation, or iterable of these
             As `LabelsAccessor.aggregate` lists them; by default all but ``std`` and ``valid``.
         weights : name of a variable, or DataArray, optional
-            What every pixel weighs, as in `LabelsAccessor.aggregate`.
+            The weight of every pixel, as in `LabelsAccessor.aggregate`.
 
         Returns
         -------
@@ -93,7 +93,7 @@ class StatisticsDatasetCalls(ShortcutDatasetCalls):
         skipna: bool | None = None,
         align: str | None = None,
     ) -> xr.Dataset:
-        """Compare every two channels of every image of the Dataset within every label.
+        """Compare every pair of channels of every image of the Dataset within every label.
 
         Channels of one image are compared, not one image with another; images without ``dim`` are left out.
 

@@ -24,8 +24,8 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
     """Measurements of every image of a Dataset, and tables of results, reached as ``dataset.labels``.
 
     The calls of `LabelsAccessor`, with the mask first: a DataArray or the name of a variable.  Those that measure
-    images give a Dataset, with a variable ``{result}_{variable}`` for each: ``mean_DAPI``.  Those that read the mask
-    alone give what the mask's own call gives.
+    images give a Dataset, with a variable ``{result}_{variable}`` for each: ``mean_DAPI``.  Those that read only the
+    mask give the same as on the mask itself.
     """
 
     @property
@@ -133,13 +133,13 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         measures : str, tuple, `Measure`, or sequence of these
             As for `LabelsAccessor.measure`.
         weights : name of a variable, or DataArray, optional
-            What every pixel weighs, as in `LabelsAccessor.measure`.
+            The weight of every pixel, as in `LabelsAccessor.measure`.
 
         Returns
         -------
         Dataset
-            What the mask alone tells appears once, under its name; what is measured in an image is
-            ``{measure}_{variable}``, of every variable of numbers that has the dims of the mask.
+            Measures of the mask appear once, under their names; those of an image are ``{measure}_{variable}``, for
+            every variable of numbers that has the dims of the mask.
 
         Examples
         --------
@@ -219,7 +219,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
 
     @of_its_mask(LabelsAccessor.paint)
     def paint(self, mask: Mask | Hashable, values: Any, fill_value: Any = None) -> xr.DataArray:
-        """An image like a mask of the Dataset in which every pixel carries its label's value.
+        """An image like a mask of the Dataset in which every pixel has the value of its label.
 
         Examples
         --------

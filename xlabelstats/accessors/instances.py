@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 class InstancesAccessor(PolygonCalls):
     """Work that needs all pixels of an object at once, reached as ``array.instances``.
 
-    The calls that take a mask belong to an image, those that take none to the mask itself; image and
-    mask are as for `LabelsAccessor`.  An object may lie in any number of blocks of dask arrays.  It is brought into the
-    block that its centroid lies in, and measured there, once.  The mask is read at once, to learn where the objects
-    lie; the rest is lazy for dask arrays.
+    Calls that take a mask are made on an image, the others on the mask itself; image and mask are as for
+    `LabelsAccessor`.  An object may lie in any number of blocks of dask arrays.  It is brought into the block that its
+    centroid lies in, and measured there, once.  The mask is read at once, to learn where the objects lie; the rest is
+    lazy for dask arrays.
     """
 
     @property
@@ -61,11 +61,11 @@ class InstancesAccessor(PolygonCalls):
         mask : DataArray of integers, optional
             The mask, if this is an image.  Without it this is the mask: ``mask.instances.statistics(fn, ...)``.
         fn : callable
-            With an image it gets the pixels of one object, ``(channel, pixel)`` in the image's dtype and order,
-            and returns ``(channel, n)``.  Channels are the image's other dims, flattened; none counts as one.
-            If these are chunked, it is called for every chunk of them.  With a mask alone it gets the
-            object's bounding box ``(*window)``, in which the object's pixels hold its label and others 0, and
-            returns ``(n,)`` or ``(1, n)``.
+            With an image it gets the pixels of one object, ``(channel, pixel)`` in the image's dtype and order, and
+            returns ``(channel, n)``.  Channels are the image's other dims, flattened; without any there is one channel.
+            If these are chunked, it is called for every chunk of them.  With a mask alone it gets the object's bounding
+            box ``(*window)``, in which the object's pixels hold its label and others 0, and returns ``(n,)`` or
+            ``(1, n)``.
         dims : mapping of name to size
             The dims of what ``fn`` returns beside the channels, such as ``{"statistic": 2}``; a sequence in place of a
             size names the elements: ``{"statistic": ["low", "high"]}``.  Empty for one number per channel.
@@ -96,7 +96,7 @@ class InstancesAccessor(PolygonCalls):
         Warns
         -----
         UserWarning
-            Objects reach beyond the windows of the given size: how many, and what size would do.
+            Objects reach beyond the windows: the warning says how many, and which size would hold all.
 
         Raises
         ------
@@ -154,7 +154,7 @@ class InstancesAccessor(PolygonCalls):
 
         Most of them need all pixels of an object; for these the object is brought into one block.
 
-        Those of `LabelsAccessor.regionprops`, which merge across blocks, may be asked for together with them.
+        The same call takes those of `LabelsAccessor.regionprops`, which merge across blocks.
 
         Parameters
         ----------
@@ -162,11 +162,11 @@ class InstancesAccessor(PolygonCalls):
             The mask, if this is an image, which properties such as ``intensity_mean`` need; without it this is the
             mask, and the names may come first: ``mask.instances.regionprops("solidity")``.
         properties : str or iterable of str, optional
-            Any of the properties below and of `LabelsAccessor.regionprops`.  By default all below that a mask of
-            its dims has.
+            Any of the properties below and of `LabelsAccessor.regionprops`.  By default all below that are defined for
+            the number of dims of the mask.
         spacing : float, sequence or mapping of dim to float, optional
-            The distance of neighbouring pixels.  By default from the coordinates, which must be evenly
-            spaced; 1 where there are none.
+            The distance between neighbouring pixels.  By default it comes from the coordinates, which must be evenly
+            spaced; without coordinates it is 1.
 
         Returns
         -------
@@ -193,8 +193,8 @@ class InstancesAccessor(PolygonCalls):
         Notes
         -----
         The values are those of scikit-image for the object in its own bounding box.  Hulls and filled areas of 3-D
-        masks are measured by scikit-image itself, all else by loops of this package.  Perimeters and Euler numbers
-        merge across blocks, so `LabelsAccessor.regionprops` has them too.  The properties are:
+        masks are measured by scikit-image itself, all others by this package.  Perimeters and Euler numbers merge
+        across blocks, so `LabelsAccessor.regionprops` has them too.  The properties are:
 
         {properties}
 
@@ -242,8 +242,8 @@ class InstancesAccessor(PolygonCalls):
 
         Notes
         -----
-        Square roots of the eigenvalues, and the eigenvectors, of the sample covariance of pixel positions, which blocks
-        contribute to and merge: no window is cut.
+        Radii are the square roots of the eigenvalues of the sample covariance of pixel positions, and axes are its
+        eigenvectors.  The covariance is merged across blocks; no window is cut.
 
         Examples
         --------

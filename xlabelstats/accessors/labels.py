@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, LayerCalls, OmeZarrCalls, RegionCalls):
     """Measurements of the labels of a mask, reached as ``array.labels``.
 
-    The calls that take a mask belong to an image, those that take none to the mask itself.
+    Calls that take a mask are made on an image, the others on the mask itself.
 
     An *image* is a DataArray of numbers; a *mask* is a DataArray of integers, 0 for the background
     and one id per object, whose dims are some of the image's, in any order; or a DataTree of one, see
@@ -140,18 +140,17 @@ class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, LayerCalls, OmeZarrCa
         return scan(self._array, background=background)
 
     def paint(self, values: Any, fill_value: Any = None) -> xr.DataArray:
-        """An image like a mask in which every pixel carries its label's value.
+        """An image like the mask in which every pixel has the value of its label.
 
         Parameters
         ----------
         values : DataArray with dim ``label``, pandas Series, or mapping from label to value
             One number per label, or an array of them along further dims; with dim ``object``, as ``per=`` gives it, per
-            label and position.  Text and categories are classes, painted by their position among the names, which the
-            attrs give as ``classes``.
+            label and position.  Text and categories are classes: pixels get the position of their class in
+            ``.attrs["classes"]``.
         fill_value : number, optional
-            For the background and for labels without a value.  By default NaN for floats and 0 for
-            integers (so number classes from 1), whose dtype is kept; another is given room by a wider dtype
-            where it needs one.
+            For the background and for labels without a value.  By default NaN for floats, and 0 for integers, whose
+            dtype is kept (so number classes from 1).  Another value may widen the dtype.
 
         Returns
         -------
@@ -161,10 +160,10 @@ class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, LayerCalls, OmeZarrCa
         Raises
         ------
         TypeError
-            The values are not numbers, or of another kind; the index of a Series is no whole numbers.
+            The values are of another type, or not numbers; the index of a Series does not hold whole numbers.
         ValueError
-            The values have no dim ``label`` with coordinates, repeat a label, share a dim with the mask, or are of
-            positions that it lacks; the rows of a Series are numbered as pandas does by itself, and not by labels.
+            The values have no dim ``label`` with coordinates, repeat a label, share a dim with the mask, or are for
+            positions that it lacks; or a Series has the default index of pandas in place of labels.
 
         Examples
         --------
@@ -181,10 +180,11 @@ class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, LayerCalls, OmeZarrCa
 
     @documented(TableCalls.rollup, take=("Raises",))
     def rollup(self, groups: Any = None, *, hierarchy: Any = None) -> xr.DataArray:
-        """Merge a result of one statistic to groups of labels: of those that need no other.
+        """Merge a result of one statistic to groups of labels.
 
-        Those are ``count``, ``num_pixels``, ``valid``, ``weight``, ``sum``, ``area``, ``min``, ``max``, ``bbox_min``
-        and ``bbox_max``, by the name of the array; for others `LabelsDatasetAccessor.rollup` of the whole result.
+        The array has the name ``count``, ``num_pixels``, ``valid``, ``weight``, ``sum``, ``area``, ``min``, ``max``,
+        ``bbox_min`` or ``bbox_max``.  Other statistics need several variables: use `LabelsDatasetAccessor.rollup` of
+        the whole result.
 
         Returns
         -------
@@ -202,7 +202,7 @@ class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, LayerCalls, OmeZarrCa
         from xlabelstats.labels.rollup import rollup
 
         if self._array.name is None:
-            raise ValueError("the array has no name, which says what it holds; give it one: .rename('sum')")
+            raise ValueError("the array has no name, so its statistic is not known; name it: .rename('sum')")
         return rollup(self._array.to_dataset(), groups, hierarchy)[self._array.name]
 
     @documented(TableCalls.to_dataframe, take=("Raises",))

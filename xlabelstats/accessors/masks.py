@@ -38,8 +38,7 @@ class MaskCalls:
         TypeError
             The mask does not hold integers, or ``which`` neither whole numbers nor booleans; an array is on the GPU.
         ValueError
-            The mask lacks one of the labels, one is 0 or given twice, or the booleans do not say which labels they
-            are of.
+            The mask lacks one of the labels, one is 0 or given twice, or the booleans have no labels.
 
         Examples
         --------
@@ -58,7 +57,7 @@ class MaskCalls:
         return keep(self._array, which)
 
     def clear_border(self, dims: Hashable | Iterable[Hashable] | None = None) -> xr.DataArray:
-        """A mask without the labels that touch its border, where part of an object may lie beyond.
+        """A mask without the labels that touch its border, since part of these objects may lie outside of the image.
 
         All pixels of such a label become background, those of its other parts too.  (scikit-image's ``clear_border``
         keeps the parts that do not touch the border.)
@@ -79,7 +78,7 @@ class MaskCalls:
         -----
         UserWarning
             The mask has a time dim: a label that touches the border at one time is left out at all times.  Or it is
-            bool, or has only the values 0 and 255, and has several components, which are one label.
+            bool, or has only the values 0 and 255, and its components are all one label.
 
         Raises
         ------
@@ -140,14 +139,14 @@ class MaskCalls:
         ----------
         distance : float
             How far objects grow, from pixel centre to pixel centre: in the units of the coordinates, which must be
-            evenly spaced; in pixels where there are none.  A pixel at the very distance is taken; a millionth more
-            counts as rounding.
+            evenly spaced; in pixels where there are none.  Pixels exactly at this distance are included, with a
+            tolerance of a millionth.
 
         Returns
         -------
         DataArray
-            A mask with the dims, dtype, coordinates and attributes of this one; lazy for a dask mask.  It is the
-            same for every chunking.  A pixel as near to several objects gets the smallest of their labels.
+            A mask with the dims, dtype, coordinates and attributes of this one; lazy for a dask mask.  It is the same
+            for every chunking.  A pixel that is equally near to several objects gets the smallest of their labels.
 
         Raises
         ------
@@ -158,8 +157,8 @@ class MaskCalls:
 
         Notes
         -----
-        Distances are Euclidean, and exact: squared, as whole numbers, they are found along one axis after another
-        (Saito and Toriwaki 1994, Pattern Recognition 27, 1551-1565).
+        Distances are Euclidean and exact: their squares are computed as integers, along one axis after another (Saito
+        and Toriwaki 1994, Pattern Recognition 27, 1551-1565).
 
         Examples
         --------
@@ -190,8 +189,8 @@ class MaskCalls:
         Returns
         -------
         DataArray
-            A mask with the dims, dtype, coordinates and attributes of this one; lazy for a dask mask.  It is the
-            same for every chunking.  Labels of which nothing is left are gone.
+            A mask with the dims, dtype, coordinates and attributes of this one; lazy for a dask mask.  It is the same
+            for every chunking.  Labels that lose all their pixels are gone.
 
         Raises
         ------

@@ -62,54 +62,53 @@ class MeasureCalls(CorrelationCalls):
         ddof : int, default 0
             Delta degrees of freedom of ``var`` and ``std``.
         spacing : float, sequence or mapping of dim to float, optional
-            The distance of neighbouring pixels.  By default from the coordinates, which must be evenly spaced where a
-            measure needs lengths; 1 where there are none.
+            The distance between neighbouring pixels.  By default it comes from the coordinates, which must be evenly
+            spaced if a measure needs lengths; without coordinates it is 1.
         units : {"coords", "pixel"}, default "coords"
             Lengths and positions in the units of the coordinates, where there are any; or in pixels, whatever the
             coordinates are.
         weights : DataArray, optional
-            What every pixel weighs, as in `aggregate`: the measures are then ``count``, ``sum``, ``mean``, ``var``,
+            The weight of every pixel, as in `aggregate`: the measures are then ``count``, ``sum``, ``mean``, ``var``,
             ``std`` and ``weight``, and by default all of these.
         align : {"nearest"}, optional
-            For a mask on another grid of the same dims: every pixel of the image gets the label of the mask's pixel
-            that is nearest to it by coordinates, of two as near that of the smaller index, and 0 where it lies more
-            than half a pixel of the mask beyond the outermost.  Labels that no pixel gets are left out.  By default
-            grids that differ are an error.
+            For a mask on another grid with the same dims: every pixel of the image gets the label of the nearest pixel
+            of the mask, by coordinates; if two are equally near, of the one with the smaller index.  Pixels more than
+            half a mask pixel beyond the mask get 0.  Labels that no pixel gets are left out.  By default different
+            grids raise an error.
         shells : float or sequence of float, optional
-            Measure rings in place of the objects: one of each of these widths, each beginning where the one before
-            ends, the first at the object's edge.  Widths are in the units of the lengths: those of the coordinates,
-            else pixels.  The rings of an object are in no other object, and a pixel near several objects is in the
-            ring of the nearest, as `expand` has it.  Not with ``background``.
+            Measure rings of these widths in place of the objects.  The first ring begins at the object's edge, each
+            other one where the ring before ends.  Widths are in the units of the coordinates, or in pixels.  Rings do
+            not reach into other objects, and a pixel near several objects belongs to the ring of the nearest one, as in
+            `expand`.  Not possible with ``background``.
         side : {"outside", "inside"}, default "outside"
-            Whether the rings lie around the objects, as `expand` grows them, or in the objects along their edge, as
-            `shrink` takes it off.
+            Whether the rings lie around the objects, or inside them along their edge.
 
         Returns
         -------
         Dataset
-            A variable per measure.  What is measured in the image is ``(label, *other, *dims)``, ``other`` being
-            the image's dims that the mask lacks; what the mask alone tells is ``(label, *dims)``.  Lazy for dask
-            input; without ``labels`` the mask alone is read at once, to learn which labels there are.  With ``shells``
-            the dim ``shell`` comes after ``label``, and the coordinates ``inner`` and ``outer`` along it say how far
-            from the edge each begins and ends.  Every label of the mask has all shells; one without a pixel has count,
-            sum and area 0, and NaN elsewhere.
+            A variable per measure.  Measures of the image have the dims ``(label, *other, *dims)``, where ``other`` are
+            the image's dims that the mask lacks; measures of the mask have ``(label, *dims)``.  Lazy for dask input;
+            without ``labels`` the mask alone is read at once, to learn which labels there are.  With ``shells`` the dim
+            ``shell`` comes after ``label``, and the coordinates ``inner`` and ``outer`` along it say how far from the
+            edge each begins and ends.  Every label of the mask has all shells; one without a pixel has count, sum and
+            area 0, and NaN elsewhere.
 
         Raises
         ------
         TypeError
-            The mask does not hold integers, the image no numbers, or a measure is no name.
+            The mask does not hold integers, the image does not hold numbers, or a measure is not a name.
         ValueError
             A measure or a parameter is unknown, or needs an image; dims, sizes or coordinates do not match; the
-            coordinates are not evenly spaced; bins of an image of dask, of floating point or of more than 16 bits,
-            have no range; a width is not more than 0, ``side`` is neither of the two, or label 0 would have shells.
+            coordinates are not evenly spaced; ``range`` is missing for bins of a dask image of floats or of more than
+            16 bits; a width is not positive, ``side`` is neither of the two, or ``shells`` are asked for label 0.
         NotImplementedError
             A measure is not defined in 3-D, or for this spacing.
 
         Notes
         -----
         All measures that can be added up over the parts of an object are collected in one read of image and mask.
-        Those that need all pixels of an object at once, such as hulls, take one more.  Quantiles do too, but not of
-        images of eight bits in blocks: there the pixels of every value are counted, if that takes little memory.
+        Those that need all pixels of an object at once, such as hulls, need one more read.  So do quantiles, except for
+        images of 8 bits in blocks: there the pixels of every value are counted, if that takes little memory.
 
         Examples
         --------
@@ -183,25 +182,25 @@ class MeasureCalls(CorrelationCalls):
         bins : int or sequence of float
             The number of bins of equal width, or the edges of bins, which never decrease.
         range : pair of float, optional
-            The lower edge of the first bin, and the upper edge of the last.  By default that of the dtype for integers
-            of up to 16 bits, from the smallest number to one above the largest; else the smallest and the largest
-            finite pixel of the whole image, which has to be in memory for that.
+            The lower edge of the first bin, and the upper edge of the last.  By default, for integers of up to 16 bits,
+            that of the dtype, from the smallest number to one above the largest.  For others, from the smallest to the
+            largest finite pixel of the image, which must be in memory.
         skipna : bool, optional
-            No matter here: NaN pixels are in no bin.
+            Has no effect: NaN pixels are in no bin.
 
         Returns
         -------
         DataArray
             Dims ``(label, *other, bin)``, int64, called ``histogram``; lazy for dask input.  The coordinates
-            ``bin_left`` and ``bin_right`` along ``bin`` are the edges.  A bin holds what `numpy.histogram` counts in
-            it: from its left edge up to, and without, its right one, which belongs to the last bin alone.  Pixels below
-            the first edge or above the last are not counted.
+            ``bin_left`` and ``bin_right`` along ``bin`` are the edges.  The bins are those of `numpy.histogram`: each
+            includes its left edge, and only the last one its right edge.  Pixels below the first edge or above the last
+            are not counted.
 
         Raises
         ------
         ValueError
-            ``bins`` or ``range`` are none, or ``range`` is missing for a dask image whose dtype does not say it; else
-            as `aggregate`.
+            ``bins`` or ``range`` are not valid, or ``range`` is missing for a dask image whose dtype does not say it;
+            else as `aggregate`.
 
         Examples
         --------

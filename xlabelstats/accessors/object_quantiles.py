@@ -39,8 +39,8 @@ class ObjectQuantileCalls(WindowCalls):
         q : float or sequence of float, default 0.1, 0.2, ... 0.9
             From 0 to 1.  A single number leaves the dim ``quantile`` out and names the result: ``p75`` for 0.75.
         method : {"linear", "lower", "higher", "midpoint", "nearest"}, default "linear"
-            What to make of a quantile between two pixels, as in `numpy.quantile`; but where one of the two is
-            infinite, it is that and not NaN.
+            How to compute a quantile between two pixels, as in `numpy.quantile`; but if one of the two is infinite, the
+            result is infinite and not NaN.
         skipna : bool, optional
             Leave NaN pixels out (the default) or let them make the label's quantiles NaN.
         labels : int or sequence of int, optional
@@ -65,9 +65,9 @@ class ObjectQuantileCalls(WindowCalls):
 
         Notes
         -----
-        The pixels of an object are sorted, in the block that owns it, and those at the positions next to
-        ``q * (n - 1)`` interpolated, as definition 7 of Hyndman & Fan (1996) does for ``linear``.  Of dask images of
-        eight bits the pixels of every value are counted instead, block by block, if that takes little memory.
+        The pixels of an object are sorted in one block.  The quantile is interpolated between the pixels next to the
+        position ``q * (n - 1)``; for ``linear`` this is definition 7 of Hyndman & Fan (1996).  For dask images of 8
+        bits, the pixels of every value are counted instead, block by block, if that takes little memory.
 
         References
         ----------

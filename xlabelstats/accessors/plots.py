@@ -138,8 +138,8 @@ class WindowPlots:
         contrast : (float, float), default (1, 99.8)
             The percentiles of each channel, among all windows drawn, that are black and full colour.
         **indices : int
-            Which plane to draw along any dim beside those drawn, by index: ``z=12``, ``t=0``; negative ones count from
-            the end.  Of volumes, ``z`` counts from the first plane of the window; the default is the middle one.
+            Which plane to draw along every other dim, by index: ``z=12``, ``t=0``; negative ones count from the end.
+            Of volumes, ``z`` counts from the first plane of the window; the default is the middle one.
 
         Examples
         --------

@@ -51,18 +51,18 @@ class PointCalls:
             The mask does not hold integers, or is on a GPU; the points are no such table, or a column of positions
             holds no numbers, or that of ``by`` neither names nor numbers.
         ValueError
-            A column is missing, there are two of its name, or that of ``by`` is called as the results are, such as
+            A column is missing, there are two of its name, or ``by`` has a name that the result needs, such as
             ``"label"``; a coordinate of the mask holds no numbers.
         ModuleNotFoundError
             ``by`` is given, and the package ``sparse`` is not installed (``xlabelstats[points]``).
 
         Notes
         -----
-        A point belongs to the pixel whose centre is nearest along every dim, to that of the smaller index where two are
-        as near.  It lies outside if it is more than half a pixel beyond the centre of an outermost pixel.  A dim of
-        one pixel is taken to be one unit wide.
+        A point belongs to the pixel whose centre is nearest along every dim; halfway between two pixels, to the one
+        with the smaller index.  It lies outside if it is more than half a pixel beyond the centre of an outermost
+        pixel.  A dim of one pixel is taken to be one unit wide.
 
-        A dask DataFrame is read once.  The points are kept as six bytes each, or so, sorted by block of the mask.  When
+        A dask DataFrame is read once.  The points are kept, about six bytes each, sorted by block of the mask.  When
         they take 512 MiB, they are counted and dropped.  Then every block of the mask is read once for all of them.
 
         Examples

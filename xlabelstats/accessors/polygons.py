@@ -60,9 +60,9 @@ class PolygonCalls(ProfileCalls):
         Notes
         -----
         x is the dim of this name, else the last dim of the mask.  A pixel is a rectangle around its position: with
-        ``units="pixel"`` pixel ``i`` reaches from ``i - 0.5`` to ``i + 0.5``.  Pixels that touch at a corner alone
-        are of two parts.  So all exact outlines are valid geometries, and their area is the number of pixels
-        times the area of a pixel.
+        ``units="pixel"`` pixel ``i`` reaches from ``i - 0.5`` to ``i + 0.5``.  Pixels that only touch at a corner
+        belong to two parts.  So all exact outlines are valid geometries, and their area is the number of pixels times
+        the area of a pixel.
 
         With a tolerance every object is simplified by itself, by the algorithm of Douglas and Peucker as GEOS has it,
         which keeps the number of parts and holes.  No point of the outline moves by more than twice the tolerance, and

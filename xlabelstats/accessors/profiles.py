@@ -41,33 +41,33 @@ class ProfileCalls(ObjectQuantileCalls):
         families : str or iterable of str, default "all"
             Any of the families below.
         scale : int or sequence of int, default 3
-            Of texture: how many pixels the two pixels of a pair are apart.  Several give the dim ``scale`` as many
-            elements.
+            For texture: the distance, in pixels, between the two pixels of a pair.  Each number is an element of the
+            dim ``scale``.
         levels : int, default 256
-            Of texture: the number of grey levels, from 2 to 256.
+            For texture: the number of grey levels, from 2 to 256.
         range : (low, high) or "object", optional
-            Of texture: the values between which grey levels are divided evenly.  By default the range of the image's
-            dtype, if that has 16 bits or fewer; other images need a range.  A dim image of 16 bits has few levels over
-            the whole range of its dtype: give the range that it uses, such as ``(0, 4096)``.  With ``"object"`` it is
-            that of each object's own pixels, which makes texture independent of brightness.  Pixels beyond the range
-            are of the first or the last level.
+            For texture: the range of values that is divided evenly into grey levels.  By default the range of the
+            image's dtype, if that has 16 bits or fewer; other images need a range.  A dim image of 16 bits fills only a
+            few of the levels: give the range that it uses, such as ``(0, 4096)``.  ``"object"`` takes the range of each
+            object's own pixels, which makes texture independent of brightness.  Pixels beyond the range get the first
+            or the last level.
         labels : int or sequence of int, optional
             Only these objects, in this order.  A label that does not occur has area, sum and closest labels 0, and NaN
             elsewhere.  All labels of the mask still count as neighbours.
         skipna : bool, optional
-            Leave NaN pixels out (the default): in a channel where a pixel is NaN, the object is without it.  Or let
-            them make what is measured in that channel NaN.
+            Leave NaN pixels out (the default): they do not belong to the object in the channel where they are NaN.  Or
+            let them make the measures of that channel NaN.
         batch_size : int, optional
             The number of objects that are measured at a time, and the chunk along ``label`` of a lazy result.  By
-            default as many as 192 MiB hold the values of.  Batches bound memory; each reads the part of a stored array
-            that it needs.  A large array that is computed first, such as ``image - background``, is computed once and
-            measured in one batch.
+            default as many as have values of 192 MiB together.  Batches limit the memory; each reads only the part of a
+            stored array that it needs.  A large array that is computed first, such as ``image - background``, is
+            computed once and measured in one batch.
 
         Returns
         -------
         Dataset
             One variable per measure: ``(label, *other, *dims)`` if it reads the image, with ``other`` the image's dims
-            that the mask lacks, such as ``c``; ``(label, *dims)`` if the mask alone tells it.  The further dims are
+            that the mask lacks, such as ``c``; ``(label, *dims)`` if it needs only the mask.  The further dims are
             ``scale``, ``angle``, ``step``, ``ring``, ``order``, ``axis`` and those of `regionprops`.  Lazy for dask
             input; the mask alone is read at once.  ``to_dataframe(names="cellprofiler")`` gives the columns of
             CellProfiler, ``to_anndata(X="features")`` an annotated table of all of them.
@@ -82,7 +82,8 @@ class ProfileCalls(ObjectQuantileCalls):
         Raises
         ------
         TypeError
-            The mask does not hold integers, or the image no numbers; image or mask is on a GPU: move them first.
+            The mask does not hold integers, or the image does not hold numbers; image or mask is on a GPU: move them
+            first.
         ValueError
             A family is unknown; the mask is neither 2-D nor 3-D; texture was asked for by name and needs a ``range``;
             correlation was, and the image has one channel; ``scale``, ``levels`` or ``range`` is given without
@@ -101,15 +102,15 @@ class ProfileCalls(ObjectQuantileCalls):
         - ``granularity``: how much of the light each of 16 openings takes away, per ``step``.
         - ``radial_distribution``: where the light lies between centre and edge, in four rings (2-D).
         - ``zernike``, ``radial_zernike``: Zernike moments of the shape and of the light to order 9 (2-D).
-        - ``correlation``: how every two channels go together, along the dim ``c`` of the image, or its only other dim
-          if that is neither time nor space.
+        - ``correlation``: how every pair of channels goes together, along the dim ``c`` of the image, or its only other
+          dim if that is neither time nor space.
         - ``neighbors``: how many objects touch it, on how much of its outline, and which are the closest.
 
-        Every number is that of the object's own pixels: neither other objects nor chunks nor the border of the image
-        change it, except for ``neighbors`` and for positions, which are those in the image.  Lengths are in pixels;
-        pixels of unlike length are not made alike.  Intensities are those of the image, not rescaled.  What is not
-        defined is NaN, where CellProfiler has 0 for some.  The page *Measures* of the docs has every definition, its
-        source, and what differs from CellProfiler.
+        Every number is measured on the object's own pixels.  It does not depend on other objects, chunks or the border
+        of the image, except for ``neighbors``, and for positions, which are those in the image.  Lengths are in pixels;
+        different spacings along the dims are not corrected.  Intensities are those of the image, not rescaled.
+        Undefined numbers are NaN; some of them are 0 in CellProfiler.  The page *Measures* of the docs has every
+        definition, its source, and what differs from CellProfiler.
 
         Each measure is one of `xlabelstats.measures` too: ``image.labels.measure(mask, ("area", "granularity"))``
         measures some of them, with lengths in the units of the coordinates, and ``("granularity", {"length": 8})``

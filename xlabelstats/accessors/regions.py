@@ -50,8 +50,7 @@ class RegionCalls(MeasureCalls):
         -------
         DataArray
             Dims ``(label, *other, axis)``, ``axis`` holding the mask's dims; lazy for dask input.  In pixels, and along
-            dims without coordinates, the plain mean is the exact quotient, correctly rounded, however the mask is
-            chunked.
+            dims without coordinates, the plain mean is the exact quotient, correctly rounded, for every chunking.
 
         Raises
         ------
@@ -98,8 +97,8 @@ class RegionCalls(MeasureCalls):
         properties : str or iterable of str, optional
             Any of the properties below: those that merge across blocks.  By default area, bbox and centroid.
         spacing : float, sequence or mapping of dim to float, optional
-            The distance of neighbouring pixels.  By default from the coordinates, which must be evenly
-            spaced; 1 where there are none.
+            The distance between neighbouring pixels.  By default it comes from the coordinates, which must be evenly
+            spaced; without coordinates it is 1.
 
         Returns
         -------

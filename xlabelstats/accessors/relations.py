@@ -14,7 +14,7 @@ class RelationCalls:
     _array: xr.DataArray
 
     def overlap(self, other: Mask, *, align: str | None = None) -> xr.Dataset:
-        """The labels of a mask and of another that share pixels, and how many: a row for every such two.
+        """The pairs of labels of two masks that share pixels, and how many: a row for every pair.
 
         Parameters
         ----------
@@ -27,16 +27,16 @@ class RelationCalls:
         Returns
         -------
         Dataset
-            Dims ``(pair,)``, sorted by ``label`` and ``other_label``, which are coordinates.  ``count``, the pixels
-            that the two share, int64; ``fraction``, their part of the pixels of ``label``; ``fraction_other``, their
-            part of those of ``other_label``; ``iou``, their part of the pixels of either.  Background, label 0 in
-            either mask, is no label.  In main memory, computed at once, also for dask masks.
+            Dims ``(pair,)``, sorted by ``label`` and ``other_label``, which are coordinates.  ``count`` is the number
+            of shared pixels, int64; ``fraction`` is their part of the pixels of ``label``, ``fraction_other`` their
+            part of those of ``other_label``, and ``iou`` their part of the pixels of either.  Background, label 0 in
+            either mask, is left out.  In main memory, computed at once, also for dask masks.
 
         Warns
         -----
         UserWarning
-            A mask has a time dim, and its labels are counted over all times together; or it is a bool mask in memory of
-            several components, which is one label.
+            A mask has a time dim, and its labels are counted over all times together; or it is a bool mask in memory,
+            and its components are all one label.
 
         Raises
         ------
@@ -47,7 +47,7 @@ class RelationCalls:
 
         Notes
         -----
-        Both masks are read once, together, block by block; memory goes with the number of pairs.  ``iou`` is the index
+        Both masks are read once, together, block by block; memory depends on the number of pairs.  ``iou`` is the index
         of Jaccard (1912).
 
         To pandas with ``.to_dataframe()``, or with the labels as index
@@ -71,7 +71,7 @@ class RelationCalls:
         return overlap(self._array, as_array(other), align=align)
 
     def relate(self, parents: Mask, *, align: str | None = None) -> xr.Dataset:
-        """The label of another mask in which most of every label lies: of nuclei their cells, of cells their region.
+        """The label of another mask that covers most of each label: the cell of each nucleus, the region of each cell.
 
         Parameters
         ----------
@@ -85,16 +85,16 @@ class RelationCalls:
         -------
         Dataset
             Dims ``(label,)``, a row for every label of the mask, sorted.  ``parent``, the label of ``parents`` that
-            covers most pixels of the label, in the dtype of ``parents``; of two that cover as many, the smaller.
-            ``fraction``, the part of the label's pixels that it covers.  Background covers nothing: ``parent`` is 0,
-            and ``fraction`` is 0, only where no parent covers any pixel of the label.  In main memory, computed at
-            once, also for dask masks.
+            covers most pixels of the label, in the dtype of ``parents``; if two cover equally many, the smaller.
+            ``fraction``, the part of the label's pixels that it covers.  Background does not compete: ``parent`` and
+            ``fraction`` are 0 only if no parent covers any pixel of the label.  In main memory, computed at once, also
+            for dask masks.
 
         Warns
         -----
         UserWarning
-            A mask has a time dim, and its labels are counted over all times together; or it is a bool mask in memory of
-            several components, which is one label.
+            A mask has a time dim, and its labels are counted over all times together; or it is a bool mask in memory,
+            and its components are all one label.
 
         Raises
         ------
@@ -105,7 +105,7 @@ class RelationCalls:
 
         Notes
         -----
-        All labels that share pixels, and not the one with most alone, are in `overlap`.
+        `overlap` has all labels that share pixels, not only the one with most.
 
         Examples
         --------
@@ -125,28 +125,28 @@ class RelationCalls:
         return relate(self._array, as_array(parents), align=align)
 
     def contacts(self, connectivity: int = 1) -> xr.Dataset:
-        """The labels of a mask that touch each other, and how much: a row for every such two.
+        """The pairs of labels of a mask that touch each other, and how much: a row for every pair.
 
         Parameters
         ----------
         connectivity : int, default 1
-            1: labels touch that share a face of pixels, in 2-D a side.  2: those too that meet at an edge of pixels
-            alone, in 2-D a corner.  3, in 3-D: those too that meet at a corner alone.
+            1: labels touch if they share a face of pixels, in 2-D a side.  2: also if they only meet at an edge of
+            pixels, in 2-D a corner.  3, in 3-D: also if they only meet at a corner.
 
         Returns
         -------
         Dataset
-            Dims ``(pair,)``, each two labels once, sorted by ``label`` and ``neighbor``, which are coordinates;
-            ``label`` is the smaller.  ``faces``, the faces of pixels between the two, int64, 0 where they meet at edges
-            or corners alone; in 2-D their ``length`` and in 3-D their ``area``, in units of the coordinates, in pixels
-            where there are none.  Background, label 0, touches nothing.  In main memory, computed at once, also for a
-            dask mask.
+            Dims ``(pair,)``, each pair once, sorted by ``label`` and ``neighbor``, which are coordinates; ``label`` is
+            the smaller.  ``faces`` is the number of pixel faces between the two, int64, and 0 if they only meet at
+            edges or corners.  ``length`` in 2-D, or ``area`` in 3-D, is the size of these faces, in units of the
+            coordinates, or in pixels.  Background, label 0, touches nothing.  In main memory, computed at once, also
+            for a dask mask.
 
         Warns
         -----
         UserWarning
-            The mask has a time dim, and labels at neighbouring times touch too; or it is a bool mask in memory of
-            several components, which is one label.
+            The mask has a time dim, and labels at neighbouring times touch too; or it is a bool mask in memory, and its
+            components are all one label.
 
         Raises
         ------
@@ -159,12 +159,12 @@ class RelationCalls:
 
         Notes
         -----
-        A face across an axis measures the product of the spacings along the other axes.  A slanted border is a
-        staircase of faces, whose length is more than that of a straight line along it, in 2-D by at most 41 %.
-        The neighbours are those of `scipy.ndimage.generate_binary_structure`.
+        The size of a face is the product of the spacings along the axes that it lies in.  A slanted border is a
+        staircase of faces, which is longer than a straight line, in 2-D by at most 41 %.  The neighbours are those of
+        `scipy.ndimage.generate_binary_structure`.
 
-        To pandas with ``.to_dataframe()``.  The number of neighbours of every label is that of its rows as ``label``
-        and as ``neighbor``.
+        To pandas with ``.to_dataframe()``.  To count the neighbours of a label, count its rows as ``label`` and as
+        ``neighbor``.
 
         Examples
         --------
@@ -184,29 +184,29 @@ class RelationCalls:
         return contacts(self._array, connectivity)
 
     def neighbors(self, distance: float, between: str = "edges") -> xr.Dataset:
-        """The labels of a mask that lie near each other, and how far apart: a row for every such two.
+        """The pairs of labels of a mask that lie near each other, and how far apart: a row for every pair.
 
         Parameters
         ----------
         distance : float
             The largest distance at which labels are neighbors, in units of the coordinates, in pixels where there are
-            none.  Labels at this very distance are neighbors; up to a millionth beyond it counts as rounding.
+            none.  Labels exactly at this distance are neighbors, with a tolerance of a millionth.
         between : {"edges", "centroids"}, default "edges"
-            ``"edges"``: the distance of the nearest pixels of two labels, from the centre of one pixel to that of the
-            other.  Labels that touch are one pixel apart.  ``"centroids"``: the distance of their mean positions.
+            ``"edges"``: the distance between the centres of the nearest pixels of two labels.  Labels that touch are
+            one pixel apart.  ``"centroids"``: the distance between their mean positions.
 
         Returns
         -------
         Dataset
-            Dims ``(pair,)``, each two labels once, sorted by ``label`` and ``neighbor``, which are coordinates;
-            ``label`` is the smaller.  ``distance``, float64, in units of the coordinates.  Background, label 0, has no
-            neighbors, and a label without any has no row.  In main memory, computed at once, also for a dask mask.
+            Dims ``(pair,)``, each pair once, sorted by ``label`` and ``neighbor``, which are coordinates; ``label`` is
+            the smaller.  ``distance``, float64, in units of the coordinates.  Background, label 0, has no neighbors,
+            and a label without any has no row.  In main memory, computed at once, also for a dask mask.
 
         Warns
         -----
         UserWarning
-            The mask has a time dim, and labels at different times are neighbors too; or it is a bool mask in memory of
-            several components, which is one label.
+            The mask has a time dim, and labels at different times are neighbors too; or it is a bool mask in memory,
+            and its components are all one label.
 
         Raises
         ------
@@ -219,12 +219,13 @@ class RelationCalls:
         Notes
         -----
         Between edges the result is exact and the same for every chunking: each block of a dask mask is read with the
-        pixels around it, as far as ``distance`` reaches.  Up to about 1000 pixels around a pixel are looked at one by
-        one; where ``distance`` reaches further, labels are compared two by two, those whose boxes are near.
+        pixels around it, as far as ``distance`` reaches.  If at most about 1000 pixels lie within ``distance`` of a
+        pixel, each of them is compared with it; otherwise all pairs of labels whose bounding boxes are near are
+        compared.
 
-        To pandas with ``.to_dataframe()``; into an AnnData with `LabelsDatasetAccessor.to_anndata`.  The number of
-        neighbors of every label is that of its rows as ``label`` and as ``neighbor``.  Labels that share sides of
-        pixels, and how many, are in `contacts`.
+        To pandas with ``.to_dataframe()``; into an AnnData with `LabelsDatasetAccessor.to_anndata`.  To count the
+        neighbors of a label, count its rows as ``label`` and as ``neighbor``.  Labels that share sides of pixels, and
+        how many, are in `contacts`.
 
         Examples
         --------
@@ -257,18 +258,18 @@ class RelationCalls:
             The other mask, with the dims of this one.
         limit : float
             How far to look, in the units of the coordinates, which must be evenly spaced; in pixels where there are
-            none.  What is farther away is infinitely far.
+            none.  The distance of pixels farther away is infinite.
         align : {"nearest"}, optional
             For another mask on another grid of the same dims, as in `measure`.
 
         Returns
         -------
         Dataset
-            ``least``, ``mean`` and ``greatest`` ``(label,)``: the distance of the nearest of the label's pixels, of
-            all on average, and of the farthest, in the units of the coordinates.  ``mean`` and ``greatest`` are
-            infinite if one of the pixels is beyond the limit, ``least`` if all are.  Lazy for dask input; the labels
-            are read at once.  It is the same for every chunking; to that end distances are rounded to a
-            hundred-millionth of the limit.
+            ``least``, ``mean`` and ``greatest`` ``(label,)``: the distance of the nearest of the label's pixels, of all
+            on average, and of the farthest, in the units of the coordinates.  ``mean`` and ``greatest`` are infinite if
+            one of the pixels is beyond the limit, ``least`` if all are.  Lazy for dask input; the labels are read at
+            once.  Distances are rounded to a hundred-millionth of the limit, so that they are the same for every
+            chunking.
 
         Raises
         ------

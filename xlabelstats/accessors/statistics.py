@@ -45,11 +45,11 @@ class StatisticsCalls(QuantileCalls):
             coordinates the same; where only one of the two has coordinates, they are the other's
             too.  Chunks may differ.
         stats : str, flox.Aggregation, or iterable of these
-            Any of the statistics below; by default those of the first list but ``std`` and ``valid``.  An Aggregation
-            gives a variable of its name.
+            Any of the statistics below; by default the first list without ``std`` and ``valid``.  The variable of an
+            Aggregation has its name.
         labels : int or sequence of int, optional
-            Measure these labels, in this order, without looking first which there are.  A label that
-            does not occur gets count 0, sum 0 and NaN elsewhere, so ``min`` and ``max`` are float64.
+            Measure these labels, in this order; the mask is not read first.  A label that does not occur gets count 0,
+            sum 0 and NaN elsewhere, so ``min`` and ``max`` are float64.
         background : bool, default False
             Measure label 0 too.  Does not matter when ``labels`` are given.
         per : str or sequence of str, optional
@@ -61,42 +61,41 @@ class StatisticsCalls(QuantileCalls):
         skipna : bool, optional
             Leave NaN pixels out (the default) or let them make the label's statistics NaN.
         engine : {"fused", "flox"}, default "fused"
-            What runs the statistics that merge across blocks: one read of the image for all of them, or
-            flox's own map-reduce for each.  The numbers agree but for rounding.
+            How statistics that merge across blocks are computed: all in one read of the image, or each by flox's own
+            map-reduce.  The numbers agree, except for rounding.
         weights : DataArray, optional
-            What every pixel weighs, over some of the mask's dims or all of them, which it shares as the image does.
-            ``sum``, ``mean``, ``var`` and ``std`` are then weighted, and ``weight`` is the sum of the weights; beside
-            these there is ``count``, and by default there are all six.  Weights are 0 or more: pixels of weight 0 do
-            not count, whatever they hold; those of weight NaN are not valid, as NaN pixels are.
+            The weight of every pixel, with some or all of the mask's dims.  ``sum``, ``mean``, ``var`` and ``std`` are
+            then weighted, and ``weight`` is the sum of the weights; only these and ``count`` can be measured, by
+            default all six.  Weights are 0 or more.  Pixels of weight 0 do not count, whatever their value; pixels of
+            weight NaN are treated as NaN.
         align : {"nearest"}, optional
-            For a mask on another grid of the same dims: every pixel of the image gets the label of the mask's pixel
-            that is nearest to it by coordinates, of two as near that of the smaller index, and 0 where it lies more
-            than half a pixel of the mask beyond the outermost.  Labels that no pixel gets are left out.  By default
-            grids that differ are an error.
+            For a mask on another grid with the same dims: every pixel of the image gets the label of the nearest pixel
+            of the mask, by coordinates; if two are equally near, of the one with the smaller index.  Pixels more than
+            half a mask pixel beyond the mask get 0.  Labels that no pixel gets are left out.  By default different
+            grids raise an error.
 
         Returns
         -------
         Dataset
-            One variable per statistic, dims ``(label, *other)``, ``other`` being the image's dims that
-            the mask lacks; ``count`` is ``(label,)``.  Sorted by label unless ``labels`` are given.
-            ``count`` and ``valid`` are int64, ``min`` and ``max`` have the image's dtype, the others are
-            float64.  For dask input the result is lazy; without ``labels`` the mask alone is read
-            at once, to learn which labels there are.  Two coordinates without dims say what `rollup` needs to know:
-            ``ddof``, beside ``var`` and ``std``, and ``skipna``, whether NaN pixels may have been left out, which is
-            False for an image of integers.
+            One variable per statistic, dims ``(label, *other)``, ``other`` being the image's dims that the mask lacks;
+            ``count`` is ``(label,)``.  Sorted by label unless ``labels`` are given.  ``count`` and ``valid`` are int64,
+            ``min`` and ``max`` have the image's dtype, the others are float64.  For dask input the result is lazy;
+            without ``labels`` the mask alone is read at once, to learn which labels there are.  Two coordinates without
+            dims are for `rollup`: ``ddof``, beside ``var`` and ``std``, and ``skipna``, which says whether NaN pixels
+            may have been left out (False for an image of integers).
 
         Warns
         -----
         UserWarning
-            The mask has a time dim, so that labels are measured over all times without ``per``; it is bool, or has only
-            the values 0 and 255, and has several components, which are one label; its labels lie among each other as
-            grey values do, so that image and mask may be swapped, which is not looked into if ``labels`` are given; or
-            a percentile such as ``p0.95`` is asked for, which is less than the first.
+            The mask has a time dim, and without ``per`` labels are measured over all times together; it is bool, or has
+            only the values 0 and 255, and its components are all one label; its labels are scattered as grey values
+            are, so image and mask may be swapped (not checked if ``labels`` are given); or a percentile such as
+            ``p0.95`` is asked for, which is below the first percentile.
 
         Raises
         ------
         TypeError
-            The mask does not hold integers, or the image or the weights no numbers.
+            The mask does not hold integers, or the image or the weights do not hold numbers.
         ValueError
             Dims, sizes or coordinates do not match, the dim ``label`` is taken, ``per`` names no dims of the mask or
             all of them, a statistic or engine is unknown, flox cannot run an Aggregation, or ``labels`` repeat; weights
@@ -113,9 +112,9 @@ class StatisticsCalls(QuantileCalls):
 
         {more}
 
-        ``median``, ``mode`` and percentiles, such as ``p95``, bring all pixels of an object to one block, or count the
-        pixels of every value where an image in blocks has eight bits and this takes little memory.  The others
-        of the second list, and Aggregations, are run by flox, whatever the engine.
+        For ``median``, ``mode`` and percentiles, such as ``p95``, all pixels of an object are brought into one block.
+        For an image of 8 bits in blocks, the pixels of every value are counted instead, if this takes little memory.
+        The others of the second list, and Aggregations, are run by flox, whatever the engine.
 
         Sums and moments are collected in float64, moments about the mean of each block, and merged
         pairwise across blocks [1]_ [2]_, so that a large mean costs no precision.  A sum of integers is

@@ -25,7 +25,7 @@ class TableCalls(OmeZarrTableCalls):
     def rollup(self, groups: Any = None, *, hierarchy: Any = None) -> xr.Dataset:
         """Merge a result of labels to groups of them: cells to regions, regions to the structures that hold them.
 
-        Exact: what is measured of all pixels of a group, without reading one again.
+        The numbers are exactly those of all pixels of a group, but no pixel is read again.
 
         Parameters
         ----------
@@ -36,8 +36,8 @@ class TableCalls(OmeZarrTableCalls):
         hierarchy : mapping, pandas Series or DataFrame, optional
             Which group lies in which: a mapping or Series from child to parent, or a table as atlases have it, with the
             columns ``id`` and ``structure_id_path`` (``"/997/8/567/"``, or a list of ids).  A row of the result is then
-            one structure with all that is in it or below it, so that one result has every level.  A group that the
-            hierarchy does not name is a structure by itself.
+            one structure together with all structures in it, so one result has all levels.  A group that is not in the
+            hierarchy is at the top level.
 
         Returns
         -------
@@ -50,10 +50,10 @@ class TableCalls(OmeZarrTableCalls):
         Raises
         ------
         TypeError
-            Neither is given, or is of another kind; groups are no whole numbers or text; the result is on the GPU.
+            Neither is given, or one is of another type; groups are not whole numbers or text; the result is on the GPU.
         ValueError
-            A variable cannot be merged, or not without others, which are named; the result has no labels; a label has
-            two groups; the hierarchy goes round in a circle, or two of its paths differ.
+            A variable cannot be merged, or needs others that are missing: the message names them; the result has no
+            labels; a label has two groups; the hierarchy goes round in a circle, or two of its paths differ.
 
         Notes
         -----
@@ -65,10 +65,10 @@ class TableCalls(OmeZarrTableCalls):
           with these and ``var`` or ``std``; ``kurtosis`` with these and ``skew``.  With ``weights=`` it is ``weight``
           in place of ``valid``, and with ``skipna=False`` besides ``sum``.
 
-        ``count`` stands in for ``valid`` if the coordinate ``skipna`` says that no NaN pixel was left out: of an image
-        of integers, or with ``skipna=False``.  Moments are merged by the binomial theorem about the mean of the group
-        [1]_.  A variance divided by ``valid - ddof`` of a label with 2 pixels or more, but no more than ``ddof``, is
-        unknown and makes that of its group NaN.
+        ``count`` replaces ``valid`` if the coordinate ``skipna`` says that no NaN pixel was left out: for an image of
+        integers, or with ``skipna=False``.  Moments are merged by the binomial theorem about the mean of the group
+        [1]_.  If a label has 2 pixels or more, but no more than ``ddof``, its variance is unknown, and that of its
+        group is NaN.
 
         References
         ----------
@@ -110,12 +110,12 @@ class TableCalls(OmeZarrTableCalls):
             The name of the index.  Of a result with ``per="t"`` the index has two levels, ``t`` and this one, which
             ``.reset_index()`` makes columns.
         units : bool, default False
-            Whether columns of variables that have units say them: ``area [um**2]``, ``mean_DAPI [counts]``.
+            Whether the names of columns include the units: ``area [um**2]``, ``mean_DAPI [counts]``.
         names : {"cellprofiler"}, optional
             Name columns as CellProfiler 4.2 does: ``AreaShape_Area``, ``Intensity_MeanIntensity_DAPI``,
             ``Texture_Contrast_DAPI_3_00_256``.  The notes of `LabelsDatasetAccessor.to_dataframe` say how.
         compartment : str, optional
-            With ``names="cellprofiler"``, what all columns but those of metadata start with: ``"Nuclei"`` makes
+            With ``names="cellprofiler"``, the start of all columns except those of metadata: ``"Nuclei"`` makes
             ``Nuclei_AreaShape_Area``, which pycytominer finds with ``infer_cp_features(table, ["Nuclei"])``.
 
         Returns
@@ -128,7 +128,7 @@ class TableCalls(OmeZarrTableCalls):
         Raises
         ------
         TypeError
-            ``units`` is no bool, or ``compartment`` no text.
+            ``units`` is not a bool, or ``compartment`` is not text.
         ValueError
             There is no dim ``label`` or ``object``, or two columns would have the same name; ``names`` is something
             else; ``units=True`` is given with ``names``, or ``compartment`` without.
@@ -194,19 +194,21 @@ class TableCalls(OmeZarrTableCalls):
         Parameters
         ----------
         X : str or None, default "mean"
-            The variable that becomes ``X``.  Without one there are no columns, and all goes to ``obs`` and ``obsm``.
-            ``"features"``, if no variable has that name, makes every number of every label a column of ``X``.
+            The variable that becomes ``X``.  With None there are no columns, and all variables go to ``obs`` and
+            ``obsm``.  ``"features"``, if no variable has that name, makes every number of every label a column of
+            ``X``.
         centroids : DataArray (label, axis), optional
-            Positions for ``obsm["spatial"]``, as `LabelsAccessor.center_of_mass` gives them: of all labels of the
-            result at least, in any order.
+            Positions for ``obsm["spatial"]``, as `LabelsAccessor.center_of_mass` gives them.  All labels of the result
+            must be there, in any order.
         neighbors : Dataset (pair,), optional
             The labels that lie near each other, as `LabelsAccessor.neighbors` gives them, for ``obsp``.
         instance_key : str, default "label"
             The column of ``obs`` that holds the label ids, as integers.
         names : {"cellprofiler"}, optional
-            Of the features of ``X="features"``: CellProfiler's, as `to_dataframe` has them.  By default ours.
+            The names of the features of ``X="features"``: those of CellProfiler, as in `to_dataframe`.  By default
+            those of this package.
         compartment : str, optional
-            What the objects are, such as ``"Nuclei"``, which names of CellProfiler then begin with.
+            The start of CellProfiler's names: what the objects are, such as ``"Nuclei"``.
 
         Returns
         -------
@@ -218,23 +220,24 @@ class TableCalls(OmeZarrTableCalls):
               channels, ``X`` has one column, and ``layers`` has the statistics of `LabelsAccessor.aggregate`.
             - ``var``: named by the coordinate of the channels, by numbers where there is none.  Further dims, such
               as time, are flattened, their names joined by ``_``.  Other coordinates along these dims are columns.
-            - ``obs``: what else is ``(label,)``, such as ``count``; with ``per="t"``, ``t`` and the label come first.
-            - ``obsm``: what else has further dims, under its name: an array ``(label, element)``, or if the
+            - ``obs``: other variables ``(label,)``, such as ``count``; with ``per="t"``, ``t`` and the label come
+              first.
+            - ``obsm``: other variables with further dims, under their names: an array ``(label, element)``, or if the
               elements have coordinates, a DataFrame whose columns are named by them, joined by ``_``.
             - ``obsm["spatial"]``: the centroids as (x, y[, z]), an array.  Axes of other names come from
               the last to the first.
-            - ``obsp["spatial_connectivities"]``, 1 for every two neighbors, and ``obsp["spatial_distances"]``, how far
-              apart they are: symmetric, sparse (CSR).  ``uns["spatial_neighbors"]`` says so, as squidpy writes it, so
-              that its functions of graphs, such as ``squidpy.gr.nhood_enrichment``, take the table as it is.
+            - ``obsp["spatial_connectivities"]``, 1 for every pair of neighbors, and ``obsp["spatial_distances"]``, how
+              far apart they are: symmetric, sparse (CSR).  ``uns["spatial_neighbors"]`` describes them as squidpy does,
+              so that squidpy's graph functions, such as ``squidpy.gr.nhood_enrichment``, can use the table.
 
             With ``X="features"``:
 
-            - ``X`` ``(label, feature)``: all variables of numbers and truth, as float64.
+            - ``X`` ``(label, feature)``: all variables of numbers or bool, as float64.
             - ``var``: named as the columns of `to_dataframe`.  Its columns are ``measure``, ``family`` (of
               `InstancesAccessor.profile`, or else of `xlabelstats.measures`), ``channel``, and one for every dim of the
               measures, such as ``axis``, ``scale``, ``angle``: the coordinate, NaN or an empty text if the measure has
               no such dim.
-            - ``obs``, ``obsm``: what is neither, under the rules above.
+            - ``obs``, ``obsm``: all other variables, by the rules above.
 
         Warns
         -----
@@ -244,7 +247,7 @@ class TableCalls(OmeZarrTableCalls):
         Raises
         ------
         TypeError
-            ``neighbors`` is no Dataset.
+            ``neighbors`` is not a Dataset.
         ValueError
             There is no variable ``X`` or no dim ``label``; a name is taken twice; ``names`` is given without
             ``X="features"``; centroids lack a label or are not ``(label, axis)``; ``neighbors`` has no distances or has

@@ -38,24 +38,24 @@ class WindowCalls(Accessor):
         mask : DataArray of integers, optional
             The mask, if this is an image.  Without it this is the mask: ``mask.instances.windows(64)``.
         size : int, mapping of dim to int, optional
-            Pixels of the window along every dim of the mask, or per dim; along a dim that a mapping
-            leaves out the window is the whole mask.  By default the smallest that holds all of every object.
+            Pixels of the window along every dim of the mask, or per dim; along a dim that a mapping leaves out, the
+            window is as long as the mask.  By default the smallest size that holds every object whole.
         labels : int or sequence of int, optional
-            Cut out these objects alone; only the blocks of the image that they need are read.
+            Cut out only these objects; only the blocks of the image that they need are read.
         per : str or sequence of str, optional
             Dims of the mask, such as ``"t"``: cut out every label apart at every position along them.  The dim of the
             result is ``object`` in place of ``label``, with the coordinates ``t`` and ``label`` along it.  A label of
             ``labels`` has a row where it occurs, and has to occur somewhere.
         remove_background : bool, default True
-            Whether pixels of the window that are not the object's are 0, or left as they are.
+            Whether to set pixels outside of the object to 0.
         batch_size : int, optional
             The chunk along ``label``.  By default such that a chunk has about 16 MiB.  Not used for numpy
             arrays, which have no chunks.
         align : {"nearest"}, optional
-            For a mask on another grid of the same dims: every pixel of the image gets the label of the mask's pixel
-            that is nearest to it by coordinates, of two as near that of the smaller index, and 0 where it lies more
-            than half a pixel of the mask beyond the outermost.  Labels that no pixel gets are left out.  By default
-            grids that differ are an error.
+            For a mask on another grid with the same dims: every pixel of the image gets the label of the nearest pixel
+            of the mask, by coordinates; if two are equally near, of the one with the smaller index.  Pixels more than
+            half a mask pixel beyond the mask get 0.  Labels that no pixel gets are left out.  By default different
+            grids raise an error.
 
         Returns
         -------
@@ -70,7 +70,8 @@ class WindowCalls(Accessor):
         Warns
         -----
         UserWarning
-            Objects reach beyond their windows and are cropped: how many, and what size would do.
+            Objects reach beyond their windows and are cropped: the warning says how many, and which size would hold
+            all.
 
         Raises
         ------
@@ -79,9 +80,8 @@ class WindowCalls(Accessor):
 
         Notes
         -----
-        The window of size d along a dim goes from ``centre - d // 2`` to, and without, ``centre - d // 2 + d``,
-        with the centroid rounded to a pixel as centre (from halves to the even one).  It is 0 beyond the
-        image's border.
+        A window of size d along a dim begins at ``centre - d // 2`` and has d pixels.  The centre is the centroid,
+        rounded to a pixel; halves are rounded to the even pixel.  Pixels beyond the image's border are 0.
 
         Examples
         --------
@@ -132,9 +132,9 @@ class WindowCalls(Accessor):
         mask : DataArray of integers, optional
             The mask, if this is an image.  Without it this is the mask: ``mask.instances.featurize(model, ...)``.
         model : callable
-            Gets windows ``(b, channel, *window)``, in the image's dtype (the mask's without an image, as one
-            channel), and returns ``(b, n_features)``.  Channels are the image's other dims, flattened; none
-            counts as one.  With dask's threads it is called from several of them.
+            Gets windows ``(b, channel, *window)``, in the image's dtype (the mask's without an image, as one channel),
+            and returns ``(b, n_features)``.  Channels are the image's other dims, flattened; without any there is one
+            channel.  dask calls it from several threads.
         size : int, mapping of dim to int, or None
             Of the windows, as in `windows`.
         n_features : int

@@ -77,7 +77,7 @@ ELSEWHERE = {
 
 
 def measures() -> pd.DataFrame:
-    """List the measures that there are.
+    """List all measures.
 
     Returns
     -------

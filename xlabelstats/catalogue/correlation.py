@@ -48,7 +48,7 @@ def check_threshold(threshold: Any) -> float:
     number = isinstance(threshold, numbers.Real) and not isinstance(threshold, bool | np.bool_)
     if not (number and 0 <= threshold <= 1):
         raise ValueError(
-            f"threshold is a part of the largest pixel of an object, a number from 0 to 1, not {threshold!r}"
+            f"threshold is a fraction of the largest pixel of an object, a number from 0 to 1, not {threshold!r}"
         )
     return float(threshold)
 
@@ -71,8 +71,8 @@ _DEFINITIONS = {
     "pixels above both",
     "k1": "sum(x y) / sum(x**2) of the first channel x and the second y, with ``threshold`` over the pixels above both",
     "k2": "sum(x y) / sum(y**2) of the first channel x and the second y, with ``threshold`` over the pixels above both",
-    "manders": "Manders' coefficient: of the sum of the first channel's pixels above its threshold, the share in "
-    "pixels where the second is above its own",
+    "manders": "Manders' coefficient: sum of the first channel's pixels above its threshold where the second channel "
+    "is above its own, divided by the sum of all of the first channel's pixels above its threshold",
     "rwc": "rank weighted colocalisation: as ``manders``, each shared pixel weighted by 1 - abs(rank(x) - rank(y)) "
     "/ R, equal pixels having one rank, and R being the larger number of ranks",
 }

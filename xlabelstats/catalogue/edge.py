@@ -111,7 +111,7 @@ EDGES: tuple[Measure, ...] = (
     _light(
         "mass_displacement",
         "distance in pixels between the mean position of the object's pixels and intensity_center, NaN where the "
-        "pixels add up to 0 but for rounding",
+        "pixels add up to 0, except for rounding",
         "center",
         "Intensity_MassDisplacement",
         units="pixel",
@@ -126,7 +126,7 @@ EDGES: tuple[Measure, ...] = (
     ),
     _light(
         "intensity_center",
-        "mean position weighted by the image, NaN pixels left out; NaN where the pixels add up to 0 but for rounding",
+        "mean position weighted by the image, NaN pixels left out; NaN where pixels add up to 0, except for rounding",
         "center",
         "Location_CenterMassIntensity",
         dims=("axis",),

@@ -68,7 +68,7 @@ def edges_of(bins: Any, range: Any, dtype: np.dtype, limits: Limits) -> Edges:
     dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")
     if np.ndim(bins):
         if range is not None:
-            raise ValueError("range goes with a number of bins; edges say themselves where the bins lie")
+            raise ValueError("range is for a number of bins; edges already say where the bins lie")
         edges = np.asarray(bins)
         if edges.ndim != 1 or edges.size < 2 or edges.dtype.kind not in "iuf" or not (edges[1:] >= edges[:-1]).all():
             raise ValueError(f"the edges of bins are two numbers or more that never decrease, not {bins!r}")

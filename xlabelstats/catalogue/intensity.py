@@ -177,7 +177,7 @@ def _no_extremes(shape: tuple[int, ...], dtype: np.dtype, xp: ModuleType) -> Arr
 
 COUNT = Measure(
     "count",
-    "number of pixels of the label, whatever they hold",
+    "number of pixels of the label, NaN or not",
     lambda labels: labels.count,
     kind="count",
     absent=0,

@@ -41,19 +41,20 @@ class Measure:
     definition : str
         What it is, in words or as a formula.
     formula : callable
-        From what the reduction collected of a range of labels to values ``(label, *dims)``, or of an image ``(label,
-        channel, *dims)``.
+        Computes values ``(label, *dims)``, or for an image ``(label, channel, *dims)``, from what the reduction
+        collected of a range of labels.
     reduction : type of Reduction, or one
-        What has to be collected for it; None for what the number of pixels alone tells.
+        What has to be collected for it; None if the number of pixels is enough.
     needs : tuple
         Which parts of that have to be collected.
     dims : tuple of str
         Dims beside ``label`` and the image's own.  ``axis``, ``axis_`` and ``component`` are as long as the mask has
         dims, if ``lengths`` does not say otherwise; `PER_AXIS` stands for one per axis.
     lengths : mapping of str to int, sequence or callable
-        The length of every other dim, or its coordinates; or what gives either for the number of the mask's dims.
+        The length of every other dim, or its coordinates; or a function that gives either from the number of the mask's
+        dims.
     beside : mapping of str to a dim, and a sequence or callable
-        Further coordinates along these dims; or what gives them for the number of the mask's dims.
+        Further coordinates along these dims; or a function that gives them from the number of the mask's dims.
     units : str
         ``image`` for those of the image, ``length`` for those of the coordinates, ``volume`` for length**ndim, and
         ``pixel``; ``image`` and ``length`` may be followed by ``**2``.  Empty for a number.
@@ -64,8 +65,8 @@ class Measure:
     absent : float
         The value of a requested label that does not occur.
     only_2d, only_3d, spatial, only_isotropic, only_unit : bool
-        Whether it is defined for 2-D or for 3-D masks alone, or for both and no others; for pixels as high as wide, or
-        for a spacing of 1.
+        Whether it is defined only for 2-D, only for 3-D, or only for 2-D and 3-D masks; only for pixels as high as
+        wide; or only for a spacing of 1.
     gridless : bool
         Whether it does not depend on where pixels lie, though its reduction does.
     axes_apart : bool

@@ -306,7 +306,7 @@ def percentile(name: str) -> Measure | None:
     if float(match[1]) in LIKELY:
         caution(
             f"{name!r} is percentile {match[1]}; percentile {100 * float(match[1]):g} is 'p{100 * float(match[1]):g}'. "
-            f"If {match[1]} is meant, image.instances.quantiles(mask, {number:.12g}) gives it without this question"
+            f"If {match[1]} is meant, image.instances.quantiles(mask, {number:.12g}) gives it without this warning"
         )
     return quantile(name, number, definition=f"percentile {match[1]}")
 

@@ -24,8 +24,7 @@ def compute_pca(embeddings: Any, n_components: int = 3, as_rgb: bool = True) -> 
     Parameters
     ----------
     embeddings : array
-        ``(1, c, h, w)`` of an image, or ``(z, 1, c, h, w)`` of a volume, each plane of which is projected
-        by its own components.
+        ``(1, c, h, w)`` of an image, or ``(z, 1, c, h, w)`` of a volume; each plane is projected by its own components.
     n_components, as_rgb
         As in `xlabelstats.embeddings.pca`.
 
@@ -41,8 +40,8 @@ def compute_pca(embeddings: Any, n_components: int = 3, as_rgb: bool = True) -> 
 
     Notes
     -----
-    Padding is not cut off: see `project_embeddings_for_visualization`.  The sign of a component is free, so
-    colours can be inverted against those of micro-sam.
+    Padding is not cut off: see `project_embeddings_for_visualization`.  The sign of a component is arbitrary, so
+    colours can be the inverse of those of micro-sam.
 
     Examples
     --------
@@ -85,13 +84,13 @@ def project_embeddings_for_visualization(
     ValueError
         The embeddings or the tiles have other dims or do not fit the image, or ``n_components`` does not fit.
     KeyError
-        The mapping lacks one of the three, or the tiles the first.
+        The mapping lacks one of the three, or the group lacks the first tile.
 
     Notes
     -----
-    `xlabelstats.embeddings.project` does the same with named dims and coordinates, and is lazy.  Tiles are resized
-    to the largest of their row and column, as in micro-sam, so that pictures have its shape, but those at the border
-    may take too much of the picture; `project` gives every tile its place.
+    `xlabelstats.embeddings.project` does the same with named dims and coordinates, and is lazy.  Tiles are resized to
+    the largest of their row and column, as in micro-sam, so that pictures have the same shape.  But tiles at the border
+    may then be too large in the picture; in `project` every tile has its right place.
 
     Examples
     --------

@@ -20,12 +20,12 @@ def pca(data: xr.DataArray, dim: Hashable, n_components: int = 3, as_rgb: bool =
     Parameters
     ----------
     data : DataArray
-        Numbers, of which ``dim`` holds those of one sample: the embedding of every pixel ``(c, y, x)``, the
-        features of every object ``(label, feature)``, with any further dims.  Float16 and integers are
-        computed as float64.
+        Numbers; along ``dim`` lie those of one sample.  Examples are the embedding of every pixel ``(c, y, x)``, or the
+        features of every object ``(label, feature)``, with any further dims.  Float16 and integers are computed as
+        float64.
     dim : hashable
-        The dim along which samples are described, such as ``"c"`` or ``"feature"``.  Every position along the
-        other dims is a sample, and they are all projected together.
+        The dim of the features, such as ``"c"`` or ``"feature"``.  Every position along the other dims is a sample, and
+        they are all projected together.
     n_components : int, default 3
         How many components to keep, at most as many as ``dim`` is long.
     as_rgb : bool, default True
@@ -34,9 +34,9 @@ def pca(data: xr.DataArray, dim: Hashable, n_components: int = 3, as_rgb: bool =
     Returns
     -------
     DataArray
-        With ``as_rgb`` uint8, and the dim ``rgb`` of length 3, the last one as pictures have it, in place of
-        ``dim``: ``.plot.imshow()`` shows it.  Else float64, and the dim ``component`` where ``dim`` was, the
-        component of the largest variance first.  Other dims, coords, name and attrs are kept.  Attrs are added:
+        With ``as_rgb`` it is uint8, and has the dim ``rgb`` of length 3 in place of ``dim``, as the last dim:
+        ``.plot.imshow()`` shows it.  Otherwise it is float64, with the dim ``component`` where ``dim`` was; the
+        component of the largest variance is the first.  Other dims, coords, name and attrs are kept.  Attrs are added:
         ``explained_variance`` of each component (``ddof=1``), and ``explained_variance_ratio``, its part of the
         variance of all numbers.
 
@@ -50,16 +50,16 @@ def pca(data: xr.DataArray, dim: Hashable, n_components: int = 3, as_rgb: bool =
 
     Notes
     -----
-    Dask input, and data that was opened lazily without dask, is lazy in the result, but the components are
-    computed by this call, by one pass over the data, and with ``as_rgb`` their range by a second one; so any
-    part of the result can be computed alone, in the same colours.  A block is held at a time, and a covariance
-    of ``dim`` by ``dim``.  Best is all of ``dim`` in one chunk; else it is rechunked.  numpy's matrix products
-    have threads of their own, which get in the way of dask's: the environment variable
-    ``OPENBLAS_NUM_THREADS=1`` can make this several times faster.
+    For dask input, and data that was opened lazily without dask, the result is lazy.  But this call computes the
+    components, in one pass over the data, and with ``as_rgb`` their range in a second one.  So any part of the result
+    can be computed alone, in the same colours.  One block is held at a time, and a covariance of ``dim`` by ``dim``.
+    It is best if all of ``dim`` is in one chunk; otherwise it is rechunked.  numpy's matrix products use their own
+    threads, which slow down those of dask: the environment variable ``OPENBLAS_NUM_THREADS=1`` can make this several
+    times faster.
 
-    Deviations are taken from the mean of each block, and merged pairwise (Chan, Golub & LeVeque 1979), so a
-    large mean costs no precision.  The sign of a component is free: the entry of largest magnitude of its axis
-    is made positive.
+    Deviations are taken from the mean of each block, and merged pairwise (Chan, Golub & LeVeque 1979), so a large mean
+    costs no precision.  The sign of a component is arbitrary: the entry of largest magnitude of its axis is made
+    positive.
 
     A sample with a NaN or an infinite number is left out, and is NaN in the result, black as a colour.  If
     nothing varies, components are 0, and colours black; components beyond the number of samples are 0 too.

@@ -21,13 +21,14 @@ def project(
     Parameters
     ----------
     embeddings : array or Zarr group
-        The embedding of an image, ``(c, h, w)``, or of a volume, ``(z, c, h, w)``, by an encoder that pads
-        an image, at its end, to a square; dims go by their order.  A batch axis of length 1 before ``c`` is left
-        out.  Or tiles: a Zarr group with an array per tile, ``"0"``, ``"1"``, ... row by row, and the attributes
-        ``shape``, ``tile_shape`` and ``halo``, each ``(y, x)`` in pixels of the image.  Each is the embedding of
+        The embedding of an image, ``(c, h, w)``, or of a volume, ``(z, c, h, w)``, by an encoder that pads an image at
+        the bottom or on the right to a square; dims must be in this order.  A batch axis of length 1 before ``c`` is
+        dropped.  Or tiles: a Zarr group with an array per tile, ``"0"``, ``"1"``, ... row by row, and the attributes
+        ``shape``, ``tile_shape`` and ``halo``, each ``(y, x)`` in pixels of the image.  Each array is the embedding of
         its tile with the halo, as far as the image goes.
     shape : sequence of int
-        The image's shape, ``(y, x)`` or ``(z, y, x)``.  For tiles it may be left out, since the group says it.
+        The image's shape, ``(y, x)`` or ``(z, y, x)``.  For tiles it may be left out, since it is in the attributes of
+        the group.
     n_components, as_rgb
         As in `pca`.
 
@@ -54,13 +55,13 @@ def project(
     Every plane of a volume is projected by its own components, and has its own colours.  They are computed by
     this call, as in `pca`.
 
-    An image's components are those of its whole embedding, and the padding is cut off after that.  A tile's padding
-    and halo are cut off before.  Tiles at the border are smaller, or have less halo, so the encoder sees them larger;
-    they are resized, linearly, to the resolution of the first tile, and all are projected together.  Positions are
-    good to a pixel or two of the embedding.
+    For an image, the components are computed from its whole embedding, and the padding is cut off after that.  For
+    tiles, padding and halo are cut off before.  Tiles at the border are smaller, or have less halo, so the encoder
+    enlarges them more; they are resized, linearly, to the resolution of the first tile, and all are projected together.
+    Positions are right within a pixel or two of the embedding.
 
-    Sizes after cutting are rounded as in the `visualization` module of micro-sam, so that pictures of whole images
-    have its shape.  It joins tiles otherwise: see `xlabelstats.compat.micro_sam`.
+    Sizes after cutting are rounded as in the `visualization` module of micro-sam, so that pictures of whole images have
+    its shape.  micro-sam joins tiles in another way: see `xlabelstats.compat.micro_sam`.
 
     Examples
     --------

@@ -128,7 +128,7 @@ def _check_integers(area: Any) -> None:
     """Complain about a block of a dask array that holds no integers, though the array says so."""
     if area.dtype.kind not in "iu":
         raise TypeError(
-            f"a block of the mask holds {area.dtype}, which its dask array calls integers; {NOT_AS_DECLARED}"
+            f"a block of the mask holds {area.dtype}, but its dask array declares integers; {NOT_AS_DECLARED}"
         )
 
 

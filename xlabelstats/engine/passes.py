@@ -183,7 +183,7 @@ def _collect(
         declared = collection.dtype
         if image.size and declared is not None and not np.can_cast(image.dtype, declared, "same_kind"):
             raise TypeError(
-                f"a block of the image holds {image.dtype}, which its dask array calls {declared}; {NOT_AS_DECLARED}"
+                f"a block of the image holds {image.dtype}, but its dask array declares {declared}; {NOT_AS_DECLARED}"
             )
     first = not any(block_id[: len(block_id) - len(starts)])
     return collect(collection.reductions, Block(labels, offset, image, weights), first=first)

@@ -200,21 +200,21 @@ class Reduction:
     whole : bool
         Whether it needs every object whole in one block.  Each label is then collected once.
     parallel : bool
-        Of whole objects, whether threads may collect at the same time: no function of the user is called.
+        For whole objects: whether threads may collect at the same time, since no function of the user is called.
     axes_matter : bool
         Whether what it collects depends on the order of the axes.
     on_grid : bool
         Whether what is computed from it depends on where pixels lie.
     in_3d : type of Reduction or None
-        What takes its place in 3-D masks, if it collects from 2-D ones alone.
+        The reduction for 3-D masks, if this one is for 2-D masks only.
     merging : type of Reduction or None
-        Of whole objects, what takes its place where `room` says that it may: it merges, and formulas start from the
-        same.
+        For whole objects: a reduction that merges and gives the formulas the same input.  It is used where `room`
+        allows it.
     counts_pixels : bool
-        Whether its columns are numbers of pixels.  These are kept in integers as small as hold them.
+        Whether its columns are numbers of pixels.  These are kept in the smallest integers that hold them.
     halo : int
-        Of what merges across blocks, how many pixels of the mask around a block it looks at, ``block.surroundings``.
-        A block has rows for the labels of its own pixels alone.
+        For what merges across blocks: how many pixels of the mask around a block it reads, ``block.surroundings``.  A
+        block has rows only for the labels of its own pixels.
     """
 
     reads_image: ClassVar[bool] = False

@@ -86,7 +86,7 @@ def labels_of(mask: Array) -> Array:
         return mask
     if mask.size:
         raise TypeError(
-            f"a block of the mask holds {mask.dtype}, which its dask array calls integers; {NOT_AS_DECLARED}"
+            f"a block of the mask holds {mask.dtype}, but its dask array declares integers; {NOT_AS_DECLARED}"
         )
     # What dask puts together of blocks without pixels may have lost their dtype.
     return mask.astype(np.int64)
@@ -148,14 +148,14 @@ def check_absent(absent: Array, name: str, dtype: Any, value: float) -> None:
     """Complain if labels are absent and would be NaN, which the dtype of a measure lacks."""
     if absent.size and np.isnan(value) and np.dtype(dtype).kind not in "fc":
         raise ValueError(
-            f"label {absent[0]} is absent, and {dtype} has no NaN to say so; give {name!r} a dtype of floating point, "
-            "or leave the label out. A Measure of your own may say instead what absent labels get: absent=0"
+            f"label {absent[0]} is absent, and {dtype} has no NaN for it; give {name!r} a dtype of floating point, "
+            "or leave the label out. A Measure of your own may declare a value for absent labels: absent=0"
         )
 
 
 def changed(label: int, how: str) -> str:
     """The complaint that a mask is no longer what the scan of it had found."""
-    return f"the mask has changed since it was scanned: label {label} {how}. Open it anew, so that it is scanned again"
+    return f"the mask has changed since it was scanned: label {label} {how}. Open it again, so that it is scanned again"
 
 
 NOT_AS_DECLARED = "give map_blocks, or whatever made it, the dtype= and chunks= of what it returns"
@@ -164,14 +164,14 @@ NOT_AS_DECLARED = "give map_blocks, or whatever made it, the dtype= and chunks= 
 def check_numbers(dtype: np.dtype) -> None:
     """Complain about a block of a dask array that holds no numbers, though the array says so."""
     if dtype.kind not in "biuf":
-        raise TypeError(f"a block of the image holds {dtype}, which its dask array calls numbers; {NOT_AS_DECLARED}")
+        raise TypeError(f"a block of the image holds {dtype}, but its dask array declares numbers; {NOT_AS_DECLARED}")
 
 
 def check_shape(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
     """Complain about a block of a dask array that is not as large as the array's chunks say."""
     if shape != expected and (all(shape) or all(expected)):
         raise ValueError(
-            f"a block has the shape {shape} where its dask array, or the mask over it, says {expected}; "
+            f"a block has the shape {shape}, but its dask array, or the mask over it, declares {expected}; "
             f"{NOT_AS_DECLARED}"
         )
 

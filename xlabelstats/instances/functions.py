@@ -119,7 +119,7 @@ class ObjectFunction(Reduction):
             if (channels and not pixels.shape[1]) or (empty is not None and empty[i]):
                 if self.dtype.kind not in "fc":
                     raise ValueError(
-                        f"label {ids[i]} has no pixel in its window, and {self.dtype} has no NaN to say so; "
+                        f"label {ids[i]} has no pixel in its window, and {self.dtype} has no NaN for it; "
                         "give a larger size, or a dtype of floating point"
                     )
                 out[i] = np.nan

@@ -47,9 +47,9 @@ def kernel(function: F) -> F:
 @cache
 def _warn_uncached():
     caution(
-        "numba finds no folder to keep compiled loops in: neither that of the package nor the home folder can be "
-        "written to. They are compiled anew in every process, which takes some seconds; to keep them, set the "
-        "environment variable NUMBA_CACHE_DIR to a folder that can be written to"
+        "numba finds no folder to keep compiled loops in: neither the folder of the package nor the home folder is "
+        "writable. So every process compiles them again, which takes some seconds; to keep them, set the "
+        "environment variable NUMBA_CACHE_DIR to a writable folder"
     )
 
 

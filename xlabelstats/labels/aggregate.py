@@ -54,8 +54,8 @@ def aggregate(
     theirs = [name for name in by_flox if _is_given(measures[name])]
     if theirs and skipna is not None:
         raise ValueError(
-            f"skipna says nothing to {theirs[0]!r}: an Aggregation of your own says itself what it does with NaN. "
-            "Leave skipna out, or measure the other statistics in a call of their own"
+            f"skipna has no effect on {theirs[0]!r}: an Aggregation of your own decides what it does with NaN. "
+            "Leave skipna out, or measure the other statistics in another call"
         )
     return measured(
         image,

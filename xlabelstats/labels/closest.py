@@ -25,7 +25,7 @@ ABOUT = {
     "first_closest_distance": ("distance to the closest label", "distance in pixels between the two centroids"),
     "second_closest_label": (
         "second closest label",
-        "label whose centroid is the closest but one to the object's, the smaller of two equally far; 0 if there is "
+        "label whose centroid is the second closest to the object's, the smaller of two equally far; 0 if there is "
         "none",
     ),
     "second_closest_distance": (
@@ -35,7 +35,7 @@ ABOUT = {
     "neighbor_angle": (
         "angle between the closest labels",
         "angle at the object's centroid between those of the first and the second closest label, from 0 to 180; NaN "
-        "where one of them lies at the object's own",
+        "where one of them equals the object's own",
     ),
 }
 

@@ -34,7 +34,7 @@ def correlation(
     thresholded = [name for name, entry in CORRELATIONS.items() if "threshold" in entry.parameters]
     if given and not set(names) & set(thresholded):
         raise ValueError(
-            f"threshold={threshold!r} says nothing to {', '.join(names)}; leave it out, or ask for one that it is for: "
+            f"threshold={threshold!r} has no effect on {', '.join(names)}; leave it out, or ask for one that uses it: "
             f"{', '.join(thresholded)}"
         )
     measures = {name: measure_of((name, {"dim": dim} | (given if name in thresholded else {}))) for name in names}

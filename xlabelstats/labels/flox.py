@@ -191,7 +191,7 @@ def _fill_absent(
         missing = np.isnan(values).any(axis=tuple(range(values.ndim - 1))) & (count > 0)
         if missing.any():
             raise ValueError(
-                f"{entry.name}: all pixels of label {ids[missing][0]} are NaN, and {dtype} has no NaN to say so; give "
+                f"{entry.name}: all pixels of label {ids[missing][0]} are NaN, and {dtype} has no NaN for it; give "
                 "labels=mask.labels.ids(), which makes it float64, or skipna=False"
             )
     with np.errstate(invalid="ignore"):
@@ -224,11 +224,11 @@ def check_given(aggregation: Any, lazy: bool) -> None:
     name = aggregation.name
     if name.removeprefix("nan") in NOT_RUN or aggregation.reduction_type != "reduce":
         raise ValueError(
-            f"flox does not run the Aggregation {name!r} right on masks of several dims; give it another name and "
-            f"reduction_type 'reduce', or use one of the names {', '.join(map(repr, NOT_RUN))} instead"
+            f"flox fails, or gives wrong results, for the Aggregation {name!r} on masks of several dims; give it "
+            f"another name and reduction_type 'reduce', or use one of the names {', '.join(map(repr, NOT_RUN))} instead"
         )
     if aggregation.new_dims_func.__name__ != "returns_empty_tuple":
-        raise ValueError(f"the Aggregation {name!r} has new_dims_func; one number per channel and label is wanted")
+        raise ValueError(f"the Aggregation {name!r} has new_dims_func; it must give one number per channel and label")
     if lazy and None in (*aggregation.chunk, *aggregation.combine):
         raise ValueError(
             f"the Aggregation {name!r} lacks chunk or combine, so blocks of a dask array cannot be put together; "

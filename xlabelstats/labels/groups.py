@@ -67,16 +67,16 @@ def groups_of(result: xr.Dataset, groups: Any) -> np.ndarray:
     texts = [pd.api.types.infer_dtype(index) == "string" for index in (keys, names)]
     if len(keys) and len(names) and keys.nlevels == 1 and texts[0] != texts[1]:
         raise TypeError(
-            f"the labels of the result are like {names[:1].tolist()[0]!r}, and those that have groups like "
+            f"the labels of the result are of another type than those of the groups: {names[:1].tolist()[0]!r} and "
             f"{keys[:1].tolist()[0]!r}"
         )
     if isinstance(keys, pd.RangeIndex) and keys.name is None and (keys.start, keys.step) == (0, 1):
         beyond = names[~names.isin(keys)]
         if len(beyond):
             raise ValueError(
-                f"the rows of the groups are numbered 0 to {keys.stop - 1}, as pandas does by itself, and the result "
-                f"has the label {beyond[0]}; name rows by the column of labels: table.set_index({LABEL!r})[...]; or if "
-                f"these numbers are the labels: groups.rename_axis({LABEL!r})"
+                f"the groups have the default index of pandas, 0 to {keys.stop - 1}, and the result has the label "
+                f"{beyond[0]}; make the labels the index: table.set_index({LABEL!r})[...]; or if these numbers are the "
+                f"labels: groups.rename_axis({LABEL!r})"
             )
     if not keys.is_unique:
         raise ValueError(f"{keys[keys.duplicated()][0]} has two groups; give each label one")

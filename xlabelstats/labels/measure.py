@@ -190,7 +190,7 @@ def limits_of(name: str, image: xr.DataArray) -> tuple[Any, Any]:
     pixels = data_of(image, "image")
     if is_dask(pixels):
         raise ValueError(
-            f"{name} needs the range of its bins, which of a dask image of {image.dtype} would have to be computed; "
+            f"{name} needs the range of its bins, which is not known for a dask image of {image.dtype}; "
             f"give it: range=(low, high), in measure as ({name!r}, {{'range': (low, high)}})"
         )
     xp = kernels_for(pixels).xp
@@ -258,7 +258,7 @@ def _grid_for(measures: Mapping[str, Measure], mask: xr.DataArray, spacing: Any,
     check_units(units)
     if spacing is not None:
         if units == "pixel":
-            raise ValueError(f"units='pixel' and spacing={spacing!r} say two things of lengths; give one of them")
+            raise ValueError(f"units='pixel' and spacing={spacing!r} contradict each other; give one of them")
         grid = given_grid(mask, spacing)
     elif units == "pixel":
         grid = pixel_grid(mask.ndim)

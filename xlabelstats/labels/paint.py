@@ -94,7 +94,7 @@ def _names_of_objects(values: Any) -> pd.MultiIndex | None:
     names = names_of_rows(values)
     if LABEL not in values.coords or not isinstance(names, pd.MultiIndex):
         raise ValueError(
-            f"the values have the dim {OBJECT!r} and do not say which label each is and where; "
+            f"the values have the dim {OBJECT!r}, but no coordinates that give the label and the position of each; "
             f"they have the coordinates {tuple(values.coords)}"
         )
     return names
@@ -129,7 +129,7 @@ def _rows_at_positions(names: pd.MultiIndex, mask: xr.DataArray) -> tuple[Rows, 
         given = names.get_level_values(names.names.index(dim))
         if not index.is_unique:
             raise ValueError(
-                f"the coordinates of the mask along {dim!r} repeat, so that they do not tell positions apart"
+                f"the coordinates of the mask along {dim!r} repeat, so it is not clear which position is meant"
             )
         found = index.get_indexer(given)
         if (found < 0).any():
@@ -170,7 +170,7 @@ def _as_table(values: Any, mask: xr.DataArray, xp: ModuleType) -> xr.DataArray:
     if LABEL not in values.dims:
         raise ValueError(f"the values have no dim {LABEL!r}; they have {values.dims}")
     if LABEL not in values.coords:
-        raise ValueError(f"the values do not say whose they are; values.assign_coords({LABEL}=[...]) names the labels")
+        raise ValueError(f"the values have no labels; give them: values.assign_coords({LABEL}=[...])")
     if values.dtype.kind not in "biufc":
         raise TypeError(
             f"values to paint are numbers, or classes along the dim {LABEL!r} alone, not {values.dtype} along "
@@ -192,17 +192,17 @@ def check_rows(values: pd.Series, mask: xr.DataArray) -> None:
         missing = rows[~rows.isin(ids)]
         if missing.size and 0 in rows:
             raise ValueError(
-                f"the rows of the values have no name, and the mask has no label {missing[0]}: they may be the numbers "
-                f"of the rows of a table; name rows by the column of labels: table.{_column(values.name)}; or if they "
-                f"are the labels: values.rename_axis({LABEL!r})"
+                f"the index of the values has no name, and the mask has no label {missing[0]}: it may hold the numbers "
+                f"of the rows of a table; make the labels the index: table.{_column(values.name)}; or if it holds the "
+                f"labels: values.rename_axis({LABEL!r})"
             )
         return
     beyond = ids[(ids < 0) | (ids >= rows.stop)]
     if beyond.size:
         raise ValueError(
-            f"the rows of the values are numbered 0 to {rows.stop - 1}, as pandas does by itself, and the mask has the "
-            f"label {beyond[0]}; name rows by the column of labels: table.{_column(values.name)}; or if these numbers "
-            f"are the labels: values.rename_axis({LABEL!r})"
+            f"the values have the default index of pandas, 0 to {rows.stop - 1}, and the mask has the label "
+            f"{beyond[0]}; make the labels the index: table.{_column(values.name)}; or if these numbers are the "
+            f"labels: values.rename_axis({LABEL!r})"
         )
 
 
@@ -233,7 +233,7 @@ def _labels_of(table: xr.DataArray, dtype: np.dtype) -> np.ndarray:
     except TypeError:
         first = ", ".join(map(repr, labels[:3].tolist()))
         how = (
-            f"; of an AnnData name rows by the column of labels: table.obs.{_column(table.name)}; or if the text is "
+            f"; for an AnnData make the labels the index: table.obs.{_column(table.name)}; or if the text is "
             "the labels: values.set_axis(values.index.astype(int))"
         )
         raise TypeError(

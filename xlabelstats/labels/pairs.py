@@ -22,7 +22,7 @@ def paired(
     name = next(name for name, entry in measures.items() if entry.pairs is not None)
     if len(dims) > 1:
         raise ValueError(
-            f"one call compares along one dim, not along {' and '.join(map(repr, dims))}; make a call of each"
+            f"one call compares along one dim, not along {' and '.join(map(repr, dims))}; make one call for each"
         )
     dim = dims[0]
     if dim in mask.dims:

@@ -166,9 +166,9 @@ def _merge_ids(blocks: Sequence[tuple[Array, Spread]]) -> tuple[Array, Spread]:
 
 
 def clear_cache() -> None:
-    """Forget the scans of masks that are remembered, so that the next call scans anew.
+    """Forget the remembered scans of masks, so that the next call scans again.
 
-    A scan is remembered for a dask mask as long as the mask itself is in use; at most 16 are.
+    The scan of a dask mask is remembered for as long as the mask itself is in use, for at most 16 masks.
     """
     _memory.clear()
 

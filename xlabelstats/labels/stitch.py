@@ -98,8 +98,8 @@ def joined_tiles(tiles: Sequence[Any], positions: np.ndarray, iou: float) -> Any
     numbers, n, lost = _numbers(block_values(array_of_tasks(name, graph, chunks, [source])), len(tiles), iou)
     if lost:
         warnings.warn(
-            f"{lost} objects of the tiles have no pixel in the mask, because in the overlaps others lie over all of "
-            "theirs that do not agree with them; a smaller iou joins more",
+            f"{lost} objects of the tiles have no pixel in the mask: in the overlaps, objects of other tiles that do "
+            "not agree with them cover all of their pixels; a smaller iou joins more",
             stacklevel=3,
         )
     dtype = np.dtype(np.int32 if n <= np.iinfo(np.int32).max else np.int64)

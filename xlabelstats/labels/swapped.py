@@ -42,7 +42,7 @@ def ask_if_swapped(
         caution(
             f"are image and mask swapped? The mask looks like an image: half of its {len(table.ids)} labels are spread "
             f"over {part:.0%} of it or more. The call is {call}. If it is a mask, labels=mask.labels.ids() measures it "
-            "without this question"
+            "without this warning"
         )
 
 

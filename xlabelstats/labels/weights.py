@@ -21,8 +21,8 @@ def weighted_measures(requests: Any, kind: str = "measure") -> dict[str, Measure
     names = [requests] if isinstance(requests, str) or not isinstance(requests, Iterable) else list(requests)
     other = [name for name in names if not isinstance(name, str) or name not in WEIGHTED]
     if other or not names:
-        asked = f"{other[0]!r} is none of these; ask for it in a call without" if other else f"no {kind} was asked for"
-        raise ValueError(f"with weights there are {', '.join(WEIGHTED)}; {asked}")
+        asked = f"measure {other[0]!r} in a call without weights" if other else f"no {kind} was asked for"
+        raise ValueError(f"with weights only these can be measured: {', '.join(WEIGHTED)}; {asked}")
     return {name: WEIGHTED[name] for name in names}
 
 
@@ -33,16 +33,16 @@ def check_weights(weights: Any, mask: xr.DataArray, image: xr.DataArray | None, 
             f"weights are an xarray.DataArray over dims of the mask {tuple(mask.dims)}, not {type(weights).__name__}"
         )
     if image is None:
-        raise ValueError("weights weigh the pixels of an image, and there is none: image.labels.measure(mask, ...)")
+        raise ValueError("weights need an image, and there is none: image.labels.measure(mask, ...)")
     if weights.dtype.kind not in "biuf":
         raise TypeError(f"weights are numbers, not {weights.dtype}; cast them with weights.astype('float64')")
     if ddof != 0:
-        raise ValueError(f"with weights ddof is 0, since they are no numbers of observations; it is {ddof}")
+        raise ValueError(f"with weights ddof must be 0, since weights are not counts of observations; it is {ddof}")
     lacking = [dim for dim in weights.dims if dim not in mask.dims]
     if lacking:
         raise ValueError(
             f"the weights have the dim {', '.join(map(repr, lacking))}, which the mask with the dims "
-            f"{tuple(mask.dims)} lacks; choose one position along it, or measure each in a call of its own"
+            f"{tuple(mask.dims)} lacks; choose one position along it, or make one call for each"
         )
     unequal = [dim for dim in weights.dims if weights.sizes[dim] != mask.sizes[dim]]
     if unequal:

@@ -19,7 +19,7 @@ def letters_of(dims: Sequence[Hashable], what: str = "the image", may_be_given: 
             known = "; ".join(f"{letter}: {', '.join(names)}" for letter, names in AXIS_NAMES.items())
             given = f"Say what each dim is with axes=, a letter of {LETTERS} for every dim in order, or rename"
             raise ValueError(
-                f"{what} has the dims {tuple(dims)}, and {dim!r} stands for no axis that is known ({known}). "
+                f"{what} has the dims {tuple(dims)}, and {dim!r} is not the name of a known axis ({known}). "
                 f"{given if may_be_given else 'Rename'} the dim"
             )
         letters += letter

@@ -33,11 +33,11 @@ def load_image_stacks(source: Any, axes: str | None = None) -> list[XarrayImageS
     Parameters
     ----------
     source : DataArray, Dataset, DataTree, str, PathLike, or sequence of these
-        Arrays, trees of one image at several scales, of which the finest is taken, or paths of:
+        Arrays; trees of one image at several scales, of which the finest is taken; or paths of:
 
-        - Zarr: an array, or a group, which is walked;
+        - Zarr: an array, or all arrays of a group, at any depth;
         - OME-Zarr: of every image its finest scale, without its labels;
-        - HDF5, and netCDF4, which is HDF5: the file is walked.
+        - HDF5, and netCDF4, which is HDF5: all data sets of the file, at any depth.
 
         A path may be a pattern such as ``"plates/*.zarr"``, and may end in ``#name``, the name of an array or
         a group in the file: ``"plate.zarr#well/labels/nuclei"``.  Zarr may be a URL.
@@ -49,14 +49,14 @@ def load_image_stacks(source: Any, axes: str | None = None) -> list[XarrayImageS
     -------
     list of XarrayImageStack
         In the order given; of one pattern or file, sorted by name.  The ``source`` of an array in a file is
-        ``file#name``, from which it can be loaded again; of a file that is one array, the file.  Arrays that
-        can be no image, with fewer than two dims or without numbers, are left out, and so are coordinates, bounds
-        and grid mappings that other arrays name in their attributes.
+        ``file#name``, from which it can be loaded again; for a file that is one array, it is the file.  Arrays that
+        cannot be images, with fewer than two dims or without numbers, are left out.  So are coordinates, bounds and
+        grid mappings that other arrays name in their attributes.
 
     Raises
     ------
     FileNotFoundError
-        There is nothing at a path, or nothing fits a pattern.
+        Nothing exists at a path, or no file fits a pattern.
     ValueError
         A path has no known format, or holds no image; dims have no names, or unknown ones, and ``axes`` is not
         given; ``axes`` does not fit; a file has nothing of the name behind ``#``; or an array in a file is packed,
@@ -89,7 +89,7 @@ def _stacks(source: Any, axes: str | None) -> Iterator[XarrayImageStack]:
         named = _named("", source.attrs, *(variable.attrs for variable in source.variables.values()))
         arrays = {name: a for name, a in source.data_vars.items() if name not in named and _may_be_image(a)}
         if not arrays:
-            raise ValueError(f"the Dataset holds no image, which has numbers and two dims or more: {list(source)}")
+            raise ValueError(f"the Dataset holds no image, an array of numbers with two dims or more: {list(source)}")
         for name, array in arrays.items():
             yield XarrayImageStack(array, _letters(array, array.dims, axes, f"dataset[{name!r}]", len(arrays)))
     elif isinstance(source, str | os.PathLike):
@@ -129,7 +129,7 @@ def _stacks_of_file(path: str, inside: str, axes: str | None) -> Iterator[Xarray
     images = [found for found in arrays if _may_be_image(found.array) and found.name not in named]
     if not images:
         names = ", ".join(found.name for found in arrays) or "no arrays"
-        raise ValueError(f"{_source(path, inside)} holds no image, which has numbers and two dims or more: {names}")
+        raise ValueError(f"{_source(path, inside)} holds no image, an array of numbers with two dims or more: {names}")
     for found in images:
         where = _source(path, found.name)
         if axes is None and found.dims is None:
@@ -266,8 +266,8 @@ def _check_not_packed(found: Found, where: str) -> None:
     packing = [f"{kind}={found.attrs[kind]}" for kind in kinds if kind in found.attrs]
     if packing:
         raise ValueError(
-            f"{where} is packed, by the attributes {', '.join(packing)}, and its numbers are not those that are meant; "
-            "open it with xarray, which decodes it, and give that DataArray"
+            f"{where} is packed, by the attributes {', '.join(packing)}, and its numbers must be decoded; "
+            "open it with xarray, which does this, and give that DataArray"
         )
 
 

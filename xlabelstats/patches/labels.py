@@ -21,7 +21,7 @@ from xlabelstats.patches.stack import XarrayImageStack, whole_numbers
 
 
 class LabelPatches:
-    """Patches centred on objects, as a map-style data set: ``torch.utils.data.DataLoader`` takes it as it is.
+    """Patches centred on objects, as a map-style data set: ``torch.utils.data.DataLoader`` takes it directly.
 
     Parameters
     ----------
@@ -37,13 +37,13 @@ class LabelPatches:
     classes : mapping, Series or DataArray with the dim ``label``, optional
         The class of every label: a number, or a name.  It may have more labels than are taken.
     balanced : bool, default False
-        Whether an epoch holds every class equally often: as often as the most frequent one has objects.  Objects of
-        the others come again, all of a class once before one comes twice.  The classes take turns.
+        Whether an epoch holds every class equally often: as often as the most frequent class has objects.  Objects of
+        the other classes are repeated, but only after all of their class had a turn.  The classes take turns.
     with_mask : bool, default False
         Whether an item has a patch of the mask as well.
     seed : int, optional
-        Of the order of objects in a balanced epoch; 0 by default.  The same seed gives the same order in every
-        process and every epoch.
+        For the order of objects in a balanced epoch; 0 by default.  The same seed gives the same order in every process
+        and every epoch.
 
     Attributes
     ----------
@@ -54,8 +54,8 @@ class LabelPatches:
     classes : list or None
         The classes that occur, sorted.
     weights : array (item,) of float64
-        What a sampler that draws at random, such as ``torch.utils.data.WeightedRandomSampler``, needs for all
-        classes to be drawn equally often; they sum to 1.
+        For a random sampler, such as ``torch.utils.data.WeightedRandomSampler``: with these weights all classes are
+        drawn equally often.  They sum to 1.
     image, mask : XarrayImageStack
         What the patches are read from; ``mask`` is None without ``with_mask``.
 
@@ -66,14 +66,15 @@ class LabelPatches:
         not occur in the mask, or has no class; ``balanced`` without ``classes``, or ``seed`` without ``balanced``;
         or a size is not positive.
     TypeError
-        The mask holds no integers, ``classes`` is none of these, or ``patch_size`` is no whole number.
+        The mask does not hold integers, ``classes`` is of another type, or ``patch_size`` is not a whole number.
 
     Notes
     -----
     An item is a dict: ``image``, float32 C(Z)YX; ``label``; with classes ``class``, a position in ``classes``; and
-    ``mask``, the labels (Z)YX in the mask's dtype, with neighbours.  The patch of size d along a dim goes from
-    ``centre - d // 2`` to, and without, ``centre - d // 2 + d``, with the centroid rounded to a pixel as centre, as
-    in `InstancesAccessor.windows`; both are 0 beyond the image's border.  Every item is read when it is asked for.
+    ``mask``, the labels (Z)YX in the mask's dtype, with neighbours.  A patch of size d along a dim begins at
+    ``centre - d // 2`` and has d pixels.  The centre is the centroid, rounded to a pixel, as in
+    `InstancesAccessor.windows`.  Image and mask are 0 beyond the image's border.  Every item is read when it is asked
+    for.
 
     Examples
     --------
@@ -164,7 +165,7 @@ def _check_space(stack: XarrayImageStack, image: xr.DataArray, mask: xr.DataArra
         )
     lacking = [dim for dim in other if letter[dim] in "ZYX"]
     if lacking:
-        raise ValueError(f"the image has the dim {lacking[0]!r} in space, and the mask has not; choose a plane of it")
+        raise ValueError(f"the image has the dim {lacking[0]!r} in space, which the mask lacks; choose one plane of it")
     several = [dim for dim in other if letter[dim] in "ST" and image.sizes[dim] != 1]
     if several:
         raise ValueError(

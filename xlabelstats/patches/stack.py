@@ -19,7 +19,7 @@ from xlabelstats.patches.sources import as_source, place_of
 
 
 class XarrayImageStack:
-    """An array that serves patches to patch-based trainers, by the protocol that CAREamics calls ``ImageStack``.
+    """An array that serves patches to patch-based trainers, with the methods of CAREamics' ``ImageStack``.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ class XarrayImageStack:
         Of numbers: numpy, dask, or opened lazily; of a tree of scales the finest is taken.  With ``axes`` also an
         array without named dims: numpy, dask, `zarr.Array` or `h5py.Dataset`.
     axes : str, optional
-        A letter of ``STCZYX`` for every dim of ``data``, in order, such as ``"TCYX"``.  By default they are found
-        from the names of the dims, in either case, singular or plural:
+        A letter of ``STCZYX`` for every dim of ``data``, in order, such as ``"TCYX"``.  By default they are found from
+        the names of the dims, in upper or lower case, singular or plural:
 
         - S: s, sample, scene, series, position, field, label;
         - T: t, time, timepoint, frame;
@@ -37,26 +37,25 @@ class XarrayImageStack:
         - Y: y, row, height, lat, latitude;
         - X: x, column, col, width, lon, longitude.
     source : str, optional
-        Where the image comes from, for those who name files after it.  By default the path of a whole array in a store,
-        as ``file#/name``, from which `load_image_stacks` loads it; of any other array, a name that no other stack has.
+        Where the image comes from; trainers may name files after it.  By default, for a whole array in a store, its
+        path ``file#/name``, from which `load_image_stacks` loads it; for any other array, a unique name.
 
     Raises
     ------
     ValueError
-        A dim has a name that stands for no axis, or two stand for the same one; Y or X is missing; ``axes`` does
-        not fit, or is missing for an array without named dims; or a tree holds more than one image.
+        The name of a dim is not in this list, or two dims are the same axis; Y or X is missing; ``axes`` does not fit,
+        or is missing for an array without named dims; or a tree holds more than one image.
     TypeError
-        ``data`` holds no real numbers, or is no array.
+        ``data`` does not hold real numbers, or is not an array.
 
     Notes
     -----
-    A read touches the chunks that the patch lies in, and no others.  Zarr and HDF5 are read straight, dask arrays
-    made by ``open_zarr`` or ``from_zarr`` too; of other dask arrays the blocks under a patch are computed in the
-    process that asks, for every patch anew.
+    Only the chunks that a patch lies in are read.  Zarr and HDF5 are read directly, and so are dask arrays made by
+    ``open_zarr`` or ``from_zarr``.  Of other dask arrays, the blocks of a patch are computed in the process that asks,
+    again for every patch.
 
-    A stack can be pickled, and used by workers that are forked as well as by those that are spawned; none inherits
-    an open file.  An array in memory is copied to those that are spawned, and a numpy memmap counts as one: all of
-    it is read and copied.
+    A stack can be pickled, and used by forked and by spawned workers; none inherits an open file.  An array in memory
+    is copied to spawned workers.  So is a numpy memmap: all of it is read and copied.
 
     Examples
     --------
@@ -149,17 +148,17 @@ class XarrayImageStack:
         Returns
         -------
         numpy.ndarray
-            C(Z)YX, an array of its own.
+            C(Z)YX, a new array.
 
         Raises
         ------
         IndexError
             There is no such sample.
         ValueError
-            There is no such channel; ``coords`` or ``patch_size`` has not a number for each of (Z)YX; or a size is
-            not positive.
+            There is no such channel; ``coords`` or ``patch_size`` does not have one number for each of (Z)YX; or a size
+            is not positive.
         TypeError
-            These are no whole numbers.
+            These are not whole numbers.
         """
         start, size = self._whole(coords, "coords"), self._whole(patch_size, "patch_size")
         if min(size) < 1:

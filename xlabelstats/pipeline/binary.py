@@ -21,7 +21,7 @@ from xlabelstats.pipeline.steps import Array, check_number, like, named, space_o
 @step(1)
 @describe(methods=METHODS)
 def threshold(image: Array, value: Any) -> Array:
-    """Tell the foreground by a threshold.
+    """Find the foreground by a threshold.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def threshold(image: Array, value: Any) -> Array:
         Any numbers.
     value : float, str or DataArray
         Pixels strictly above it are foreground; in the image's own units.  A DataArray gives one number per channel, or
-        other dims that are not in space.  A name is a method that finds one for each of these:
+        along other dims that are not in space.  A name is a method that finds these numbers:
         {methods}
 
     Returns
@@ -50,12 +50,12 @@ def threshold(image: Array, value: Any) -> Array:
 
     Notes
     -----
-    NaN is never foreground.  For a method a lazy image is read now, block by block, to count its finite pixels.  Of
-    integers each value is counted by itself; only if they span more than 2**16 values are they, as floats
-    always are, counted in 2**16 equal bins between the lowest and the highest, 256 for ``"triangle"``, and one more
-    pass finds these.  The threshold is that of scikit-image: exactly where values are counted by themselves, else to
-    about a bin.  If all pixels are equal it is their value.  If a lazy image changes before the result is computed, as
-    one whose store is rewritten, it is compared with the threshold of the pixels before, which is not noticed.
+    NaN is never foreground.  For a method, a lazy image is read now, block by block, to count its finite pixels.
+    Integers are counted value by value.  Floats, and integers that span more than 2**16 values, are counted in 2**16
+    equal bins between the lowest and the highest (256 for ``"triangle"``), which one more pass finds.  The threshold is
+    that of scikit-image: exactly if values are counted one by one, otherwise to about one bin.  If all pixels are
+    equal, it is their value.  If a lazy image changes before the result is computed, for example because its store is
+    rewritten, the threshold of the old pixels is used without an error.
 
     Examples
     --------
@@ -86,22 +86,23 @@ def predict(
     above: float = 0.5,
     model_kwargs: Mapping[str, Any] | None = None,
 ) -> Array:
-    """Tell the foreground by a model, block by block.
+    """Find the foreground by a model, block by block.
 
     Parameters
     ----------
     image : DataArray, numpy or dask array
         Any numbers.
     model : callable
-        ``model(block, **model_kwargs)`` gets a numpy array ``(*other, *space)``, all dims that are not in space
-        whole, and returns one ``(*space)`` or ``(1, *space)``.  An image in memory is one block.
+        ``model(block, **model_kwargs)`` gets a numpy array ``(*other, *space)``, complete along all dims that are not
+        in space, and returns one ``(*space)`` or ``(1, *space)``.  An image in memory is one block.
     overlap : int or mapping of dim to int, default 0
-        As many pixels of its neighbours a block gets on every side, along all dims in space or each.
-        Beyond the border of the image its pixels are mirrored, the outermost twice.
+        The number of pixels that a block gets from its neighbours on every side, along all dims in space or per dim.
+        Beyond the border of the image, pixels are mirrored, including the outermost.
     above : float, default 0.5
-        If the model returns floats, those strictly above it are foreground; of integers and bool what is not 0.
+        If the model returns floats, those strictly above it are foreground; if it returns integers or bool, all that
+        are not 0.
     model_kwargs : mapping, optional
-        Handed on to the model.
+        Passed on to the model.
 
     Returns
     -------
@@ -117,8 +118,8 @@ def predict(
 
     Notes
     -----
-    The model is called on pixels of the image alone, never on made-up ones to find out what it gives.  Chunks smaller
-    than the overlap are merged meanwhile.  The graph holds the model once.
+    The model is called only with pixels of the image, never with test data.  Chunks smaller than the overlap are merged
+    for the computation.  The graph holds the model once.
 
     Examples
     --------
@@ -168,7 +169,7 @@ def _levels_of(image: xr.DataArray, value: Any) -> Any:
         )
     values = value.copy(data=compute(value.data)) if is_dask(value.data) else value
     if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
-        raise ValueError("the thresholds are finite numbers, which these are not all")
+        raise ValueError("the thresholds must all be finite numbers")
     try:
         xr.align(image, values, join="exact")
     except ValueError as error:
@@ -202,7 +203,7 @@ def _predict(
     if found.shape not in (shape, (1, *shape)):
         raise ValueError(
             f"the model got a block of shape {padded.shape} and returned one of {found.shape}; "
-            f"what it returns has the shape {shape}, or {(1, *shape)}"
+            f"it must return the shape {shape}, or {(1, *shape)}"
         )
     if found.dtype.kind not in "biuf":
         raise TypeError(

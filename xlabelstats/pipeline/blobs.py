@@ -38,8 +38,8 @@ def blobs(
     image : DataArray, numpy or dask array
         Any finite numbers, with two or three dims, all in space.
     threshold : float
-        Maxima strictly above it are blobs.  In the image's own units: that of a round spot is about a third of its
-        contrast.
+        Maxima strictly above it are blobs.  In the image's own units: the maximum of a round spot is about a third of
+        its contrast.
     min_sigma, max_sigma : float, default 1.0 and 10.0
         Standard deviations in pixels of the smallest and the largest Gaussian.  The radius of a blob is about
         ``sigma * sqrt(ndim)``.  Time and memory grow with the largest, around which each block reaches
@@ -47,7 +47,7 @@ def blobs(
     sigma_ratio : float, default 1.6
         Of one Gaussian to the next.
     overlap : float, default 0.5
-        Of two blobs that share more than this part of the smaller one's area or volume, the smaller is left out.
+        If two blobs share more than this fraction of the smaller one's area or volume, the smaller is left out.
 
     Returns
     -------
@@ -66,9 +66,9 @@ def blobs(
     Notes
     -----
     The maxima are those of `skimage.feature.blob_dog` on the whole image as float32, float64 if it is, up to the
-    border, however it is chunked.  Blobs are dropped for overlap once all are found, the largest first: one that
-    was dropped drops no other, whereas in scikit-image it can, by chance, if three or more overlap in a row.
-    Of two of one size the fainter stays, as there.  A lazy image is read now, in one pass.
+    border, for every chunking.  Overlapping blobs are dropped once all are found, beginning with the largest.  A
+    dropped blob does not drop others; in scikit-image it can, by chance, if three or more overlap in a row.  If two
+    have the same size, the fainter one is kept, as in scikit-image.  A lazy image is read now, in one pass.
 
     References
     ----------
@@ -96,7 +96,7 @@ def blobs(
     check_positive(threshold, "threshold")
     check_number(overlap, "overlap")
     if not 0 <= overlap <= 1:
-        raise ValueError(f"overlap is a part of a blob, between 0 and 1, not {overlap!r}")
+        raise ValueError(f"overlap is a fraction of a blob, between 0 and 1, not {overlap!r}")
     # A maximum is one among the pixels next to it.
     depth = (reach_of(scales.sigmas[-1]) + 1,) * whole.ndim
     found = objects_of_blocks(partial(_peaks, scales=scales, threshold=float(threshold)), whole.data, depth)
@@ -131,7 +131,7 @@ def _scales(low: float, high: float, ratio: float, dtype: np.dtype) -> Scales:
     for value, what in ((low, "min_sigma"), (high, "max_sigma"), (ratio, "sigma_ratio")):
         check_positive(value, what)
     if high < low:
-        raise ValueError(f"max_sigma is at least min_sigma, which {high!r} and {low!r} are not")
+        raise ValueError(f"max_sigma is at least min_sigma, not {high!r} and {low!r}")
     if ratio <= 1:
         raise ValueError(f"sigma_ratio is above 1, not {ratio!r}")
     # In the image's precision, in which scikit-image has them, so that no number differs.

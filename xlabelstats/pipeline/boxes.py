@@ -35,15 +35,14 @@ def count_map(objects: Any, box: Box | None = None, *, like: Any = None) -> xr.D
         By default each chunk of the instances, or of ``like``, is a box; a numpy array is one chunk.
     like : DataArray, numpy or dask array, optional
         The volume that the objects of a table lie in, its image or mask, of which only the shape and coordinates are
-        read.  By default the table says these, which it cannot without rows, nor if `centroids` or `blobs` did not
-        make it.
+        read.  By default they are taken from the table, which must have rows and come from `centroids` or `blobs`.
 
     Returns
     -------
     DataArray of float64
-        Dims as the volume, one pixel per box, the last along a dim may be cut short.  The coordinates are those of the
-        boxes' centres, pixel positions in ``units`` "pixel" where the volume has none.  The attrs
-        ``box`` and ``shape`` are the sizes in pixels, by dim, of a box and of the volume.
+        Dims as the volume, one pixel per box; the last box along a dim may be smaller.  The coordinates are those of
+        the boxes' centres; where the volume has none, pixel positions with the ``units`` "pixel".  The attrs ``box``
+        and ``shape`` are the sizes in pixels, by dim, of a box and of the volume.
 
     Raises
     ------
@@ -55,8 +54,8 @@ def count_map(objects: Any, box: Box | None = None, *, like: Any = None) -> xr.D
 
     Notes
     -----
-    An object belongs to the box in which its centroid lies; if it lies on the face between two, to the later one.  The
-    result is in memory, with 8 bytes per box.
+    An object belongs to the box in which its centroid lies.  A centroid on the face between two boxes belongs to the
+    later one.  The result is in memory, with 8 bytes per box.
 
     Examples
     --------
@@ -82,7 +81,7 @@ def count_map(objects: Any, box: Box | None = None, *, like: Any = None) -> xr.D
     along = axes_along(volume if volume is table else named(volume))
     axes, shape = tuple(along), shape_of(along)
     if sorted(axes_of(table)) != sorted(axes):
-        raise ValueError(f"the table has points in {axes_of(table)}, and like the dims {list(axes)}; rename one's")
+        raise ValueError(f"the table has points in {axes_of(table)}, and like the dims {list(axes)}; rename these")
     _check_like(along, axes_along(named(objects) if table is not objects else table) if len(table) else {})
     boxes = _box_of(_chunk_of(volume) if box is None else box, axes, shape)
     grid = _boxes_along(shape, boxes)
@@ -102,11 +101,12 @@ def scaled_intensity(image: Any, minimum: float = 0.0, scale: float = 1.0, box: 
     image : DataArray, numpy or dask array
         Any numbers.  Dims that are not in space, such as channels, are kept.
     minimum : float, default 0.0
-        Pixels strictly above it are summed.  NaN is not.
+        Pixels strictly above it are summed, NaN is left out.
     scale : float, default 1.0
         Cells per unit of the sum.
     box : int or mapping of dim to int, optional
-        Size of a box in pixels, as in `count_map`; by default the whole volume is one, and its dims go.
+        Size of a box in pixels, as in `count_map`.  By default the whole volume is one box, and the result lacks its
+        dims.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def scaled_intensity(image: Any, minimum: float = 0.0, scale: float = 1.0, box: 
     Raises
     ------
     TypeError
-        The image holds no numbers, or a parameter is none.
+        The image holds no numbers, or a parameter is not a number.
     ValueError
         A parameter is not finite, or a box is not whole pixels.
 
@@ -218,7 +218,7 @@ def _chunk_of(volume: Any) -> Mapping[Hashable, float]:
     for dim, sizes in array.chunksizes.items():
         if len({*sizes[:-1], max(sizes)}) > 1:
             raise ValueError(
-                f"the chunks along {dim!r} differ in size, {tuple(sizes)}, so that counts per chunk do not compare; "
+                f"the chunks along {dim!r} differ in size, {tuple(sizes)}, so counts per chunk cannot be compared; "
                 f"give the size of a box in pixels, such as {{{dim!r}: {max(sizes)}}}, or make the chunks equal: "
                 f".chunk({{{dim!r}: {max(sizes)}}})"
             )
@@ -244,7 +244,7 @@ def _coords_of(axes: Mapping[str, Axis], centres: Sequence[np.ndarray]) -> dict[
     for (name, axis), centre in zip(axes.items(), centres, strict=True):
         if axis.step is None:
             raise ValueError(
-                f"the coordinates along {name!r} are not evenly spaced, so that boxes of as many pixels differ in "
+                f"the coordinates along {name!r} are not evenly spaced, so boxes of as many pixels differ in "
                 f"size; for a map in pixels drop them from the instances: .drop_vars({name!r}). If the positions of a "
                 "table were moved, give the image that its pixels are of: like=image"
             )

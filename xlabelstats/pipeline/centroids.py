@@ -26,15 +26,14 @@ def centroids(instances: Any, min_size: float = 0) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row per object, sorted by ``id``, which is the index ``label`` too, so that
-        ``instances.labels.paint(table["count"])`` puts a column on the pixels.  For every dim the mean position of its
-        pixels: in coordinate units in the column named as the dim, in pixels in ``{dim}_pixel``; the two are the same
-        without coordinates.  ``count`` is the number of its pixels, ``touches_border`` whether one of them is the first
-        or the last along a dim.  Further columns, the same in every row, say how positions are to be read: for every
-        dim ``{dim}_size``, the pixels of the mask; with coordinates ``{dim}_origin``, that of the first pixel, and
-        ``{dim}_step``, from a pixel to the next, NaN if they are not evenly spaced; and ``{dim}_units``, if they have
-        units, "pixel" without coordinates.  So selected rows, a merged table or one read from a CSV file can go on to
-        the next step.
+        A row per object, sorted by ``id``, which is the index ``label`` too.  So
+        ``instances.labels.paint(table["count"])`` paints a column.  For every dim the mean position of its pixels: in
+        coordinate units in the column named as the dim, in pixels in ``{dim}_pixel``; the two are the same without
+        coordinates.  ``count`` is the number of its pixels, ``touches_border`` whether one of them is the first or the
+        last along a dim.  Further columns, the same in every row, describe the positions: for every dim ``{dim}_size``,
+        the pixels of the mask; with coordinates ``{dim}_origin``, that of the first pixel, and ``{dim}_step``, from a
+        pixel to the next, NaN if they are not evenly spaced; and ``{dim}_units``, if they have units, "pixel" without
+        coordinates.  So the next step also takes selected rows, a merged table, or one read from a CSV file.
 
     Raises
     ------
@@ -46,7 +45,7 @@ def centroids(instances: Any, min_size: float = 0) -> pd.DataFrame:
     Notes
     -----
     A dask mask is read now, in one pass.  Between two pixels the coordinates are interpolated.  Along a dim of one
-    pixel every object touches the border: drop it with ``.squeeze`` if what is given is a plane.
+    pixel every object touches the border: if the mask is a plane, drop the dim with ``.squeeze``.
 
     Examples
     --------

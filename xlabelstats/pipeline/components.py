@@ -44,8 +44,8 @@ def connected_components(binary: Array, connectivity: int = 1) -> Array:
     -------
     DataArray, numpy or dask array
         Like ``binary``, lazy if it is: int32, int64 if there are more than 2**31 - 1 components.  Component 1 has the
-        first foreground pixel in the order of rows, 2 the first one that is not in it, and so on, as
-        `scipy.ndimage.label` numbers them, however the image is chunked.
+        first foreground pixel in the order of rows, 2 the first one that is not in it, and so on, as in
+        `scipy.ndimage.label`, for every chunking.
 
     Raises
     ------
@@ -56,8 +56,8 @@ def connected_components(binary: Array, connectivity: int = 1) -> Array:
 
     Notes
     -----
-    A dask image is read now, to find what belongs together, and again when the result is computed.  If it has another
-    foreground by then, as one whose store was rewritten, that is a RuntimeError.
+    A dask image is read now, to find which pixels belong together, and again when the result is computed.  If its
+    foreground has changed by then, for example because its store was rewritten, you get a RuntimeError.
 
     Examples
     --------
@@ -278,7 +278,7 @@ def _renumber(
     if checksum_of(binary) != checksum:
         raise RuntimeError(
             f"the binary image has changed since its components were numbered: block {block} has another foreground. "
-            "Open it anew, and call the step again; if it is computed by what gives another result each time, such as "
+            "Open it again, and call the step again; if its computation gives another result each time, as with "
             "some models, keep it first, by .persist() or in a Cache"
         )
     labels, _ = _labelled(binary, structure)

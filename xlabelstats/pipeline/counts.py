@@ -27,7 +27,7 @@ def count(objects: Any) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        The table with the column ``cells``, 1.0 for each; one that was there is replaced.
+        The table with the column ``cells``, 1.0 for each; an existing column is replaced.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def count_by_size(
     min_size: float = 0,
     border: tuple[float, float, float] = BORDER,
 ) -> pd.DataFrame:
-    """Count cells by the size of the objects: a large one is a clump of several, a small one is dirt.
+    """Count cells by the size of the objects: a large object is several cells, a very small one is dirt.
 
     Parameters
     ----------
@@ -62,26 +62,26 @@ def count_by_size(
     size_threshold : float
         An object of up to this many pixels is one cell.
     volume_weight : float
-        Cells per pixel beyond the threshold, which a larger object counts in addition.
+        A larger object counts as one cell, and this many more for every pixel beyond the threshold.
     min_size : float, default 0
         Objects of at most this many pixels are dropped.
     border : (a, b, d), default (3.0, -0.5, 2.0)
-        An object that touches the border of the volume, and may be cut by it, counts instead of one the product over
-        the axes of ``1 / clip(a + b * distance, 1, d)``.  The distance is that of its centroid to the nearer outer
-        face of the volume, in pixels, so that a centroid in the middle of the first pixel is 0.5 from it.
-        ``(1, 0, 1)`` counts it as one.
+        An object that touches the border of the volume may be cut by it.  In place of one, it counts as the product
+        over the axes of ``1 / clip(a + b * distance, 1, d)``.  ``distance`` is that of its centroid from the nearer
+        outer face of the volume, in pixels: a centroid in the middle of the first pixel is 0.5 away.  ``(1, 0, 1)``
+        counts it as one.
 
     Returns
     -------
     pandas.DataFrame
-        The table, less what is dropped, with the column ``cells``; one that was there is replaced.
+        The table without the dropped objects, with the column ``cells``; an existing column is replaced.
 
     Raises
     ------
     TypeError
         A parameter is no number, or an instance mask does not hold integers.
     ValueError
-        A parameter is out of its range, or the table lacks what is needed.
+        A parameter is out of its range, or the table lacks a column that is needed.
 
     Examples
     --------

@@ -37,9 +37,9 @@ def density_by_region(
     Parameters
     ----------
     counted : pandas.DataFrame, or DataArray, numpy or dask array
-        What was counted: a table of counts or centroids; an instance mask, of integers; or an image of counts, of
-        floats, as `count_map` or `scaled_intensity` makes it.  Each row of a table counts for its ``cells``, or for one
-        if there is no such column, as an instance does.
+        A table of counts or centroids; an instance mask, of integers; or an image of counts, of floats, as `count_map`
+        or `scaled_intensity` makes it.  A row of a table counts as its ``cells``, or as one without this column; an
+        instance counts as one.
     atlas : DataArray, numpy or dask array of integers
         The id of the region that every pixel belongs to, 0 outside, with the same dims.  Evenly spaced, on any
         grid.
@@ -48,8 +48,8 @@ def density_by_region(
     hierarchy : mapping, pandas.Series or pandas.DataFrame, optional
         Which region lies in which: a mapping or Series from child to parent, or a table as atlases have it, with the
         columns ``id`` and ``structure_id_path`` (``"/997/8/567/"``, or a list of ids).  Every region then has all cells
-        and all pixels in it or below it, and regions that have none themselves have rows too.  So ``cells`` do not add
-        up over all rows, but over those of one level.
+        and all pixels of the regions in it too, and regions without own pixels have rows.  So add up ``cells`` only
+        over the rows of one level, not over all rows.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def density_by_region(
         A row per region of the atlas, sorted: ``region``, its id; ``name``, if names were given, "" for one without;
         ``cells``; ``volume``, in coordinate units, or pixels without coordinates; and ``density``, cells per volume.
         The attrs are ``outside``, the cells that lie in no region, and ``units``, those of ``volume`` and ``density``,
-        "" if the atlas does not say.  With a hierarchy there are the columns ``depth``, 0 for a region that lies in no
+        or "" if the atlas has none.  With a hierarchy there are the columns ``depth``, 0 for a region that lies in no
         other, and ``name`` and ``acronym``, if its table has these and no ``names`` were given.
 
     Warns
@@ -68,16 +68,16 @@ def density_by_region(
     Raises
     ------
     TypeError
-        The atlas does not hold integers, or ``names`` or ``hierarchy`` is of another kind.
+        The atlas does not hold integers, or ``names`` or ``hierarchy`` is of another type.
     ValueError
-        The dims differ; one side has coordinates and the other has none, or in other units; neither has any and the
-        shapes differ; the coordinates of the atlas are not evenly spaced; or the hierarchy goes round in a circle, or
-        two of its paths differ.
+        The dims differ; only one side has coordinates, or the units differ; neither has any and the shapes differ; the
+        coordinates of the atlas are not evenly spaced; or the hierarchy goes round in a circle, or two of its paths
+        differ.
 
     Notes
     -----
     A cell lies in the region of the atlas pixel nearest to its centroid, and outside if it is beyond the faces of the
-    outermost pixels.  All cells of one pixel of an image of counts lie in the region at its centre, so that its pixels
+    outermost pixels.  In an image of counts, all cells of one pixel lie in the region at its centre, so its pixels
     should not be larger than those of the atlas.  Everything is computed now, a lazy atlas or image block by block.
 
     Examples
@@ -264,7 +264,7 @@ def _names(names: Any) -> dict[int, str]:
     found = {}
     for region, name in names.items():
         if isinstance(region, bool) or not isinstance(region, int | np.integer):
-            raise TypeError(f"names go by region id, a whole number, not {region!r}")
+            raise TypeError(f"names have region ids as keys, whole numbers, not {region!r}")
         found[int(region)] = str(name)
     return found
 
@@ -273,7 +273,7 @@ def _check_dims(axes: Sequence[str], atlas: xr.DataArray) -> None:
     if set(axes) != {str(dim) for dim in atlas.dims}:
         raise ValueError(
             f"what was counted lies in the dims {tuple(axes)} and the atlas in {tuple(atlas.dims)}; rename dims with "
-            ".rename, or select one element of a dim that is too many: .isel"
+            ".rename, or select one element of a dim that the other lacks: .isel"
         )
 
 
@@ -299,5 +299,5 @@ def _check_axis(axis: str, in_coords: bool, units: str, extent: int | None, atla
     if units and theirs and spelt_out(units) != spelt_out(theirs):
         raise ValueError(
             f"along {axis!r} the positions are in {units!r} and the atlas in {theirs!r}; convert the coordinates of "
-            "one of them, or if the units are the same, write them alike in .attrs['units']"
+            "one of them, or if the units are the same, write them in the same way in .attrs['units']"
         )

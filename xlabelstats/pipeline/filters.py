@@ -42,7 +42,8 @@ def gaussian(image: Array, sigma: Any, *, truncate: float = 4.0) -> Array:
 
     Notes
     -----
-    A task holds a block and ``truncate * sigma`` pixels around it.  Chunks smaller than that are merged meanwhile.
+    A task holds a block and ``truncate * sigma`` pixels around it.  Chunks smaller than that are merged for the
+    computation.
 
     Examples
     --------
@@ -81,29 +82,29 @@ def map_blocks(
         ``function(block, **kwargs)`` gets a numpy array with the dims of the image, which it must not change, and
         returns one of the same shape.  An image in memory is one block.
     overlap : int or mapping of dim to int, default 0
-        As many pixels of its neighbours a block gets on every side, along all dims in space or each.
-        Beyond the border of the image its pixels are mirrored, the outermost twice.
+        The number of pixels that a block gets from its neighbours on every side, along all dims in space or per dim.
+        Beyond the border of the image, pixels are mirrored, including the outermost.
     dtype : dtype, optional
-        Of the result; that of the image unless given.
+        Of the result; by default that of the image.
     **kwargs
-        Handed on to the function.
+        Passed on to the function.
 
     Returns
     -------
     DataArray, numpy or dask array
-        Like ``image``, lazy if it is.  What the function gave for the overlap is cut off.
+        Like ``image``, lazy if it is.  The overlap is cut off from what the function returns.
 
     Raises
     ------
     TypeError
-        The image holds no numbers, ``function`` cannot be called, or it gives what the dtype cannot hold.
+        The image holds no numbers, ``function`` cannot be called, or it returns values that the dtype cannot hold.
     ValueError
         ``overlap`` is not whole pixels or names a dim that is not in space, or the function gives another shape.
 
     Notes
     -----
-    The function is called on pixels of the image alone, never on made-up ones to find out what it gives.  Chunks
-    smaller than the overlap are merged meanwhile.  The graph holds the function once.
+    The function is called only with pixels of the image, never with test data.  Chunks smaller than the overlap are
+    merged for the computation.  The graph holds the function once.
 
     Examples
     --------
@@ -145,12 +146,12 @@ def _map(
     if found.shape != padded.shape:
         raise ValueError(
             f"the function got a block of shape {padded.shape} and returned one of {found.shape}; "
-            "what it returns has the shape of the block"
+            "it must return the shape of the block"
         )
     # From integers to smaller ones values would wrap round.
     if not np.can_cast(found.dtype, dtype, "same_kind" if dtype.kind in "fc" else "safe"):
         raise TypeError(
-            f"the function returned {found.dtype}, which the result of {dtype} does not hold; "
+            f"the function returned {found.dtype}, which the result of {dtype} cannot hold; "
             f"give dtype={found.dtype.name!r}, or cast in the function"
         )
     own = np.ascontiguousarray(found[core], dtype)

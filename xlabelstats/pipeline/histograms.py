@@ -62,7 +62,7 @@ def method_levels(image: xr.DataArray, space: Sequence[Hashable], method: str) -
     other = [dim for dim in image.dims if dim not in space]
     ordered = image.transpose(*other, *space)
     if not image.size:
-        raise ValueError("the image has no pixels, so there is no threshold between them; give a number")
+        raise ValueError("the image has no pixels, so no threshold can be found; give a number")
     if ordered.chunks is not None:
         # dask finds no smallest pixel of a chunk without pixels.
         ordered = ordered.chunk({dim: tuple(n for n in sizes if n) for dim, sizes in ordered.chunksizes.items()})
@@ -122,7 +122,7 @@ def _ranges(image: xr.DataArray, other: Sequence[Hashable]) -> Iterable[tuple[An
     if empty.any():
         at = np.argwhere(empty.values)[0]
         where = "".join(f" at {dim}={i}" for dim, i in zip(other, at.tolist(), strict=True))
-        raise ValueError(f"the image{where} has no finite pixels, so there is no threshold between them; give a number")
+        raise ValueError(f"the image{where} has no finite pixels, so no threshold can be found; give a number")
     return zip(bounds["low"].values.ravel().tolist(), bounds["high"].values.ravel().tolist(), strict=True)
 
 

@@ -95,8 +95,8 @@ def axes_of(table: pd.DataFrame) -> list[str]:
     axes = find_axes(table)
     if "axes" in table.attrs and not any(f"{axis}_size" in table for axis in axes):
         raise ValueError(
-            "the table says in its attrs how its positions are to be read, which columns such as 'y_size' now say; "
-            "make it anew: centroids(instances)"
+            "the table describes its positions in its attrs, in place of columns such as 'y_size'; "
+            "make it again: centroids(instances)"
         )
     if not axes or not set(axes) <= set(table):
         raise ValueError(
@@ -199,6 +199,6 @@ def _same_in_all(table: pd.DataFrame, name: str) -> Any:
     if len(values) == 1 or (name.endswith("_step") and np.ptp(values) <= ROUNDING * abs(values).max()):
         return first
     raise ValueError(
-        f"the column {name!r} of the table holds {values.tolist()[:3]}, but points that are looked at together "
+        f"the column {name!r} of the table holds {values.tolist()[:3]}, but all points must "
         "lie in one image; choose the rows of one, or bring the images to one grid before"
     )

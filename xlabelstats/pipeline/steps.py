@@ -26,7 +26,7 @@ OF_CLASS = "_version_of_step"
 
 
 def step(version: int) -> Callable[[F], F]:
-    """Declare the version of a step, raised when its results change, by which stored results are known."""
+    """Declare the version of a step, which is part of the key of its results; raise it when results change."""
     if callable(version):
         raise TypeError("a step declares its version: write @step(1) above the function, not @step")
 

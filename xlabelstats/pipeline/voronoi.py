@@ -36,13 +36,13 @@ def voronoi(binary: Array, centroids: pd.DataFrame) -> Array:
     Returns
     -------
     DataArray, numpy or dask array
-        Like ``binary``, lazy if it is: in the foreground the ``id`` of the nearest seed, the lower of two that are as
-        near, elsewhere 0.  int32, int64 if an id needs it.  Without seeds all is 0.
+        Like ``binary``, lazy if it is: in the foreground the ``id`` of the nearest seed (the lower id if two are
+        equally near), elsewhere 0.  int32, or int64 if an id needs it.  Without seeds all pixels are 0.
 
     Raises
     ------
     TypeError
-        ``binary`` does not hold integers, or ``centroids`` is no table.
+        ``binary`` does not hold integers, or ``centroids`` is not a table.
     ValueError
         The table lies in other dims or units than ``binary``, an id is below 1 or given twice, or a position is NaN.
 
@@ -71,7 +71,7 @@ def _seeds(binary: xr.DataArray, table: pd.DataFrame) -> tuple[np.ndarray, np.nd
     """The ids of the seeds, sorted, and their positions (seed, axis), in the order of the dims."""
     axes, dims = axes_of(table), [str(dim) for dim in binary.dims]
     if sorted(axes) != sorted(dims):
-        raise ValueError(f"the table has points in {axes}, and the binary image the dims {dims}; rename one's")
+        raise ValueError(f"the table has points in {axes}, and the binary image the dims {dims}; rename them in one")
     along = axes_along(table, binary.indexes) if len(table) else axes_along(binary)
     for dim in binary.dims:
         axis, ours = along[str(dim)], units_along(binary, dim)
@@ -101,7 +101,7 @@ def _seeds(binary: xr.DataArray, table: pd.DataFrame) -> tuple[np.ndarray, np.nd
         raise ValueError(f"the ids of seeds are at least 1, since 0 is the background, but there is {ids[0]}")
     twice = ids[1:][ids[1:] == ids[:-1]]
     if twice.size:
-        raise ValueError(f"every seed has an id of its own, but {twice[0]} is given more than once")
+        raise ValueError(f"every seed needs its own id, but {twice[0]} is given more than once")
     if not np.isfinite(at).all():
         raise ValueError(
             f"seed {ids[~np.isfinite(at).all(axis=1)][0]} has a position that is not finite; drop it first"

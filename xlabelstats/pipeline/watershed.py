@@ -58,24 +58,24 @@ def watershed(
     binary : DataArray, numpy or dask array
         Foreground is what is not 0; integers or bool, with dims in space only.
     image : DataArray, numpy or dask array, optional
-        Over the same pixels.  The bright is flooded first, instead of what lies far from the background; the peaks are
-        still those of the distance transform.
+        An image of the same pixels.  Bright pixels are then flooded first, instead of those far from the background;
+        the peaks are still those of the distance transform.
     min_distance : int
         Peaks are further apart than this many pixels along at least one axis; about the radius of the smallest object.
     connectivity : int, default 1
-        Along at most how many axes at once neighbouring pixels differ, for what is flooded.
+        For the flooding: along how many axes at once neighbouring pixels may differ.
     spacing : float, sequence or mapping of dim to float, optional
-        Distance between neighbouring pixels, in which the distance transform measures; from the coordinates unless
-        given, 1 where there are none.
+        Distance between neighbouring pixels, for the distance transform.  By default from the coordinates; 1 where
+        there are none.
     max_component_size : int, default 10_000_000
-        More pixels than this in one component are an error, since all of it has to be in memory at once.
+        A component with more pixels than this raises an error, since all of it has to be in memory at once.
 
     Returns
     -------
     DataArray, numpy or dask array
         Like ``binary``, lazy if it is: int32, int64 if there are more than 2**31 - 1 objects, numbered without gaps.
-        The objects of a component have neighbouring numbers.  Every foreground pixel belongs to one, and the
-        chunks have no influence on which.
+        The objects of a component have neighbouring numbers.  Every foreground pixel belongs to one, and the result
+        does not depend on the chunks.
 
     Raises
     ------
@@ -89,10 +89,10 @@ def watershed(
     Notes
     -----
     The peaks are those that `skimage.feature.peak_local_max` finds in each component, up to the border of the image,
-    and the flooding is `skimage.segmentation.watershed` of the negated distance.  A lazy ``binary`` is
-    read now, to find and count the objects, and again when the result is computed.  If it has another foreground by
-    then, as one whose store was rewritten, that is a RuntimeError; other pixels of ``image`` are not noticed, as it is
-    read only then.
+    and the flooding is `skimage.segmentation.watershed` of the negated distance.  A lazy ``binary`` is read now, to
+    find and count the objects, and again when the result is computed.  If its foreground has changed by then, for
+    example because its store was rewritten, you get a RuntimeError; changes of ``image`` are not noticed, as it is read
+    only then.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def _check_size(objects: Objects, limit: int, binary: xr.DataArray) -> None:
     raise ValueError(
         f"component {objects.ids[worst]} ({where}) has {size}, more than the {bound} that max_component_size allows. "
         "Objects may have run together: try a higher threshold, or an opening of the binary image; "
-        "if it is one object, give a larger max_component_size, for which there must be memory"
+        "if it is one object, and there is enough memory, give a larger max_component_size"
     )
 
 

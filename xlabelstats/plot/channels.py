@@ -103,7 +103,7 @@ def _row(channel: Any, known: list[Any], dim: Hashable) -> int:
         raise ValueError(f"there is no channel {channel!r}; there are: {', '.join(map(str, known))}")
     if known.count(channel) > 1:
         raise ValueError(
-            f"{known.count(channel)} channels are called {channel!r}, so which one is not clear; "
+            f"{known.count(channel)} channels are called {channel!r}, so it is not clear which one is meant; "
             f"give each a name of its own: image.assign_coords({{{dim!r}: [...]}})"
         )
     return known.index(channel)

@@ -95,9 +95,9 @@ def gallery(
     labels : int or sequence of int, optional
         Draw these, in this order, in place of the first ones.
     columns : int, optional
-        By default such that the windows are as large as the Axes allow.
+        By default as many as make the windows as large as the Axes allow.
     channels, colors, contrast
-        As in `overlay`; percentiles are those of all windows drawn together, so that they compare.
+        As in `overlay`; percentiles are those of all drawn windows together, so that you can compare them.
     ax, **indices
         As in `overlay`.  Of volumes, ``z`` counts from the first plane of the window; the default is the middle one.
 
@@ -109,8 +109,8 @@ def gallery(
     Raises
     ------
     ValueError
-        There is no dim ``label``; a label is not there; ``n`` is given beside ``labels``; ``n`` or ``columns`` is no
-        positive whole number; windows have no two dims; or channels are wrong as in `overlay`.
+        There is no dim ``label``; a label is not there; ``n`` is given beside ``labels``; ``n`` or ``columns`` is not a
+        positive whole number; windows have fewer than two dims; or channels are wrong as in `overlay`.
     IndexError
         A plane is out of range.
     TypeError
@@ -120,8 +120,8 @@ def gallery(
 
     Notes
     -----
-    Of lazy windows those drawn alone are computed, and with them what shares their chunks.  Large windows are
-    thinned out to about one pixel per dot on the screen.  Which dim holds channels is as in `overlay`.
+    Of lazy windows, only the chunks that hold drawn ones are computed.  Large windows are thinned out to about one
+    pixel per dot on the screen.  Which dim holds channels is as in `overlay`.
 
     Examples
     --------

@@ -44,7 +44,7 @@ def measurement(
     variable : name, optional
         Which variable of a Dataset; not needed if it is the only one.
     name : str, optional
-        What the colour bar says.  By default the ``long_name`` or the name of the values, with their units.
+        The text of the colour bar.  By default the ``long_name`` or the name of the values, with their units.
     cmap : str or Colormap, optional
         By default viridis for quantities; tab10, tab20 or, for more than 20, turbo for classes.
     ax, **indices
@@ -53,15 +53,15 @@ def measurement(
     Returns
     -------
     matplotlib Axes
-        With one image, transparent where there is no object, and where an object has no value or NaN; of classes
-        it holds their positions in the colour bar.  Colours span all finite values, so that planes compare;
+        With one image, transparent where there is no object, and where an object has no value or NaN; for classes it
+        holds their positions in the colour bar.  Colours span all finite values, so that you can compare planes;
         ``ax.images[-1].set_clim(low, high)`` changes that.
 
     Raises
     ------
     ValueError
-        The values have no labels, or more dims than ``label``; the variable does not exist; the mask has no
-        two dims; coordinates are not evenly spaced.
+        The values have no labels, or more dims than ``label``; the variable does not exist; the mask has fewer than two
+        dims; coordinates are not evenly spaced.
     IndexError
         A plane is out of range.
     TypeError
@@ -71,7 +71,7 @@ def measurement(
 
     Notes
     -----
-    What is read of the mask, and which dims are drawn, is as in `overlay`.
+    The mask is read, and dims are chosen, as in `overlay`.
 
     Examples
     --------
@@ -138,9 +138,9 @@ def _table(values: Any, variable: Hashable | None, name: str | None) -> tuple[pd
     if values.dims != (LABEL,):
         more = [str(dim) for dim in values.dims if dim != LABEL]
         hint = f"; choose one along {more[0]!r}: values.sel({more[0]}=...)" if LABEL in values.dims else ""
-        raise ValueError(f"values to draw have the dim {LABEL!r} alone, and these have {values.dims}{hint}")
+        raise ValueError(f"values to draw have only the dim {LABEL!r}, and these have {values.dims}{hint}")
     if LABEL not in values.coords:
-        raise ValueError(f"the values do not say whose they are; values.assign_coords({LABEL}=[...]) names the labels")
+        raise ValueError(f"the values have no labels; give them: values.assign_coords({LABEL}=[...])")
     found = compute(values) if values.chunks is not None else values
     label = name or values.attrs.get("long_name") or ("" if values.name is None else values.name)
     return pd.Series(found.to_numpy(), index=found[LABEL].to_numpy()), with_units(label, values.attrs)

@@ -58,20 +58,20 @@ def overlay(
     ax : matplotlib Axes, optional
         Where to draw; by default the current Axes, ``plt.gca()``.
     **indices : int
-        Which plane to draw along any dim beside those drawn, by index: ``z=12``, ``t=0``; negative ones count
-        from the end.  By default the middle, ``size // 2``.  The title says which.
+        Which plane to draw along every other dim, by index: ``z=12``, ``t=0``; negative ones count from the end.  By
+        default the middle, ``size // 2``.  The title says which.
 
     Returns
     -------
     matplotlib Axes
-        With two images, the channels and the boundaries.  The first row is on top; ticks are in coordinate
-        units where there are coordinates, in pixels else.
+        With two images, the channels and the boundaries.  The first row is on top; ticks are in coordinate units, or in
+        pixels where there are no coordinates.
 
     Raises
     ------
     ValueError
-        Image and mask do not match; the mask has no two dims; coordinates are not evenly spaced; a channel that is
-        named does not exist or is one of several of that name; or there are more channels than colours.
+        Image and mask do not match; the mask has fewer than two dims; coordinates are not evenly spaced; a channel that
+        is named does not exist or is one of several of that name; or there are more channels than colours.
     IndexError
         A plane is out of range.
     TypeError
@@ -81,19 +81,19 @@ def overlay(
 
     Notes
     -----
-    y and x are drawn where the mask has both, and else the last two of its dims that no index was given for:
-    ``y=20`` draws z and x.  Of the dims that the mask lacks, the one called c, channel or band holds the channels,
-    or else the only one that is not called t, time, timepoint or frame, z, depth or plane, nor s, sample, scene,
-    series, position or field; in either case, singular or plural.
+    y and x are drawn if the mask has both, otherwise the last two of its dims without an index: ``y=20`` draws z and x.
+    Of the dims that the mask lacks, the one called c, channel or band holds the channels.  If there is none, it is the
+    only other one; dims called t, time, timepoint or frame, z, depth or plane, s, sample, scene, series, position or
+    field do not count.  Upper or lower case, singular or plural.
 
-    Pixels have the shape that the coordinates give them.  They are square where the two dims do not compare: one
-    alone has coordinates, the units differ, or one of them is time.
+    Pixels have the shape that the coordinates give them.  They are square if the two dims cannot be compared: only one
+    has coordinates, the units differ, or one of them is time.
 
-    About one pixel is read per dot of the Axes on the screen: every n-th along each of the two dims, of dask
-    arrays block by block; of a tree from the coarsest scale that has enough.  So boundaries are those of the
-    pixels that are drawn.  Where these are not all there are, and the median object has fewer than 9 of them, about
-    3 across, boundaries would hide the objects: those of fewer than 36 pixels have none.  For more detail crop both
-    first, or draw on a larger figure.
+    About one pixel is drawn per dot of the Axes on the screen: every n-th along each of the two dims.  dask arrays are
+    read block by block, and trees at the coarsest scale that has enough pixels.  So boundaries are those of the drawn
+    pixels.  If pixels are skipped, and the median object has fewer than 9 drawn pixels, about 3 across, boundaries
+    would hide the objects; then objects of fewer than 36 drawn pixels have none.  For more detail crop both first, or
+    draw on a larger figure.
 
     A boundary lies within its object, as ``find_boundaries(mask, mode="inner")`` of scikit-image has it; where a
     pixel of the mask covers several dots, it is thinner than the pixel.

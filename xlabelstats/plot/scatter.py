@@ -129,7 +129,7 @@ def _check_one(name: Hashable, columns: list[Hashable], index: list[Hashable]) -
     """Complain about a name that several columns have, or that one has as text and not as what it is."""
     if columns.count(name) > 1:
         raise ValueError(
-            f"{columns.count(name)} columns are called {name!r}, so which one is not clear; "
+            f"{columns.count(name)} columns are called {name!r}, so it is not clear which one is meant; "
             "give each a name of its own: table.columns = [...]"
         )
     if name not in columns and name not in index:

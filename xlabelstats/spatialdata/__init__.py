@@ -57,7 +57,7 @@ def aggregate(
     Parameters
     ----------
     sdata : SpatialData
-        What holds the elements, and gets the table.
+        The object that holds the elements; the table is added to it.
     image_name, labels_name : str
         An image and a labels element, 2-D or 3-D, of one scale or several.
     table_name : str
@@ -76,8 +76,8 @@ def aggregate(
         Whether to replace a table of this name.
     align : {"nearest"}, optional
         For labels on another grid than the image, if the two differ by scale and translation: every pixel of the image
-        gets the label of the nearest pixel, and none outside of the labels; labels that no pixel gets are left out, and
-        pixels are those of the image.  By default grids that differ are an error.
+        gets the label of the nearest pixel, and none outside of the labels.  Labels that no pixel gets are left out,
+        and the pixels of the image are counted.  By default different grids raise an error.
     **options
         ``labels``, ``background``, ``ddof`` and ``skipna`` of `LabelsAccessor.aggregate`.
 
@@ -138,14 +138,14 @@ def quantiles(
     sdata, image_name, labels_name, to_coordinate_system, scale, instance_key, region_key, align
         As in `aggregate`; the two keys and the coordinate system are for a new table.
     table_name : str
-        A new table, or one that annotates these labels and no others: its rows stay, labels that it lacks are left
+        A new table, or one that annotates only these labels.  Its rows stay; labels that are not in the table are left
         out, and rows whose label does not occur are NaN.
     q : float or sequence of float, default 0.1, 0.2, ... 0.9
         As in `InstancesAccessor.quantiles`.
     key : str, default "quantiles"
         The name in ``obsm``.
     overwrite : bool, default False
-        Whether to replace this entry of ``obsm``; the table is never replaced.
+        Whether to replace this entry of ``obsm``; the table itself is never replaced.
     **options
         ``method``, ``skipna``, ``labels`` and ``background`` of `InstancesAccessor.quantiles`.
 

@@ -193,7 +193,7 @@ def find_elements(
         check_known([image_name], sdata.images, "image element")
     given = [sdata.labels[labels_name], *([] if image_name is None else [sdata.images[image_name]])]
     if scale is not None and not any(isinstance(element, xr.DataTree) for element in given):
-        raise ValueError(f"scale={scale!r} chooses from several scales, and there is one")
+        raise ValueError(f"scale={scale!r} chooses from several scales, and the elements have only one")
     mask = array_at(sdata.labels[labels_name], scale)
     axes = tuple(axis for axis in ("x", "y", "z") if axis in mask.dims)
     affine = affine_of(mask, labels_name, to_coordinate_system, axes)

@@ -28,12 +28,12 @@ def neighbors(
     scale: str | None = None,
     overwrite: bool = False,
 ) -> AnnData:
-    """Find the labels that lie near each other, and add the graph of them to the table that annotates them.
+    """Find the labels that lie near each other, and add their graph to the table that annotates them.
 
     Parameters
     ----------
     sdata : SpatialData
-        What holds the labels and the table.
+        The object that holds the labels and the table.
     labels_name : str
         A labels element, 2-D or 3-D, of one scale or several.
     table_name : str
@@ -57,7 +57,7 @@ def neighbors(
     Warns
     -----
     UserWarning
-        There are labels near others that the table lacks; their pairs are left out.
+        Some neighbors are not in the table; their pairs are left out.
 
     Raises
     ------

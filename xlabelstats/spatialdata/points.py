@@ -35,10 +35,10 @@ def count_points(
     Parameters
     ----------
     sdata : SpatialData
-        What holds the elements, and gets the table.
+        The object that holds the elements; the table is added to it.
     points, labels : str
         A points element, such as transcripts, and a labels element, 2-D or 3-D, of one scale or several.  For 2-D
-        labels the ``z`` of points is left out of account.
+        labels the ``z`` of points is ignored.
     table_name : str
         The name of the table.
     by : str, default "gene"
@@ -70,9 +70,8 @@ def count_points(
 
     Notes
     -----
-    Points go through their transformation to the coordinate system, and through the inverse of that of the labels.
-    Pixel ``i`` goes from ``i`` to ``i + 1``; a point between two pixels, up to rounding, belongs to that of the
-    smaller index.
+    Points are transformed to the coordinate system, and from there to the pixels of the labels.  Pixel ``i`` goes from
+    ``i`` to ``i + 1``; a point exactly between two pixels, up to rounding, belongs to the one with the smaller index.
 
     Examples
     --------

@@ -41,7 +41,7 @@ def profile(
     families : str or iterable of str, default "all"
         As in `InstancesAccessor.profile`.
     texture_scale : int or iterable of int, default 3
-        The ``scale`` of `InstancesAccessor.profile`: how far apart the pixels are that textures compare.  The ``scale``
+        The ``scale`` of `InstancesAccessor.profile`: the distance between the pixels that textures compare.  ``scale``
         here is that of multiscale elements.
     names, compartment
         As in `LabelsDatasetAccessor.to_dataframe`: ``names="cellprofiler"`` names features as CellProfiler does.

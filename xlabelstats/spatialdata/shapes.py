@@ -30,7 +30,7 @@ def polygons(
     Parameters
     ----------
     sdata : SpatialData
-        What holds the labels, and gets the shapes.
+        The object that holds the labels; the shapes are added to it.
     labels_name : str
         A labels element, 2-D, of one scale or several.
     shapes_name : str

@@ -40,8 +40,9 @@ def cache_im(fn: Any, context_args: Any = None) -> Any:
 
         - ``cache_url``: the folder: a path, a URL, or a `fsspec.implementations.dirfs.DirFileSystem`.  Without it the
           image is computed by `dask.persist` and kept nowhere else.
-        - ``storage_option`` or ``storage_options``: a dict of ``preferred_chunksize``, the chunks in storage, which the
-          result has not; ``multiscale``, the number of smaller levels; and ``compressor``, of numcodecs or zarr.
+        - ``storage_option`` or ``storage_options``: a dict of ``preferred_chunksize``, the chunks in storage (the
+          result has its own chunks); ``multiscale``, the number of smaller levels; and ``compressor``, of numcodecs or
+          zarr.
         - ``viewer_args``: a dict of ``viewer``, a napari viewer that shows the image, ``is_label``, False by default,
           and ``layer_args``, options of the napari layer.
         - ``layer_args``: the same options.
@@ -52,13 +53,14 @@ def cache_im(fn: Any, context_args: Any = None) -> Any:
     Returns
     -------
     array
-        As the function gave it, in the same chunks; dask arrays are read from the folder lazily.  It can be used as it
-        is, or awaited: ``await cache_im(...)``.
+        As the function gave it, in the same chunks; dask arrays are read from the folder lazily.  It can be used
+        directly, or awaited: ``await cache_im(...)``.
 
     Raises
     ------
     TypeError
-        The function gives no array, or holds something that cannot be told from another the next time.
+        The function does not give an array, or uses an object whose content cannot be compared with that of the next
+        run.
     ValueError
         A key of ``context_args`` is misspelt, or an option does not fit the image.
 
@@ -95,13 +97,13 @@ def cdir_commit(cache_url: Any) -> Query:
     Returns
     -------
     Query
-        ``commit`` is when the last result was kept, or None; ``url`` is the folder.  It can be used as it is, or
-        awaited.
+        ``commit`` is the time when the last result was stored, or None; ``url`` is the folder.  It can be used
+        directly, or awaited.
 
     Notes
     -----
-    An image of `cache_im` counts once it is complete, whatever it was computed from.  A file that you write to the
-    folder yourself counts at once, so a run that is killed while it writes may leave a part of it.
+    An image of `cache_im` counts once it is complete, from whatever it was computed.  A file that you write to the
+    folder yourself counts at once: a run that is killed while it writes may leave an incomplete file.
 
     Examples
     --------

@@ -37,7 +37,7 @@ class RasterAggregator:
     instance_size_key : str, default "shapeSize"
         The column of the area.
     run_on_gpu : bool, default True
-        Computes on the CPU too, and a warning says so, once.
+        The CPU is used in any case; with True a warning says so, once.
 
     Raises
     ------
@@ -48,9 +48,9 @@ class RasterAggregator:
 
     Notes
     -----
-    All methods compute at once.  Their ``index`` are the labels to measure, in any order, repeated or absent ones
-    too; by default all that the mask has, sorted, and 0, the background, among them.  The tables have the columns
-    ``0 ... c - 1``, a channel each, and ``instance_key``.
+    All methods compute at once.  Their ``index`` are the labels to measure, in any order; labels may be repeated or
+    absent.  By default these are all labels of the mask, sorted, including 0, the background.  The tables have the
+    columns ``0 ... c - 1``, a channel each, and ``instance_key``.
 
     An absent label has sum and count 0, minimum inf, maximum -inf, and otherwise NaN.  A NaN pixel makes the
     statistics of its label NaN.
@@ -108,7 +108,7 @@ class RasterAggregator:
         Warns
         -----
         UserWarning
-            Skewness or kurtosis were NaN, as of equal pixels and absent labels, and are given as 0.
+            Skewness or kurtosis are NaN, as for equal pixels and absent labels, and are given as 0.
 
         Raises
         ------
@@ -190,7 +190,7 @@ class RasterAggregator:
             if undefined.any():
                 n = int(undefined.any(axis=1).sum())
                 warnings.warn(
-                    f"the {name} of {n} of {len(values)} labels is NaN, as of equal pixels, and given as 0",
+                    f"the {name} of {n} of {len(values)} labels is NaN, as for equal pixels, and given as 0",
                     UserWarning,
                     stacklevel=4,
                 )

@@ -45,11 +45,11 @@ class Featurizer:
     Parameters
     ----------
     mask_dask_array : dask.array.Array (z, y, x) of integers
-        The label of every pixel; 0 is the background, and no object.
+        The label of every pixel; 0 is the background.
     image_dask_array : dask.array.Array (c, z, y, x), optional
         The image.  Without it windows and functions are of the mask.
     run_on_gpu : bool, default True
-        Computes on the CPU too, and a warning says so, once.
+        The CPU is used in any case; with True a warning says so, once.
 
     Raises
     ------
@@ -60,15 +60,14 @@ class Featurizer:
 
     Notes
     -----
-    A window has ``diameter`` pixels in y and x, centred on the object's centroid, rounded to a pixel, and goes
-    through the whole of z.  It crops an object that is larger, without a warning.  Without a ``diameter`` it is
-    ``2 * depth``.  For anything else ``depth`` is not needed, as where the objects lie is read from the mask;
-    one smaller than ``diameter // 2`` is a ValueError.
+    A window has ``diameter`` pixels in y and x, centred on the object's centroid, rounded to a pixel, and goes through
+    the whole of z.  It crops an object that is larger, without a warning.  Without a ``diameter`` it has ``2 * depth``
+    pixels.  Otherwise ``depth`` is not needed, as the places of the objects are read from the mask; a ``depth`` below
+    ``diameter // 2`` is a ValueError.
 
-    Arrays are lazy.  With ``zarr_output_path`` they are computed and written, and come back as they are read from
-    there.  A store is complete or absent; one that is there already is a FileExistsError, unless
-    ``overwrite=True``.  The labels of the rows are returned with the arrays, in no promised order, and are not
-    written.
+    Arrays are lazy.  With ``zarr_output_path`` they are computed and written, and the result is read from there.  A
+    store is complete or absent; if it exists already, you get a FileExistsError, unless ``overwrite=True``.  The labels
+    of the rows are returned with the arrays, in no promised order, and are not written.
 
     Examples
     --------
@@ -115,11 +114,11 @@ class Featurizer:
         Parameters
         ----------
         embedding_dimension : int
-            The number of features, handed on to the model.
+            The number of features, passed on to the model.
         diameter, depth
             Size of the windows, see the class.
         remove_background : bool, default True
-            Whether pixels of the window that are not the object's are 0, or left as they are.
+            Whether to set pixels outside of the object to 0.
         zarr_output_path : str or Path, optional
             Where to write the features.
         store_intermediate : bool, default False
@@ -155,7 +154,7 @@ class Featurizer:
         ValueError
             The model returned another shape; ``store_intermediate`` without a path; ``depth`` is too small.
         FileExistsError
-            There is something at ``zarr_output_path``.
+            Something exists at ``zarr_output_path`` already.
         """
         check_intermediate(store_intermediate, zarr_output_path)
         size = window_size(diameter, depth)
@@ -189,7 +188,7 @@ class Featurizer:
         overwrite: bool = False,
         **kwargs: Any,
     ) -> tuple[np.ndarray, da.Array]:
-        """Call a function of your own with what lies of every object in its window.
+        """Call a function of your own with the pixels of every object that lie in its window.
 
         Parameters
         ----------
@@ -233,7 +232,7 @@ class Featurizer:
         ValueError
             ``fn`` returned another shape; ``store_intermediate`` without a path; ``depth`` is too small.
         FileExistsError
-            There is something at ``zarr_output_path``.
+            Something exists at ``zarr_output_path`` already.
         """
         if not callable(fn):
             raise TypeError(f"calculate_instance_statistics needs fn, a function to call with every object, not {fn!r}")
@@ -279,7 +278,7 @@ class Featurizer:
         diameter, depth
             Size of the windows, see the class.
         remove_background : bool, default True
-            Whether pixels of the window that are not the object's are 0, or left as they are.
+            Whether to set pixels outside of the object to 0.
         extract_mask, extract_image : bool
             Which windows to cut.  Without an image, they are those of the mask.
         zarr_output_path : str or Path, optional
@@ -303,7 +302,7 @@ class Featurizer:
         ValueError
             Neither image nor mask is asked for; ``depth`` is too small.
         FileExistsError
-            There is something where a store is to be.
+            Something exists at the place of a store already.
         """
         size = window_size(diameter, depth)
         if not extract_image and not extract_mask:
@@ -335,7 +334,7 @@ class Featurizer:
         instance_key: str = "cell_ID",
         overwrite: bool = False,
     ) -> list[pd.DataFrame] | tuple[np.ndarray, da.Array]:
-        """Quantiles of the pixels of every object, all of them, not of a window.
+        """Quantiles of all pixels of every object, not of a window.
 
         Parameters
         ----------
@@ -368,7 +367,7 @@ class Featurizer:
         ValueError
             ``q`` is not between 0 and 1; ``store_intermediate`` without a path; ``depth`` is too small.
         FileExistsError
-            There is something at ``zarr_output_path``.
+            Something exists at ``zarr_output_path`` already.
         """
         check_intermediate(store_intermediate, zarr_output_path)
         window_size(diameter, depth)
@@ -390,7 +389,7 @@ class Featurizer:
         batch_size: int | None = None,
         instance_key: str = "cell_ID",
     ) -> pd.DataFrame:
-        """Radii and principal axes of every object, all of it, not of a window.
+        """Radii and principal axes of every object, from all its pixels, not from a window.
 
         Parameters
         ----------

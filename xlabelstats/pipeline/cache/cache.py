@@ -123,7 +123,7 @@ class Cache(Unkeyed):
         Parameters
         ----------
         name : str
-            What to keep it under: letters, digits, ``-``, ``_`` and ``.``
+            The name of the result: letters, digits, ``-``, ``_`` and ``.``
         step : callable
             It gives an array, an xarray object, a pandas table, or numbers and text in lists, tuples and dicts.
             A coroutine function (``async def``) is run to its end, on an event loop of its own.  An array with a method
@@ -131,7 +131,8 @@ class Cache(Unkeyed):
         *args, **kwargs
             Arguments of the step.
         multiscale : int, optional
-            Levels of an image, each half as large as the one below: means of pixels, or every second of a label mask.
+            Levels of an image, each half as large as the one before: means of pixels, or every second pixel of a label
+            mask.
         chunks : int, sequence of int, or mapping of dim to int, optional
             The chunks in storage; by default those of the result, made uniform.
         compressor : str, codec or None, default "auto"
@@ -146,8 +147,8 @@ class Cache(Unkeyed):
         Returns
         -------
         object
-            The result as it is kept, of the type and in the chunks that the step gave; arrays are lazy.  Settings of
-            storage are no part of the key: others than before store it anew, without computing it.
+            The stored result, with the type and the chunks that the step gave; arrays are lazy.  Options of storage are
+            not part of the key: with other options the result is stored again, without computing it.
         """
         layout = Layout(multiscale, chunks, compressor, ome_version, is_label)
         path, known = self._at(name), step_of(step)
@@ -162,7 +163,7 @@ class Cache(Unkeyed):
     def compare(
         self, step: Callable[..., Any], grid: Mapping[str, Sequence[Any]], /, *, on: Any, **fixed: Any
     ) -> Comparison:
-        """Try the parameters of a step on a piece of an image.
+        """Try the parameters of a step on a crop of an image.
 
         Parameters
         ----------
@@ -201,21 +202,22 @@ class Cache(Unkeyed):
         return compare(run, values, on, fixed)
 
     def status(self) -> pd.DataFrame:
-        """What is kept, and what of it is stale; nothing is computed to find out.
+        """List the stored results, and which of them are stale; nothing is computed for this.
 
         Returns
         -------
         DataFrame
             A row per entry, those of children too: ``name``, ``key``, ``kind``, ``state`` (whole, unfinished, or broken
             off), ``parameters``, ``size`` in bytes, ``created`` (UTC), ``seconds`` that it took, ``stale``, ``url``.
-            ``stale`` says why a run would not give this result now, as far as is known without its inputs.
+            ``stale`` says why a run would give another result now, as far as this is known without the inputs.
         """
         return status_of(self._shelf, self._path)
 
     def clear(self, name: str) -> None:
         """Remove all results under a name, such as ``"cells"``, or ``"cells/binary"`` for a part.
 
-        Lazy arrays of these cannot be computed any more.  On a local disk, none that is being computed is removed.
+        Lazy arrays of these cannot be computed any more.  On a local disk, results that are being computed are not
+        removed.
         """
         above = f"{self._path}/" if self._path else ""
         known = [source for source, _ in self._shelf.entries(self._path)]

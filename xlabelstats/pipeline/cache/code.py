@@ -118,9 +118,9 @@ _packages = cache(packages_distributions)
 def unknown(what: str) -> TypeError:
     """The complaint about what may be another the next time."""
     return TypeError(
-        f"{what} cannot be told whether it is the same the next time; pass a number, a path or an array from which the "
-        "step makes it, give its class a method __dask_tokenize__, or declare a version for the function that uses "
-        "it: @xlabelstats.pipeline.step(version=1)"
+        f"{what} it is not known whether it is the same the next time; pass a number, a path or an array from which "
+        "the step makes it, give its class a method __dask_tokenize__, or declare a version for the function that "
+        "uses it: @xlabelstats.pipeline.step(version=1)"
     )
 
 
@@ -149,7 +149,7 @@ def content_of_code(value: Any) -> dict[str, Any] | None:
         own = {f"the attribute {key!r} of {name}": each for key, each in vars(value).items() if key not in ADDED}
         return {"name": name, "bases": [type(value), *value.__bases__], **own}
     if isinstance(getattr(value, "__self__", None), ModuleType | None):
-        raise unknown(f"{name} is compiled, and of no installed package, so that of it")
+        raise unknown(f"{name} is compiled, and of no installed package, so")
     return {"name": name, f"the object of {name}": value.__self__}
 
 

@@ -114,7 +114,7 @@ def bind(step: Step, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[s
         check_known(kwargs, kwargs if step.parameters is None else step.parameters, "argument")
         bound = step.signature.bind(*args, **kwargs)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{step.name} cannot be called so: {error}") from None
+        raise TypeError(f"{step.name} cannot be called like this: {error}") from None
     bound.apply_defaults()
     arguments: dict[str, Any] = {}
     for name, value in bound.arguments.items():
@@ -150,7 +150,7 @@ def has_made_up_name(value: Any) -> bool:
 def warn_of_made_up_name(step: str, argument: str) -> None:
     """Say once what is stored in vain."""
     warnings.warn(
-        f"the array {argument!r} that {step} gets has a new name in each process, so that each computes the step anew "
+        f"the array {argument!r} that {step} gets has a new name in each process, so each computes the step again "
         "and stores one more result; seed its random numbers, make it by delayed(..., pure=True) or "
         "from_array(..., name=...), or store it first",
         stacklevel=5,
@@ -162,7 +162,7 @@ def token(value: Any, what: str) -> str:
     try:
         return _token(value, what, (), {})
     except RecursionError:
-        raise unknown(f"{what} holds objects in objects too deep, so that of it") from None
+        raise unknown(f"{what} holds too deeply nested objects, so") from None
 
 
 def _token(value: Any, what: str, around: tuple[int, ...], met: dict[int, tuple[int, Any]]) -> str:
@@ -209,7 +209,7 @@ def _content(value: Any, what: str) -> Any:
     except Exception as error:
         # Whatever a class raises that is not to be pickled.
         article = "an" if type(value).__name__[0] in "AEIOUaeiou" else "a"
-        raise unknown(f"{what} is {article} {type(value).__name__}, of which") from error
+        raise unknown(f"{what} is {article} {type(value).__name__}, and") from error
     if isinstance(made, str):
         return [type(value), made]
     parts = [*made[:3], *(list(each or ()) for each in made[3:5])]

@@ -22,7 +22,7 @@ def _to_npy(array: Any) -> str:
 def _to_iso(time: datetime) -> str:
     text = time.isoformat()
     if repr(datetime.fromisoformat(text)) != repr(time):
-        raise ValueError("a zone that has a name, or one of two times of the same name")
+        raise ValueError("a named time zone, or a time that occurs twice")
     return text
 
 

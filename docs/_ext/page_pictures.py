@@ -29,8 +29,9 @@ class Cards(SphinxDirective):
 
 
 def drawn(doctree: nodes.document) -> list[nodes.image]:
-    """The pictures that code of a page drew; none where code does not run."""
-    return [image for image in doctree.findall(nodes.image) if "jupyter_execute" in image["uri"]]
+    """The pictures that code of a page drew, without the one that `repeat` put in; none where code does not run."""
+    images = doctree.findall(nodes.image)
+    return [image for image in images if "jupyter_execute" in image["uri"] and "first-picture" not in image["classes"]]
 
 
 def repeat(app: Sphinx, doctree: nodes.document) -> None:
@@ -44,6 +45,7 @@ def repeat(app: Sphinx, doctree: nodes.document) -> None:
     sentences = next((node for node in page.children if isinstance(node, nodes.paragraph)), None)
     if sentences and any(image in section.findall(nodes.image) for section in sections[2:]):
         copy = image.deepcopy()
+        copy["classes"].append("first-picture")
         copy["alt"] = f"From this page: {page.next_node(nodes.title).astext()}"
         page.insert(page.index(sentences) + 1, copy)
 

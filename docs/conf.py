@@ -1,12 +1,16 @@
 """Sphinx settings.  Build with ``sphinx-build -W -b html docs docs/_build/html``."""
 
+import os
 import sys
 from importlib.metadata import version as installed
 from pathlib import Path
 
 from numpydoc.xref import DEFAULT_LINKS
 
-sys.path.append(str(Path(__file__).parent / "_ext"))
+# For Sphinx, and for the code of pages.
+HELPERS = str(Path(__file__).parent / "_ext")
+sys.path.append(HELPERS)
+os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), HELPERS])
 
 project = "xlabelstats"
 author = "The xlabelstats developers"

@@ -29,23 +29,24 @@ class Cards(SphinxDirective):
 
 
 def drawn(doctree: nodes.document) -> list[nodes.image]:
-    """The pictures that code of a page drew; none where code does not run."""
-    return [image for image in doctree.findall(nodes.image) if "jupyter_execute" in image["uri"]]
+    """The pictures that code of a page drew, without the one that `repeat` put in; none where code does not run."""
+    images = doctree.findall(nodes.image)
+    return [image for image in images if "jupyter_execute" in image["uri"] and "first-picture" not in image["classes"]]
 
 
 def repeat(app: Sphinx, doctree: nodes.document) -> None:
-    """The picture of a page, below its first sentences too, unless it is near these anyway."""
+    """The picture of a page below its first sentences too, if it has sentences above its first section."""
     images, number = drawn(doctree), app.config.page_pictures.get(app.env.docname)
     if number is None or not images:
         return
-    image = images[number]
     page = next(doctree.findall(nodes.section))
-    sections = list(page.findall(nodes.section))
-    sentences = next((node for node in page.children if isinstance(node, nodes.paragraph)), None)
-    if sentences and any(image in section.findall(nodes.image) for section in sections[2:]):
-        copy = image.deepcopy()
-        copy["alt"] = f"From this page: {page.next_node(nodes.title).astext()}"
-        page.insert(page.index(sentences) + 1, copy)
+    for sentences in page.children:
+        if isinstance(sentences, nodes.paragraph):
+            image = images[number].deepcopy()
+            image["classes"].append("first-picture")
+            image["alt"] = f"From this page: {page.next_node(nodes.title).astext()}"
+            page.insert(page.index(sentences) + 1, image)
+            return
 
 
 def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:

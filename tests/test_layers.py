@@ -142,7 +142,7 @@ class TestLabels:
         mask.chunk(z=1).to_zarr(tmp_path / "mask.zarr")
         stored = xr.open_zarr(tmp_path / "mask.zarr", chunks=None)["cells"]
         image.labels.mean(mask).labels.to_napari(stored, viewer)
-        assert not stored.variable._in_memory
+        assert hasattr(viewer.layers[0].data, "dask")
         np.testing.assert_array_equal(viewer.layers[0].data, mask)
 
     @pytest.mark.parametrize(

@@ -255,12 +255,12 @@ class TestObjects:
             def __getstate__(self):
                 raise RuntimeError("not to be pickled")
 
-        with pytest.raises(TypeError, match=r"^the value is an Opaque, of which"):
+        with pytest.raises(TypeError, match=r"^the value is an Opaque, and it is not known"):
             token(Opaque())
         model = Node()
         model.inner = Node()
         model.inner.deep = Opaque()
-        with pytest.raises(TypeError, match=r"^something in the value is an Opaque, of which"):
+        with pytest.raises(TypeError, match=r"^something in the value is an Opaque, and it is not known"):
             token(model)
 
 

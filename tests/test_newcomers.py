@@ -81,7 +81,7 @@ def test_rows_of_a_filtered_table_are_not_taken_for_labels(pair):
     image, mask = pair
     table = image.labels.aggregate(mask, ("count", "mean")).labels.to_dataframe().reset_index()
     filtered = table[table.index % 2 == 0]["mean"]
-    with pytest.raises(ValueError, match="they may be the numbers of the rows of a table"):
+    with pytest.raises(ValueError, match="it may hold the numbers of the rows of a table"):
         mask.labels.paint(filtered)
     painted = mask.labels.paint(table.set_index("label")["mean"])
     assert painted.notnull().sum() == (mask > 0).sum()

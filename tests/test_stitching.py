@@ -315,7 +315,7 @@ TILE = np.array([[1, 0], [2, 2]])
         ([TILE * 1.0], [(0, 0)], 0.5, TypeError, "float64"),
         ([TILE > 0], [(0, 0)], 0.5, TypeError, "tile 0 holds bool.*connected_components"),
         ([[[1, 2]]], [(0, 0)], 0.5, TypeError, "tile 0 is list"),
-        ([TILE, xr.DataArray(TILE)], [(0, 0), (0, 0)], 0.5, TypeError, "tile 0 is no DataArray"),
+        ([TILE, xr.DataArray(TILE)], [(0, 0), (0, 0)], 0.5, TypeError, "tile 0 is not a DataArray"),
         (3, [(0, 0)], 0.5, TypeError, "tiles are a list"),
         ([TILE], [(0, 0)], 0, ValueError, "above 0 and at most 1, not 0"),
         ([TILE], [(0, 0)], 1.1, ValueError, "at most 1"),

@@ -202,7 +202,7 @@ class TestSwapped:
         assert message == (
             "are image and mask swapped? The mask looks like an image: half of its 232 labels are spread over "
             f"{part} of it or more. The call is {name}. If it is a mask, labels=mask.labels.ids() measures it without "
-            "this question"
+            "this warning"
         )
         assert not warned(lambda: call.run(image, mask), "swapped")
         if "labels" in call.options:

@@ -326,7 +326,7 @@ class TestForms:
     def test_a_lazy_image_of_floating_point_needs_a_range(self, field):
         image, mask = field
         for wanted in ("histogram", "entropy"):
-            with pytest.raises(ValueError, match=rf"{wanted} needs the range .* float64 .*: range=\(low, high\)"):
+            with pytest.raises(ValueError, match=rf"{wanted} needs the range .* float64; .*: range=\(low, high\)"):
                 image.chunk(y=5).labels.measure(mask, wanted)
 
     @pytest.mark.parametrize(

@@ -321,7 +321,7 @@ class TestComplaints:
         assert self.IMAGE.labels.mean(outside, weights=weights).values.tolist() == [[1, 1]]
 
     def test_degrees_of_freedom_and_flox(self):
-        with pytest.raises(ValueError, match=r"with weights ddof is 0, .*; it is 1"):
+        with pytest.raises(ValueError, match=r"with weights ddof must be 0, .*; it is 1"):
             self.IMAGE.labels.var(self.MASK, ddof=1, weights=self.WEIGHTS)
         with pytest.raises(ValueError, match="engine='flox' has no weights"):
             self.IMAGE.labels.aggregate(self.MASK, "mean", engine="flox", weights=self.WEIGHTS)

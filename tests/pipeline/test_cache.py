@@ -328,7 +328,7 @@ class TestComputedAnew:
         cache.clear("numbered")
         cache.run("numbered", numbered, np.arange(3))
         stale = cache.status().set_index("name")["stale"]
-        assert stale["cubed"] == "its input 'numbered' was computed anew since"
+        assert stale["cubed"] == "its input 'numbered' was computed again since"
         for _ in range(2):
             found = cache.run("cubed", cubed, cache.run("numbered", numbered, np.arange(3)))
             np.testing.assert_array_equal(found, (np.arange(3) + 3) ** 3)
@@ -671,7 +671,7 @@ class TestStatus:
         cache.run("total", total, da.from_zarr(path))
         assert cache.status()["stale"].tolist() == [""]
         zarr.open_array(path, mode="w", shape=4, chunks=2, dtype="i4")[:] = 1
-        assert "'image' was written anew" in cache.status()["stale"][0]
+        assert "'image' was written again" in cache.status()["stale"][0]
 
     def test_an_input_from_another_cache_is_not_taken_for_cleared(self, cache):
         other = Cache(None)
@@ -780,7 +780,7 @@ class TestLog:
                 cache.run("total", sum, [1, 2])
         first, second = caplog.messages
         assert first.startswith("total: computed in ")
-        assert second == "total: was there already"
+        assert second == "total: found in the cache"
 
 
 class TestTablesThatComeOutAlike:

@@ -255,12 +255,12 @@ class TestObjects:
             def __getstate__(self):
                 raise RuntimeError("not to be pickled")
 
-        with pytest.raises(TypeError, match=r"^the value is an Opaque, of which"):
+        with pytest.raises(TypeError, match=r"^the value is an Opaque, and it is not known"):
             token(Opaque())
         model = Node()
         model.inner = Node()
         model.inner.deep = Opaque()
-        with pytest.raises(TypeError, match=r"^something in the value is an Opaque, of which"):
+        with pytest.raises(TypeError, match=r"^something in the value is an Opaque, and it is not known"):
             token(model)
 
 
@@ -336,7 +336,7 @@ class TestFiles:
         cache.run("names", lambda group: list(group), zarr.open_group(path, mode="r"))
         assert cache.status()["stale"].tolist() == [""]
         self.written(path / "0", 2)
-        assert "'group' was written anew" in cache.status()["stale"][0]
+        assert "'group' was written again" in cache.status()["stale"][0]
 
     @pytest.mark.parametrize("change", [lambda a: a, lambda a: a + 0, lambda a: a.rechunk(3)[::-1]])
     def test_an_array_written_anew_is_seen_through_an_optimised_graph(self, tmp_path, change):

@@ -249,7 +249,7 @@ class TestComplaints:
         table = centroids(self.mask)[["id", "y", "x", "y_pixel", "x_pixel"]]
         self.complain(table, self.mask, r"does not say how large the image is.*table\.assign\(y_size=\.\.\., x_size=")
         table.attrs = {"axes": ["y", "x"], "shape": [2, 2], "units": ["um", "um"]}
-        self.complain(table, self.mask, r"columns such as 'y_size' now say; make it anew: centroids\(instances\)")
+        self.complain(table, self.mask, r"columns such as 'y_size'; make it again: centroids\(instances\)")
 
 
 TREE = {623: 567, 567: 8, 343: 8, 8: 997, 512: 997}

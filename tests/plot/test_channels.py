@@ -98,7 +98,7 @@ def test_channels_of_one_name_are_each_drawn(image, mask):
         ({"contrast": (99, 1)}, ValueError, "the lower first"),
         ({"contrast": 5}, TypeError, "contrast is two percentiles"),
         ({"chanels": "DAPI"}, TypeError, "no option 'chanels'"),
-        ({"z": 1}, TypeError, "no option 'z', nor a dim"),
+        ({"z": 1}, TypeError, "no option 'z', and no dim"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(image, mask, options, error, words):

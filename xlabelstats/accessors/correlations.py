@@ -54,7 +54,7 @@ class CorrelationCalls(ShortcutCalls):
         Dataset
             One variable per statistic, float64, dims ``(label, *other, c, c_)``: the first channel and the second, both
             with the coordinates of ``c``.  ``pearson``, ``covariance`` and ``overlap`` do not depend on the order of
-            the two channels, the others do.  Lazy for dask input; without ``labels`` the mask alone is read at once, to
+            the two channels, the others do.  Lazy for dask input; without ``labels`` only the mask is read at once, to
             learn which labels there are.
 
         Raises

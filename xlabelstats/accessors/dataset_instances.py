@@ -1,4 +1,4 @@
-"""``.instances`` of a Dataset: signatures and docs of the calls, each handed on to the room that does it."""
+"""``.instances`` of a Dataset: signatures and docs of the calls, each passed on to the module that does it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class InstancesDatasetAccessor(PolygonDatasetCalls):
     """Work that needs all pixels of an object at once, of every image of a Dataset: ``dataset.instances``.
 
-    The calls of `InstancesAccessor`, with the mask first: a DataArray or the name of a variable.  They give a
-    Dataset, with a variable ``{result}_{variable}`` for each image: ``median_DAPI``; what depends on the mask alone
-    appears once.  ``windows.instances.plot`` draws the windows that a Dataset holds.
+    The calls of `InstancesAccessor`, with the mask first: a DataArray or the name of a variable.  They give a Dataset,
+    with a variable ``{result}_{variable}`` for each image: ``median_DAPI``; what depends only on the mask appears once.
+    ``windows.instances.plot`` draws the windows that a Dataset holds.
     """
 
     _of = xr.Dataset

@@ -1,4 +1,4 @@
-"""``.labels`` of a Dataset: signatures and docs of the calls, each handed on to the room that does it."""
+"""``.labels`` of a Dataset: signatures and docs of the calls, each passed on to the module that does it."""
 
 from __future__ import annotations
 

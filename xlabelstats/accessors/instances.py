@@ -1,4 +1,4 @@
-"""``.instances`` of an array: signatures and docs of the calls, each handed on to the room that does it."""
+"""``.instances`` of an array: signatures and docs of the calls, each passed on to the module that does it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class InstancesAccessor(PolygonCalls):
         fn : callable
             With an image it gets the pixels of one object, ``(channel, pixel)`` in the image's dtype and order, and
             returns ``(channel, n)``.  Channels are the image's other dims, flattened; without any there is one channel.
-            If these are chunked, it is called for every chunk of them.  With a mask alone it gets the object's bounding
+            If these are chunked, it is called for every chunk of them.  With only a mask it gets the object's bounding
             box ``(*window)``, in which the object's pixels hold its label and others 0, and returns ``(n,)`` or
             ``(1, n)``.
         dims : mapping of name to size
@@ -177,7 +177,7 @@ class InstancesAccessor(PolygonCalls):
         Raises
         ------
         ValueError
-            A property does not exist, needs an image, or is no number per object; the coordinates are not evenly
+            A property does not exist, needs an image, or is not a number per object; the coordinates are not evenly
             spaced; the mask is not 2-D or 3-D.
         NotImplementedError
             The property is not defined for a mask of so many dims, or for this spacing.

@@ -151,7 +151,7 @@ class MaskCalls:
         Raises
         ------
         TypeError
-            The mask does not hold integers, or is on a GPU; the distance is no number.
+            The mask does not hold integers, or is on a GPU; the distance is not a number.
         ValueError
             The distance is negative or NaN; the coordinates are not evenly spaced, are times, or are in several units.
 
@@ -195,7 +195,7 @@ class MaskCalls:
         Raises
         ------
         TypeError
-            The mask does not hold integers, or is on a GPU; the distance is no number.
+            The mask does not hold integers, or is on a GPU; the distance is not a number.
         ValueError
             The distance is negative or NaN; the coordinates are not evenly spaced, are times, or are in several units.
 

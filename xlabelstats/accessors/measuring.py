@@ -88,7 +88,7 @@ class MeasureCalls(CorrelationCalls):
         Dataset
             A variable per measure.  Measures of the image have the dims ``(label, *other, *dims)``, where ``other`` are
             the image's dims that the mask lacks; measures of the mask have ``(label, *dims)``.  Lazy for dask input;
-            without ``labels`` the mask alone is read at once, to learn which labels there are.  With ``shells`` the dim
+            without ``labels`` only the mask is read at once, to learn which labels there are.  With ``shells`` the dim
             ``shell`` comes after ``label``, and the coordinates ``inner`` and ``outer`` along it say how far from the
             edge each begins and ends.  Every label of the mask has all shells; one without a pixel has count, sum and
             area 0, and NaN elsewhere.

@@ -48,8 +48,8 @@ class PointCalls:
         Raises
         ------
         TypeError
-            The mask does not hold integers, or is on a GPU; the points are no such table, or a column of positions
-            holds no numbers, or that of ``by`` neither names nor numbers.
+            The mask does not hold integers, or is on a GPU; the points are not such a table, a column of positions does
+            not hold numbers, or the column ``by`` holds neither names nor numbers.
         ValueError
             A column is missing, there are two of its name, or ``by`` has a name that the result needs, such as
             ``"label"``; a coordinate of the mask holds no numbers.

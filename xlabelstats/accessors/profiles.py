@@ -69,7 +69,7 @@ class ProfileCalls(ObjectQuantileCalls):
             One variable per measure: ``(label, *other, *dims)`` if it reads the image, with ``other`` the image's dims
             that the mask lacks, such as ``c``; ``(label, *dims)`` if it needs only the mask.  The further dims are
             ``scale``, ``angle``, ``step``, ``ring``, ``order``, ``axis`` and those of `regionprops`.  Lazy for dask
-            input; the mask alone is read at once.  ``to_dataframe(names="cellprofiler")`` gives the columns of
+            input; only the mask is read at once.  ``to_dataframe(names="cellprofiler")`` gives the columns of
             CellProfiler, ``to_anndata(X="features")`` an annotated table of all of them.
 
         Warns

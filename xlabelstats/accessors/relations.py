@@ -151,7 +151,7 @@ class RelationCalls:
         Raises
         ------
         TypeError
-            The mask does not hold integers, or is on the GPU: this call runs in main memory; ``connectivity`` is no
+            The mask does not hold integers, or is on the GPU: this call runs in main memory; ``connectivity`` is not a
             whole number.
         ValueError
             ``connectivity`` is not from 1 to the number of dims.  For a mask of 2 or 3 dims: the coordinates are not
@@ -211,7 +211,8 @@ class RelationCalls:
         Raises
         ------
         TypeError
-            The mask does not hold integers, or is on the GPU: this call runs in main memory; ``distance`` is no number.
+            The mask does not hold integers, or is on the GPU: this call runs in main memory; ``distance`` is not a
+            number.
         ValueError
             ``distance`` is negative, NaN, or between edges infinite; the coordinates are not evenly spaced, are in
             several units, or are times; ``between`` is neither of the two.
@@ -274,7 +275,7 @@ class RelationCalls:
         Raises
         ------
         TypeError
-            A mask does not hold integers, or is on a GPU; the limit is no number.
+            A mask does not hold integers, or is on a GPU; the limit is not a number.
         ValueError
             The limit is negative or NaN; the two masks differ in dims, sizes or coordinates; the coordinates are not
             evenly spaced, are times, or are in several units.

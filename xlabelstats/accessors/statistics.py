@@ -80,7 +80,7 @@ class StatisticsCalls(QuantileCalls):
             One variable per statistic, dims ``(label, *other)``, ``other`` being the image's dims that the mask lacks;
             ``count`` is ``(label,)``.  Sorted by label unless ``labels`` are given.  ``count`` and ``valid`` are int64,
             ``min`` and ``max`` have the image's dtype, the others are float64.  For dask input the result is lazy;
-            without ``labels`` the mask alone is read at once, to learn which labels there are.  Two coordinates without
+            without ``labels`` only the mask is read at once, to learn which labels there are.  Two coordinates without
             dims are for `rollup`: ``ddof``, beside ``var`` and ``std``, and ``skipna``, which says whether NaN pixels
             may have been left out (False for an image of integers).
 

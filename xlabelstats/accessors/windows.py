@@ -49,8 +49,8 @@ class WindowCalls(Accessor):
         remove_background : bool, default True
             Whether to set pixels outside of the object to 0.
         batch_size : int, optional
-            The chunk along ``label``.  By default such that a chunk has about 16 MiB.  Not used for numpy
-            arrays, which have no chunks.
+            Labels per chunk.  By default as many as make about 16 MiB.  Not used for numpy arrays, which have no
+            chunks.
         align : {"nearest"}, optional
             For a mask on another grid with the same dims: every pixel of the image gets the label of the nearest pixel
             of the mask, by coordinates; if two are equally near, of the one with the smaller index.  Pixels more than
@@ -60,12 +60,11 @@ class WindowCalls(Accessor):
         Returns
         -------
         Dataset
-            ``image`` ``(label, *other, *window)``, ``other`` being the image's dims that the mask lacks, and
-            ``mask`` ``(label, *window)``, which holds labels, both in their own dtypes; ``mask`` alone
-            without an image.  The window dims are those of the mask, with offsets from the centre, in
-            pixels, as coordinates.  For dask arrays it is lazy, and the labels come in the order of the
-            blocks that own them; ``.sortby("label")`` sorts them.  For numpy arrays they are sorted, or in
-            the order of ``labels``.
+            ``image`` ``(label, *other, *window)``, ``other`` being the image's dims that the mask lacks, and ``mask``
+            ``(label, *window)``, which holds labels, both in their own dtypes; without an image, only ``mask``.  The
+            window dims are those of the mask, with offsets from the centre, in pixels, as coordinates.  For dask arrays
+            it is lazy, and the labels come in the order of the blocks that own them; ``.sortby("label")`` sorts them.
+            For numpy arrays they are sorted, or in the order of ``labels``.
 
         Warns
         -----
@@ -142,8 +141,8 @@ class WindowCalls(Accessor):
         model_kwargs : mapping, optional
             Passed on to the model.
         batch_size : int, optional
-            Windows per call, and labels per chunk of the result; the last batch may be shorter.  By default such
-            that a batch has about 16 MiB.
+            Windows per call, and labels per chunk of the result; the last batch may be shorter.  By default as many as
+            make a batch of about 16 MiB.
         dtype : numpy.dtype, default float32
             Of the result.
 

@@ -43,7 +43,7 @@ def pca(data: xr.DataArray, dim: Hashable, n_components: int = 3, as_rgb: bool =
     Raises
     ------
     TypeError
-        ``data`` is no DataArray of real numbers.
+        ``data`` is not a DataArray of real numbers.
     ValueError
         There is no such dim; ``n_components`` does not fit it, or is not 3 with ``as_rgb``; another dim or
         coord has the name that the result needs; or the numbers are so large that their variance overflows.

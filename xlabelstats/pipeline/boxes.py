@@ -47,7 +47,7 @@ def count_map(objects: Any, box: Box | None = None, *, like: Any = None) -> xr.D
     Raises
     ------
     TypeError
-        The box is no number, or an instance mask does not hold integers.
+        The box is not a number, or an instance mask does not hold integers.
     ValueError
         A box is not whole pixels, the chunks differ in size, the coordinates are not evenly spaced, or the table does
         not say how large the volume is, has points beyond it, or lies in other dims than ``like``.

@@ -79,7 +79,7 @@ def count_by_size(
     Raises
     ------
     TypeError
-        A parameter is no number, or an instance mask does not hold integers.
+        A parameter is not a number, or an instance mask does not hold integers.
     ValueError
         A parameter is out of its range, or the table lacks a column that is needed.
 

@@ -84,8 +84,8 @@ def choose_planes(
     unknown = [name for name in indices if name not in free]
     if unknown:
         raise TypeError(
-            f"there is no option {unknown[0]!r}, and no dim of this name along which a plane can be chosen; "
-            f"these dims are {_listed(free)}"
+            f"there is no option {unknown[0]!r}, and no dim of this name to choose a plane of; "
+            f"planes can be chosen along: {_listed(free)}"
         )
     return {dim: _index(indices[str(dim)], array, dim) if dim in indices else array.sizes[dim] // 2 for dim in free}
 

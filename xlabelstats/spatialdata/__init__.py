@@ -192,7 +192,7 @@ def featurize(
     sdata, labels_name, to_coordinate_system, scale, instance_key, region_key, align
         As in `quantiles`.
     image_name : str or None
-        An image element, or None to give the model windows of the labels alone.
+        An image element, or None to give the model windows of the labels.
     table_name, overwrite
         As in `quantiles`.
     model, size, n_features
@@ -248,7 +248,7 @@ def measure(
     sdata, labels_name, to_coordinate_system, scale, instance_key, region_key, align
         As in `quantiles`.
     image_name : str or None
-        An image element, or None for measures of the labels alone.
+        An image element, or None for measures that need only labels.
     table_name : str
         As in `quantiles`.
     measures : str, tuple, `Measure`, or sequence of these
@@ -310,7 +310,7 @@ def regionprops(
     sdata, labels_name, to_coordinate_system, scale, instance_key, region_key, align
         As in `quantiles`.
     image_name : str or None
-        An image element, or None for properties of the labels alone.
+        An image element, or None for properties that need only labels.
     table_name : str
         As in `quantiles`.
     properties : str or iterable of str

@@ -63,7 +63,7 @@ def neighbors(
     ------
     ValueError
         There is no such element, coordinate system or table; the table annotates something else, or has a graph
-        already; the transformation shears the labels, so that pixels are no rectangles; else as
+        already; the transformation shears the labels, so that pixels are not rectangles; else as
         `LabelsAccessor.neighbors`.
 
     Examples

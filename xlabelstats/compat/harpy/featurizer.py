@@ -127,7 +127,7 @@ class Featurizer:
             Gets windows ``(b, c, z, y, x)``, ``embedding_dimension=`` and ``model_kwargs``, and returns
             ``(b, embedding_dimension)``.  The default is a placeholder, and warns that it is.
         batch_size : int, optional
-            Windows per call.  By default such that a batch has about 16 MiB.
+            Windows per call.  By default as many as make a batch of about 16 MiB.
         model_kwargs : mapping, optional
             Passed on to the model.
         dtype : numpy.dtype, default float32
@@ -203,9 +203,9 @@ class Featurizer:
             array of windows is made.
         fn : callable
             Required.  With the image it gets the pixels ``(c, N)`` of one object, those in its window, and returns
-            ``(c, s)``, or ``(s,)`` if c is 1; if the image's channels are chunked, it is called for each chunk.
-            With the mask alone it gets the window ``(z, diameter, diameter)``, 0 outside the object, and returns
-            ``(s,)`` or ``(1, s)``.  One that takes the keyword ``run_on_gpu`` is given False.
+            ``(c, s)``, or ``(s,)`` if c is 1; if the image's channels are chunked, it is called for each chunk.  With
+            only the mask it gets the window ``(z, diameter, diameter)``, 0 outside the object, and returns ``(s,)`` or
+            ``(1, s)``.  One that takes the keyword ``run_on_gpu`` is given False.
         batch_size : int, optional
             The chunk of the result along i.
         extract_image : bool, default True
@@ -215,14 +215,14 @@ class Featurizer:
         overwrite : bool, default False
             Whether to replace a store that is there already.
         **kwargs
-            ``name``, ``token``, ``meta`` and ``enforce_ndim``, options of `dask.array.map_blocks`, have no effect,
-            and a warning says so.  There are no others.
+            ``name``, ``token``, ``meta`` and ``enforce_ndim``, options of `dask.array.map_blocks`, have no effect, and
+            a warning says so.  Other keywords raise an error.
 
         Returns
         -------
         ids : numpy.ndarray (i,)
             The labels.
-        statistics : dask.array.Array (i, c, s), (i, 1, s) with the mask alone
+        statistics : dask.array.Array (i, c, s), (i, 1, s) with only the mask
             float32; NaN for an object without a pixel in its window.
 
         Raises
@@ -286,7 +286,7 @@ class Featurizer:
         name_instances_image, name_instances_mask : str
             The names of these.
         batch_size : int, optional
-            The chunk along i.  By default such that a chunk has about 16 MiB.
+            Objects per chunk.  By default as many as make about 16 MiB.
         overwrite : bool, default False
             Whether to replace stores that are there already.
 

@@ -239,7 +239,7 @@ class Cache(Unkeyed):
         key, call = call_of(step, args, kwargs, self._tables)
         source = Source(path, key)
         if found := self._find(source, layout):
-            log.info("%s: was there already", path)
+            log.info("%s: found in the cache", path)
             self._shelf.tidy(source)
         else:
             with self._shelf.writing(source):
@@ -267,7 +267,7 @@ class Cache(Unkeyed):
     def _keep(self, source: Source, call: Marker, compute: Callable[[], Any], layout: Layout) -> tuple[Any, Marker]:
         """Compute a result, or take it in the layout that it has, and keep it as asked for."""
         if record := self._shelf.find(source):
-            log.info("%s: was there already, and is stored anew", source.path)
+            log.info("%s: found in the cache, and stored again", source.path)
             layout = layout.over(record["about"]["layout"])
             return self._shelf.save(source, self._shelf.load(source, record), layout, record)
         record = self._record(call)

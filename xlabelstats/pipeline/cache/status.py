@@ -45,7 +45,7 @@ def staleness(markers: dict[Source, Marker], last: Callable[[str], dict[str, str
         for each in marker["inputs"]:
             for file, before in each["files"].items():
                 if (now := written(file)) != before:
-                    yield f"its input {each['argument']!r} was {'written anew' if now else 'removed'}: {file}"
+                    yield f"its input {each['argument']!r} was {'written again' if now else 'removed'}: {file}"
             for path, key, made in each["sources"]:
                 latest = Source(path, last_of(path).get("", key))
                 # Of tables only the content counts, whichever run it is from.
@@ -54,7 +54,7 @@ def staleness(markers: dict[Source, Marker], last: Callable[[str], dict[str, str
                 if read not in markers:
                     yield f"its input {path!r} was cleared"
                 elif not same and made not in ("", markers[read]["made"]):
-                    yield f"its input {path!r} was computed anew since"
+                    yield f"its input {path!r} was computed again since"
                 elif why(read):
                     yield f"its input {path!r} is stale"
                 elif read != latest:

@@ -1,13 +1,17 @@
 """Sphinx settings.  Build with ``sphinx-build -W -b html docs docs/_build/html``."""
 
+import sys
 from importlib.metadata import version as installed
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent / "_ext"))
 
 project = "xlabelstats"
 author = "The xlabelstats developers"
 copyright = author
 release = version = installed("xlabelstats")
 
-extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
+extensions = ["myst_nb", "notebooks", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
 exclude_patterns = ["_build", "jupyter_execute", "**.ipynb_checkpoints"]
 default_role = "py:obj"
 
@@ -15,6 +19,7 @@ default_role = "py:obj"
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
+nb_execution_excludepatterns = ["notebooks/*"]  # these show the outputs that they hold; `make notebooks` runs them
 nb_render_markdown_format = "myst"  # has tables
 nb_merge_streams = True
 myst_enable_extensions = ["amsmath", "dollarmath"]

@@ -22,7 +22,7 @@ docs:
 	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 notebooks:
-	$(PYTHON) examples/notebooks/run.py
+	$(PYTHON) docs/_ext/run_notebooks.py
 
 package:
 	rm -rf dist

@@ -1,10 +1,14 @@
 """Sphinx settings.  Build with ``sphinx-build -W -b html docs docs/_build/html``."""
 
+import os
 import sys
 from importlib.metadata import version as installed
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parent / "_ext"))
+# For Sphinx, and for the code of pages.
+HELPERS = str(Path(__file__).parent / "_ext")
+sys.path.append(HELPERS)
+os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), HELPERS])
 
 project = "xlabelstats"
 author = "The xlabelstats developers"
@@ -19,6 +23,7 @@ default_role = "py:obj"
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
+nb_execution_in_temp = True  # a page runs anywhere, as a notebook that a reader has downloaded
 nb_execution_excludepatterns = ["notebooks/*"]  # these show the outputs that they hold; `make notebooks` runs them
 nb_render_markdown_format = "myst"  # has tables
 nb_merge_streams = True

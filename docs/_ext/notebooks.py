@@ -1,4 +1,4 @@
-"""The notebooks of ``examples/notebooks`` as pages: Sphinx reads pages below ``docs`` alone, so they are copied there."""
+"""The notebooks of ``examples/notebooks`` as pages: Sphinx reads pages below ``docs`` only, so they are copied."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 NAME = "notebooks"
+HOW_TO = Path(__file__).parents[1] / "how-to"
 
 
 def copy(app: Any) -> None:
@@ -20,6 +21,19 @@ def copy(app: Any) -> None:
             old.unlink()
     for name, path in notebooks.items():
         shutil.copy2(path, target / name)
+
+
+def downloads() -> str:
+    """A list of the how-to pages as notebooks, without those that draw tables with the files of this folder.
+
+    Sphinx reads pages in the order of their names, so these are there when it comes to the page with the list.
+    """
+    titles = {}
+    for page in HOW_TO.glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        if "{code-cell}" in text and "_ext" not in text:
+            titles[text.partition("\n# ")[2].partition("\n")[0]] = page.stem
+    return "\n".join(f"- {{nb-download}}`{title} <how-to/{name}.ipynb>`" for title, name in sorted(titles.items()))
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -1,8 +1,8 @@
-"""Run the notebooks and compare with what they hold: ``python examples/notebooks/run.py [--store] [NOTEBOOK ...]``.
+"""Run the notebooks and compare with what they hold: ``python docs/_ext/run_notebooks.py [--store] [NOTEBOOK ...]``.
 
-Every notebook runs in an empty folder.  It fails if a cell raises or writes to stderr, and if outputs are not of the
-kinds that the notebook holds, such as a picture.  ``--store`` writes the outputs into the notebook.  What differs from
-run to run is left out of them.
+Each notebook of ``examples/notebooks`` runs in an empty folder.  It fails if a cell raises or writes to stderr, and if
+outputs are not of the kinds that the notebook holds, such as a picture.  ``--store`` writes the outputs into the
+notebook, without what differs from run to run.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import base64
 import io
+import os
 import re
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[2] / "examples" / "notebooks"
 LARGEST = 400_000  # bytes, so that a notebook opens at once on the web
 # A warning that another package gives about itself, and the line of code below it.
 OTHERS = re.compile(r"^\S*site-packages\S*:\d+: \w*Warning: .*\n(?:  .*\n)?", re.MULTILINE)
@@ -38,7 +39,9 @@ def executed(path: Path) -> tuple[NotebookNode, float]:
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
-        NotebookClient(notebook, timeout=120, resources=resources, record_timing=False).execute()
+        client = NotebookClient(notebook, timeout=300, resources=resources, record_timing=False)
+        # Temporary files go into the folder too, and with it.
+        client.execute(env={**os.environ, "TMPDIR": folder, "TEMP": folder})
     return cleaned(notebook), time.perf_counter() - started
 
 
@@ -88,7 +91,7 @@ def problems_of(path: Path, new: NotebookNode) -> list[str]:
             text = output.get("text", "") + str(output.get("data", {}).get("text/plain", ""))
             problems += [f"the output of code cell {number} holds {found!r}" for found in PRIVATE.findall(text)]
     if not any("image/png" in kinds_of(cell) for cell in code_of(stored)):
-        problems.append("the notebook holds no picture; `python examples/notebooks/run.py --store` stores the outputs")
+        problems.append("the notebook holds no picture; `python docs/_ext/run_notebooks.py --store` stores the outputs")
     if (size := path.stat().st_size) > LARGEST:
         problems.append(f"{size} bytes are more than {LARGEST}: draw smaller pictures")
     return problems
@@ -96,7 +99,7 @@ def problems_of(path: Path, new: NotebookNode) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("notebooks", nargs="*", type=Path, help="by default all of this folder")
+    parser.add_argument("notebooks", nargs="*", type=Path, help="by default all of the folder examples/notebooks")
     parser.add_argument("--store", action="store_true", help="write the outputs into the notebooks")
     options = parser.parse_args()
     notebooks = options.notebooks or sorted(FOLDER.glob("*.ipynb"))

@@ -24,18 +24,19 @@ def copy(app: Any) -> None:
 
 
 def downloads() -> str:
-    """A list of the how-to pages as notebooks, without those that draw tables with the files of this folder.
+    """A list of the how-to pages as notebooks, without those that import files of this folder.
 
     Sphinx reads pages in the order of their names, so these are there when it comes to the page with the list.
     """
+    helpers = [f"from {path.stem} import" for path in Path(__file__).parent.glob("*.py")]
     titles = {}
     for page in HOW_TO.glob("*.md"):
         text = page.read_text(encoding="utf-8")
-        if "{code-cell}" in text and "_ext" not in text:
+        if "{code-cell}" in text and not any(helper in text for helper in helpers):
             titles[text.partition("\n# ")[2].partition("\n")[0]] = page.stem
     return "\n".join(f"- {{nb-download}}`{title} <how-to/{name}.ipynb>`" for title, name in sorted(titles.items()))
 
 
 def setup(app: Any) -> dict[str, bool]:
     app.connect("builder-inited", copy)
-    return {"parallel_read_safe": True}
+    return {"parallel_read_safe": False}  # for the order of pages

@@ -1,8 +1,8 @@
 # One task per check; `.ci/run` calls the same ones.  PYTHON chooses the environment.
 PYTHON ?= python
-.PHONY: check lint types test docs format package
+.PHONY: check lint types test docs notebooks format package
 
-check: lint types test docs
+check: lint types test docs notebooks
 
 lint:
 	$(PYTHON) -m ruff check .
@@ -20,6 +20,9 @@ test:
 
 docs:
 	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+notebooks:
+	$(PYTHON) docs/_ext/run_notebooks.py
 
 package:
 	rm -rf dist

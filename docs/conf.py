@@ -21,6 +21,7 @@ extensions = [
     "calls",
     "formulas",
     "myst_nb",
+    "notebooks",
     "numpydoc",
     "page_pictures",
     "sphinx.ext.autodoc",
@@ -35,6 +36,8 @@ default_role = "py:obj"
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
+nb_execution_in_temp = True  # a page runs anywhere, as a notebook that a reader has downloaded
+nb_execution_excludepatterns = ["notebooks/*"]  # these show the outputs that they hold; `make notebooks` runs them
 nb_render_markdown_format = "myst"  # has tables
 nb_merge_streams = True
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]

@@ -104,6 +104,18 @@ class TestOpen:
         assert found["x"].attrs == {}
         assert float(found["x"][0]) == 3
 
+    @pytest.mark.parametrize("version", FORMATS)
+    def test_a_file_that_leaves_out_its_version_and_channels_is_read(self, tmp_path, version):
+        path = field(tmp_path / "a.zarr", version)
+        group = zarr.open_group(path, mode="r+")
+        said = group.attrs.asdict()
+        ome = said.get("ome", said)
+        ome.pop("version", None)
+        ome["multiscales"][0].pop("version", None)
+        ome["omero"] = {"channels": None}
+        group.attrs.put(said)
+        np.testing.assert_array_equal(xlabelstats.open_ome_zarr(path)["image"], PIXELS)
+
     def test_what_is_said_of_all_levels_comes_after_what_is_said_of_one(self, tmp_path):
         path = field(tmp_path / "a.zarr")
         group = zarr.open_group(path, mode="r+")
@@ -212,6 +224,42 @@ class TestOtherPixels:
         found = xlabelstats.open_ome_zarr(path)
         np.testing.assert_allclose(found["cells"]["y"], 10 + 0.5 * np.arange(6))
 
+    def test_a_label_image_moved_off_an_image_that_says_nothing_is_told(self, tmp_path):
+        path = field(tmp_path / "a.zarr", scales=[([1, 1], [100, 0])])
+        group = zarr.open_group(path, mode="r+")
+        ome = group.attrs["ome"]
+        for axis in ome["multiscales"][0]["axes"]:
+            axis.pop("unit", None)
+        ome["multiscales"][0]["datasets"][0]["coordinateTransformations"] = [{"type": "scale", "scale": [1, 1, 1]}]
+        group.attrs["ome"] = ome
+        with pytest.warns(UserWarning, match=r"other pixels \(y: 6, x: 8, elsewhere\) than the image"):
+            assert list(xlabelstats.open_ome_zarr(path)) == ["image"]
+
+    def test_a_label_image_that_is_listed_alone_is_told(self, tmp_path):
+        path = field(tmp_path / "a.zarr")
+        shutil.rmtree(path / "labels/cells")
+        with pytest.warns(UserWarning, match="'cells' was left out: it is in the list .* nothing at .*labels/cells"):
+            assert list(xlabelstats.open_ome_zarr(path)) == ["image"]
+
+    def test_a_label_image_that_cannot_be_read_is_told(self, tmp_path):
+        path = field(tmp_path / "a.zarr")
+        below = zarr.open_group(path / "labels/cells", mode="r+")
+        below.attrs["ome"] = below.attrs["ome"] | {"version": "0.6"}
+        with pytest.warns(UserWarning, match=r"'cells' was left out: .* is OME-Zarr 0\.6"):
+            assert list(xlabelstats.open_ome_zarr(path)) == ["image"]
+
+    def test_a_label_image_named_as_a_dim_is_opened_by_itself_as_told(self, tmp_path):
+        path = field(tmp_path / "a.zarr")
+        (path / "labels/cells").rename(path / "labels/y")
+        labels = zarr.open_group(path / "labels", mode="r+")
+        labels.attrs["ome"] = labels.attrs["ome"] | {"labels": ["y"]}
+        below = zarr.open_group(path / "labels/y", mode="r+")
+        below.attrs["ome"] = below.attrs["ome"] | {"image-label": {"version": "0.5"}}
+        with pytest.warns(UserWarning, match="'y' was left out, since that name is taken") as told:
+            xlabelstats.open_ome_zarr(path)
+        mask = eval(str(told[0].message).split("by itself: ")[1], {"xlabelstats": xlabelstats})
+        np.testing.assert_array_equal(mask["labels"], CELLS)
+
     def test_a_label_image_named_as_the_image_is_told(self, tmp_path):
         path = field(tmp_path / "a.zarr")
         (path / "labels/cells").rename(path / "labels/image")
@@ -255,6 +303,18 @@ class TestErrors:
         (path / ".zattrs").write_text(json.dumps(said))
         with pytest.raises(ValueError, match=r"is OME-Zarr 0\.3, and only 0\.4 and 0\.5 are read"):
             xlabelstats.open_ome_zarr(path)
+
+    def test_a_file_from_before_axes_had_names_is_told(self, tmp_path):
+        group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+        group.attrs["multiscales"] = [{"datasets": [{"path": "0"}]}]
+        with pytest.raises(ValueError, match=r"is OME-Zarr before 0\.4, and only"):
+            xlabelstats.open_ome_zarr(tmp_path / "a.zarr")
+
+    @pytest.mark.parametrize("version", FORMATS)
+    def test_the_pixels_of_one_level_are_told(self, tmp_path, version):
+        path = field(tmp_path / "a.zarr", version)
+        with pytest.raises(FileNotFoundError, match=r"no Zarr group at .*a\.zarr.0"):
+            xlabelstats.open_ome_zarr(path / "0")
 
     def test_what_is_no_path_is_told(self):
         with pytest.raises(TypeError, match="an OME-Zarr is in a folder or under a URL, not in int"):

@@ -68,7 +68,10 @@ def image_in(group: zarr.Group, where: str) -> dict[str, Any]:
         what = next((name for name in ("plate", "well") if name in said), "Zarr group without an image of OME-Zarr")
         advice = f"; open what is below it: {listed}" if below else ""
         raise ValueError(f"{where} is a {what}{advice}")
-    version = str(said.get("version") or images[0].get("version"))
+    # Version 0.4 may leave out its number; before it, axes were text or not there.
+    named = all(isinstance(axis, Mapping) for axis in images[0].get("axes") or [""])
+    unsaid = VERSIONS[group.metadata.zarr_format] if named else "before 0.4"
+    version = str(said.get("version") or images[0].get("version") or unsaid)
     if version not in VERSIONS.values():
         known = " and ".join(VERSIONS.values())
         raise ValueError(f"{where} is OME-Zarr {version}, and only {known} are read; convert it to one of these")

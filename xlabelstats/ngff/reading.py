@@ -50,7 +50,7 @@ def open_ome_zarr(
     -----
     UserWarning
         A label image was left out, and how to open it: none of its resolutions has the pixels of the image at this
-        level, or its name is taken.
+        level, its name is taken, or it is listed and cannot be read.
 
     Raises
     ------
@@ -94,32 +94,48 @@ def open_ome_zarr(
     name = where.rstrip("/").rpartition("/")[2] if of_labels else IMAGE
     array = at_level(group, image, level, where)
     if of_labels:
-        return _without_channel(array).to_dataset(name=name)
-    channels = [each.get("label") for each in about(group).get("omero", {}).get("channels", ())]
+        # A name such as "y" is that of a coordinate already.
+        return _without_channel(array).to_dataset(name=LABELS if name in array.dims else name)
+    channels = [each.get("label") for each in (about(group).get("omero") or {}).get("channels") or ()]
     if "c" in array.dims and all(channels) and len({*channels}) == array.sizes["c"] == len(channels):
         array = array.assign_coords(c=list(map(str, channels)))
     field = array.to_dataset(name=name)
     for label in listed_in(group, LABELS):
-        mask, advice = None, f"; open it by itself: xlabelstats.open_ome_zarr({f'{where}/{LABELS}/{label}'!r})"
+        there = f"{where}/{LABELS}/{label}"
+        advice = f"; open it by itself: xlabelstats.open_ome_zarr({there!r})"
         if label in field.variables or label in field.dims:
             caution(f"the label image {label!r} was left out, since that name is taken here{advice}")
             continue
-        below: Any = group[f"{LABELS}/{label}"]
-        about_it = image_in(below, f"{where}/{LABELS}/{label}")
-        sizes = []
-        for number in range(len(about_it["datasets"])):
-            given = _without_channel(at_level(below, about_it, number, label))
-            sizes.append(given.sizes)
-            if (mask := _on_pixels_of(array, given)) is not None:
-                break
+        try:
+            mask, sizes = _label_image(group, label, there, array)
+        except ValueError as error:
+            caution(f"the label image {label!r} was left out: {error}")
+            continue
         if mask is None:
+            aside = ", elsewhere" if all(array.sizes.get(dim) == size for dim, size in sizes.items()) else ""
             caution(
-                f"the label image {label!r} was left out: it has other pixels ({_words(sizes[0])}) than the image at "
-                f"level {level} ({_words(array.sizes)}){advice}, and measure with align='nearest'"
+                f"the label image {label!r} was left out: it has other pixels ({_words(sizes)}{aside}) than the image "
+                f"at level {level} ({_words(array.sizes)}){advice}, and measure with align='nearest'"
             )
         else:
             field[label] = mask
     return field
+
+
+def _label_image(
+    group: zarr.Group, label: str, where: str, image: xr.DataArray
+) -> tuple[xr.DataArray | None, Mapping[Any, int]]:
+    """A label image at the resolution whose pixels are those of the image, if there is one, and its finest sizes."""
+    below: Any = group.get(f"{LABELS}/{label}")
+    if below is None:
+        raise ValueError(f"it is in the list of label images, but there is nothing at {where}")
+    about_it, sizes = image_in(below, where), []
+    for level in range(len(about_it["datasets"])):
+        mask = _without_channel(at_level(below, about_it, level, where))
+        sizes.append(mask.sizes)
+        if (on_image := _on_pixels_of(image, mask)) is not None:
+            return on_image, sizes[0]
+    return None, sizes[0]
 
 
 def at_level(group: zarr.Group, image: Mapping[str, Any], level: int, where: str) -> xr.DataArray:
@@ -134,7 +150,7 @@ def at_level(group: zarr.Group, image: Mapping[str, Any], level: int, where: str
     stored = group[datasets[level]["path"]]
     axes = image["axes"]
     scale, origin = np.ones(len(axes)), np.zeros(len(axes))
-    for each in (*datasets[level]["coordinateTransformations"], *image.get("coordinateTransformations", ())):
+    for each in (*datasets[level].get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
         kind = each["type"]
         if kind not in ("scale", "translation", "identity") or "path" in each:
             raise ValueError(
@@ -156,6 +172,7 @@ def at_level(group: zarr.Group, image: Mapping[str, Any], level: int, where: str
 def _group_at(path: Any, storage_options: Mapping[str, Any] | None) -> tuple[zarr.Group, str]:
     """The Zarr group of a path or URL, to read, and how to say where it is."""
     import zarr
+    from zarr.errors import ContainsArrayError
     from zarr.storage import LocalStore
 
     if isinstance(path, str | Path) and "://" not in str(path) and not storage_options:
@@ -168,7 +185,7 @@ def _group_at(path: Any, storage_options: Mapping[str, Any] | None) -> tuple[zar
         where, store = str(folder), plain_store(folder)
     try:
         return zarr.open_group(store.with_read_only(True), mode="r"), where
-    except FileNotFoundError:
+    except (FileNotFoundError, ContainsArrayError):
         raise FileNotFoundError(f"there is no Zarr group at {where}, so no OME-Zarr") from None
 
 
@@ -182,9 +199,15 @@ def _on_pixels_of(image: xr.DataArray, mask: xr.DataArray) -> xr.DataArray | Non
     if any(image.sizes.get(dim) != size for dim, size in mask.sizes.items()):
         return None
     for dim in mask.dims:
-        if dim not in mask.coords or dim not in image.coords:
+        if dim not in mask.coords:
             continue
-        ours, theirs = image[dim], mask[dim]
+        theirs = mask[dim]
+        if dim not in image.coords:
+            # The image says nothing, so it begins at 0, and so does what lies on it.
+            if abs(float(theirs[0])) >= abs(float(theirs[-1] - theirs[0])) / max(theirs.size - 1, 1) / 2 > 0:
+                return None
+            continue
+        ours = image[dim]
         units = {spelt_out(each.attrs["units"]) for each in (ours, theirs) if "units" in each.attrs}
         off, size = np.abs(ours.values - theirs.values).max(), ours.size
         if len(units) > 1 or (size > 1 and off >= abs(float(ours[-1] - ours[0])) / (size - 1) / 2):

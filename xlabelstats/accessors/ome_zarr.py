@@ -143,7 +143,8 @@ class OmeZarrCalls:
         -------
         None
             `xlabelstats.open_ome_zarr` opens the image with its label images.  The mask has as many levels as the
-            image, each of every second pixel of the one below, and the chunks that it has itself.
+            image, each of some pixels of the one below: those of the levels of the image if it has the size of the
+            image, else every second one.  Its chunks are those that it has itself.
 
         Raises
         ------

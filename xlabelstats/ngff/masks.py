@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,7 +14,7 @@ from xlabelstats.extras import need
 from xlabelstats.grid import regular_grid
 from xlabelstats.inputs import check_is_mask, check_on_host
 from xlabelstats.ngff.groups import LABELS, addition, image_in
-from xlabelstats.ngff.reading import at_level
+from xlabelstats.ngff.reading import at_level, placement_at
 
 IRREGULAR = "OME-Zarr places pixels by a scale and a translation alone"
 
@@ -30,9 +33,10 @@ def write_mask(mask: xr.DataArray, path: str | os.PathLike[str], label: str, *, 
         )
     with addition(path, LABELS, label, overwrite, mask.nbytes) as new:
         image = image_in(new.image, "it")
-        placed = _placed(mask, at_level(new.image, image, 0, "it"))
-        layout = Layout(multiscale=len(image["datasets"]), ome_version=new.version, is_label=True)
-        write_image(placed, new.group, layout, label, of="../../")
+        pixels = [at_level(new.image, image, level, "it") for level in range(len(image["datasets"]))]
+        placed = _placed(mask, pixels[0])
+        layout = Layout(multiscale=len(pixels), ome_version=new.version, is_label=True)
+        write_image(placed, new.group, layout, label, "../../", _kept_as_in(placed, image, pixels))
 
 
 def _placed(mask: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
@@ -42,7 +46,7 @@ def _placed(mask: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
             raise ValueError(
                 f"the mask has the dim {dim!r}, which the image in the OME-Zarr lacks; it has {image.dims}"
             )
-        if dim in mask.coords or dim not in image.coords:
+        if dim in mask.coords:
             continue
         if mask.sizes[dim] != image.sizes[dim]:
             raise ValueError(
@@ -50,7 +54,8 @@ def _placed(mask: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
                 f"{image.sizes[dim]}, so where they lie is not known; give the mask a coordinate: "
                 f"mask.assign_coords({dim}=...)"
             )
-        mask = mask.assign_coords({dim: image[dim]})
+        if dim in image.coords:
+            mask = mask.assign_coords({dim: image[dim]})
     step = regular_grid(mask, IRREGULAR).step
     if (step < 0).any():
         dim = mask.dims[int(np.argmin(step))]
@@ -59,3 +64,23 @@ def _placed(mask: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
             f"mask.isel({dim}=slice(None, None, -1))"
         )
     return mask
+
+
+def _kept_as_in(
+    mask: xr.DataArray, image: Mapping[str, Any], pixels: Sequence[xr.DataArray]
+) -> list[dict[Hashable, slice]] | None:
+    """Which pixels of every level the next one keeps, so that it has the pixels of that level of the image.
+
+    None for a mask of other sizes than the image, and where the scales of the image do not go with its sizes.
+    """
+    if any(pixels[0].sizes[dim] != size for dim, size in mask.sizes.items()):
+        return None
+    names = [axis["name"] for axis in image["axes"]]
+    steps = [dict(zip(names, placement_at(image, level, "it")[0], strict=True)) for level in range(len(pixels))]
+    kept = []
+    for level, (below, above) in enumerate(pairwise(steps), 1):
+        every = {dim: max(round(above[dim] / below[dim]), 1) for dim in mask.dims}
+        if any(abs(n * pixels[level].sizes[dim] - pixels[level - 1].sizes[dim]) >= n for dim, n in every.items()):
+            return None
+        kept.append({dim: slice(0, n * pixels[level].sizes[dim], n) for dim, n in every.items()})
+    return kept

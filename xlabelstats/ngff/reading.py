@@ -147,10 +147,23 @@ def at_level(group: zarr.Group, image: Mapping[str, Any], level: int, where: str
         raise ValueError(
             f"{where} has {len(datasets)} levels, 0 to {len(datasets) - 1}; level is one of them, not {level}"
         )
-    stored = group[datasets[level]["path"]]
+    stored, axes = group[datasets[level]["path"]], image["axes"]
+    scale, origin = placement_at(image, level, where)
+    array = xr.DataArray(da.from_zarr(stored), dims=[axis["name"] for axis in axes])
+    for axis, step, first in zip(axes, scale, origin, strict=True):
+        unit = axis.get("unit")
+        if axis.get("type") != "channel" and (unit or step != 1 or first != 0):
+            values = first + step * np.arange(array.sizes[axis["name"]])
+            array = array.assign_coords({axis["name"]: (axis["name"], values, {"units": unit} if unit else {})})
+    return array
+
+
+def placement_at(image: Mapping[str, Any], level: int, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """The step and the origin of the pixels at a level, along every axis."""
     axes = image["axes"]
     scale, origin = np.ones(len(axes)), np.zeros(len(axes))
-    for each in (*datasets[level].get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
+    of_level = image["datasets"][level].get("coordinateTransformations", ())
+    for each in (*of_level, *image.get("coordinateTransformations", ())):
         kind = each["type"]
         if kind not in ("scale", "translation", "identity") or "path" in each:
             raise ValueError(
@@ -160,13 +173,7 @@ def at_level(group: zarr.Group, image: Mapping[str, Any], level: int, where: str
             scale, origin = scale * each[kind], origin * each[kind]
         elif kind == "translation":
             origin = origin + each[kind]
-    array = xr.DataArray(da.from_zarr(stored), dims=[axis["name"] for axis in axes])
-    for axis, step, first in zip(axes, scale, origin, strict=True):
-        unit = axis.get("unit")
-        if axis.get("type") != "channel" and (unit or step != 1 or first != 0):
-            values = first + step * np.arange(array.sizes[axis["name"]])
-            array = array.assign_coords({axis["name"]: (axis["name"], values, {"units": unit} if unit else {})})
-    return array
+    return scale, origin
 
 
 def _group_at(path: Any, storage_options: Mapping[str, Any] | None) -> tuple[zarr.Group, str]:

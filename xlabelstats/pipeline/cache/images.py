@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
@@ -101,20 +102,38 @@ def halved(image: xr.DataArray, *, labels: bool) -> xr.DataArray:
 
 
 def pyramid_of(
-    image: xr.DataArray, layout: Layout, kept: Callable[[str, Any], Any] = lambda path, data: data
+    image: xr.DataArray,
+    layout: Layout,
+    kept: Callable[[str, Any], Any] = lambda path, data: data,
+    pixels: Sequence[Mapping[Hashable, slice]] | None = None,
 ) -> list[Any]:
-    """The levels of an image, each made of what is kept of the one below: by default when it is looked at."""
+    """The levels of an image, each made of what is kept of the one below: by default when it is looked at.
+
+    ``pixels`` says of every level but the first which pixels of the one below it has; by default it is half as large.
+    """
     number, labels = layout.multiscale or 1, bool(layout.is_label)
     levels = [xr.DataArray(kept("0", image.data), dims=image.dims)]
-    while len(levels) < number and (above := halved(levels[-1], labels=labels)).shape != levels[-1].shape:
+    while len(levels) < number:
+        below = levels[-1]
+        above = halved(below, labels=labels) if pixels is None else below.isel(pixels[len(levels) - 1])
+        if above.shape == below.shape:
+            break
         levels.append(above.copy(data=kept(str(len(levels)), above.data)))
     return [level.data for level in levels]
 
 
-def write_image(image: xr.DataArray, group: Any, layout: Layout, name: str, of: str | None = None) -> int:
+def write_image(
+    image: xr.DataArray,
+    group: Any,
+    layout: Layout,
+    name: str,
+    of: str | None = None,
+    pixels: Sequence[Mapping[Hashable, slice]] | None = None,
+) -> int:
     """Write the pixels of a lazy image to a Zarr group, and give the number of levels.
 
-    ``of`` is the path from the group of a label mask to that of the image that it is of, if there is one.
+    ``of`` is the path from the group of a label mask to that of the image that it is of, if there is one; ``pixels``
+    as in `pyramid_of`.
     """
     writer, formats = (need(f"ome_zarr.{each}", "pipeline", "storing images") for each in ("writer", "format"))
     form, chunks = formats.format_from_version(layout.ome_version), layout.chunks_of(image.dims)
@@ -125,8 +144,9 @@ def write_image(image: xr.DataArray, group: Any, layout: Layout, name: str, of: 
         chunks.update(zip(image.dims, group[path].chunks, strict=True))
         return da.from_zarr(group[path])
 
-    levels = len(pyramid_of(image, layout, kept))
-    datasets = [_dataset(image, level, labels=bool(layout.is_label)) for level in range(levels)]
+    levels = len(pyramid_of(image, layout, kept, pixels))
+    labels = bool(layout.is_label)
+    datasets = [_dataset(image, level, _reduction(image, level, pixels), labels=labels) for level in range(levels)]
     axes = [_axis(image[dim]) for dim in image.dims]
     writer.write_multiscales_metadata(group, datasets, fmt=form, axes=axes, name=name)
     if layout.is_label and image.dtype.kind in "biu":
@@ -148,11 +168,17 @@ def grid_of(image: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     return origin, step
 
 
-def _dataset(image: xr.DataArray, level: int, *, labels: bool) -> dict[str, Any]:
+def _reduction(image: xr.DataArray, level: int, pixels: Sequence[Mapping[Hashable, slice]] | None) -> np.ndarray:
+    """How many pixels of an image one at a level stands for, along every dim."""
+    if pixels is not None:
+        return np.array([math.prod(each[dim].step for each in pixels[:level]) for dim in image.dims], float)
+    halvings = [min(level, (image.sizes[d] - 1).bit_length()) if AXES[str(d)] == "space" else 0 for d in image.dims]
+    return 2.0 ** np.array(halvings)
+
+
+def _dataset(image: xr.DataArray, level: int, factor: np.ndarray, *, labels: bool) -> dict[str, Any]:
     """Where the pixels of a level lie: the mean of several between them."""
     origin, step = grid_of(image)
-    halvings = [min(level, (image.sizes[d] - 1).bit_length()) if AXES[str(d)] == "space" else 0 for d in image.dims]
-    factor = 2.0 ** np.array(halvings)
     placed = {"scale": step * factor, "translation": origin if labels else origin + step * (factor - 1) / 2}
     transformations = [{"type": kind, kind: numbers.tolist()} for kind, numbers in placed.items()]
     return {"path": str(level), "coordinateTransformations": transformations}

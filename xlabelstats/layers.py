@@ -11,14 +11,14 @@ import xarray as xr
 from xlabelstats.classes import classes_of, numbers_of
 from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.extras import need
-from xlabelstats.inputs import check_is_mask, check_labels, check_on_host, is_array
+from xlabelstats.inputs import check_is_mask, check_on_host, is_array
 from xlabelstats.multiscale import levels_of
 from xlabelstats.names import LABEL, OBJECT, check_known
 from xlabelstats.options import compute
 from xlabelstats.pipeline.cache.images import AXES
 from xlabelstats.pipeline.viewer import open_viewer, placement, unit_of
 from xlabelstats.rows import ids_of, rows_of
-from xlabelstats.tables import to_dataframe
+from xlabelstats.tables import labels_of_rows, to_dataframe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,12 +100,7 @@ def _table(result: xr.Dataset) -> pd.DataFrame:
             "one position: mask.isel(t=0); or show the values as an image: "
             "viewer.add_image(mask.labels.paint(result['mean']).data)"
         )
-    if LABEL in result.dims and LABEL not in result.coords:
-        raise ValueError(f"the result does not say whose rows it has; result.assign_coords({LABEL}=[...]) names them")
-    table = to_dataframe(result)
-    # What a join has made floating point becomes integers again, and each label has one row.
-    labels = table.index.to_numpy()
-    return table.set_axis(check_labels(labels, labels.dtype))
+    return to_dataframe(result).set_axis(labels_of_rows(result))
 
 
 def _pixels(mask: xr.DataArray | xr.DataTree, table: pd.DataFrame, colours: np.ndarray | None) -> tuple[str, Any, dict]:

@@ -15,7 +15,7 @@ from xlabelstats.catalogue import STATISTICS
 from xlabelstats.catalogue.cellprofiler import METADATA, OBJECT_NUMBER
 from xlabelstats.extras import need
 from xlabelstats.features import about, by_element, elements, features_of, in_cellprofilers_words
-from xlabelstats.inputs import check_on_host, dense, is_dask, is_sparse
+from xlabelstats.inputs import check_labels, check_on_host, dense, is_dask, is_sparse
 from xlabelstats.names import LABEL, OBJECT, PAIR
 from xlabelstats.neighbor_graph import graph_of
 from xlabelstats.options import compute
@@ -190,6 +190,17 @@ def check_rows(result: xr.Dataset, what: str) -> None:
             raise ValueError("the rows are pairs of labels here, not labels; make a table by result.to_dataframe()")
         what = f"variable {without[0]!r} has" if without else "this has"
         raise ValueError(f"{what} no dim {rows!r}, so there are no rows; a result of .labels.aggregate has one")
+
+
+def labels_of_rows(result: xr.Dataset) -> np.ndarray:
+    """The labels of the rows as integers, which others find them by, or a complaint.
+
+    What a join has made floating point becomes integers again, and each label has one row.
+    """
+    if LABEL in result.dims and LABEL not in result.coords:
+        raise ValueError(f"the result does not say whose rows it has; result.assign_coords({LABEL}=[...]) names them")
+    ids = ids_of(result)
+    return check_labels(ids, ids.dtype)
 
 
 def _in_memory(result: xr.Dataset) -> xr.Dataset:

@@ -159,6 +159,23 @@ class TestTables:
         assert found["kind"].tolist() == result["kind"].values.tolist()
         assert found["big"].tolist() == result["big"].values.tolist()
 
+    def test_of_text_that_is_missing_say_so(self, tmp_path, backend):
+        path = field(tmp_path)
+        kinds = np.array(["b", None, "a"], object)
+        result = xr.Dataset({"kind": ("label", kinds)}, {"label": [7, -2, 2**40]})
+        result.labels.to_ome_zarr(path, "cells", backend=backend)
+        found = stored(path, backend)["kind"]
+        assert found.index.tolist() == [7, -2, 2**40]
+        assert found.isna().tolist() == [False, True, False]
+        assert found.dropna().tolist() == ["b", "a"]
+        assert opened(path)[1]["kind"].isna().tolist() == [False, True, False]
+
+    def test_of_labels_that_a_join_made_floating_point_are_of_integers(self, tmp_path, backend):
+        path = field(tmp_path)
+        result = xr.Dataset({"a": ("label", [1.0, 2])}, {"label": [5.0, 3.0]})
+        result.labels.to_ome_zarr(path, "cells", backend=backend)
+        assert opened(path)[1].index.tolist() == [5, 3]
+
     def test_are_replaced_if_asked_for_alone(self, tmp_path, backend):
         path = field(tmp_path)
         IMAGE.labels.measure(MASK, "mean").labels.to_ome_zarr(path, "cells", backend=backend)
@@ -231,6 +248,15 @@ class TestTableErrors:
     def test_a_label_with_two_rows_is_told(self, tmp_path):
         result = xr.Dataset({"a": ("label", [1.0, 2])}, {"label": [4, 4]})
         with pytest.raises(ValueError, match="one row per label, and label 4 has several"):
+            result.labels.to_ome_zarr(tmp_path, "cells", backend="parquet")
+
+    def test_rows_of_no_labels_are_told(self, tmp_path):
+        with pytest.raises(ValueError, match="does not say whose rows it has"):
+            xr.Dataset({"a": ("label", [1.0, 2])}).labels.to_ome_zarr(tmp_path, "cells", backend="parquet")
+
+    def test_labels_that_are_text_are_told(self, tmp_path):
+        result = xr.Dataset({"a": ("label", [1.0, 2])}, {"label": ["p", "q"]})
+        with pytest.raises(TypeError, match="labels are whole numbers"):
             result.labels.to_ome_zarr(tmp_path, "cells", backend="parquet")
 
     def test_a_result_without_rows_is_told(self, tmp_path):

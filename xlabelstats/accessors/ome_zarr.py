@@ -58,7 +58,7 @@ class OmeZarrTableCalls(Accessor):
         FileNotFoundError
             There is nothing at ``path``.
         TypeError
-            The result is on the GPU, or lazy and sparse.
+            The result is on the GPU, or lazy and sparse; its labels are not whole numbers.
         ValueError
             ``path`` is a URL or no image; the image has no such label image; the result has no rows of labels, several
             for one label, or a row per label and position (``per=``); there is no such backend.

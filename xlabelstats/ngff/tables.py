@@ -17,7 +17,7 @@ from xlabelstats.names import LABEL, OBJECT, check_known
 from xlabelstats.ngff.groups import LABELS, TABLES, addition, listed_in
 from xlabelstats.rows import ids_of, positions_of, rows_of
 from xlabelstats.store import to_zarr
-from xlabelstats.tables import check_rows, to_dataframe
+from xlabelstats.tables import check_rows, labels_of_rows, to_dataframe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ def write_table(
     """Write a result below an image; see `LabelsDatasetAccessor.to_ome_zarr`."""
     check_known([backend], BACKENDS, "backend")
     package = need(BACKENDS[backend], {"anndata": "anndata"}.get(backend, "pipeline"), f"backend={backend!r}")
-    _check(result)
+    result = _by_label(result)
     with addition(path, TABLES, label if name is None else name, overwrite, result.nbytes) as new:
         if label not in (labels := listed_in(new.image, LABELS)):
             there = f"there are: {', '.join(map(repr, labels))}" if labels else "there is none yet"
@@ -71,8 +71,8 @@ def write_table(
         )
 
 
-def _check(result: xr.Dataset) -> None:
-    """Complain about a result that is no table with one row per label."""
+def _by_label(result: xr.Dataset) -> xr.Dataset:
+    """A result with integers as labels, or a complaint if it is no table with one row per label."""
     check_rows(result, "to_ome_zarr")
     if rows_of(result) == OBJECT:
         dim, places = next(iter(positions_of(result).items()), ("t", np.array([0])))
@@ -85,6 +85,7 @@ def _check(result: xr.Dataset) -> None:
     ids, counts = np.unique(ids_of(result), return_counts=True)
     if (counts > 1).any():
         raise ValueError(f"a feature table has one row per label, and label {ids[counts > 1][0]} has several")
+    return result.assign_coords({LABEL: (LABEL, labels_of_rows(result))})
 
 
 def _pieces(result: xr.Dataset, instance_key: str) -> Iterator[pd.DataFrame]:
@@ -129,7 +130,10 @@ def _write_anndata(tables: Iterator[pd.DataFrame], n_rows: int, group: zarr.Grou
         others.append(table.loc[:, ~is_float])
     obs = pd.concat(others)
     obs.index = _texts(obs.index)
-    obs = obs.astype({name: object for name, dtype in obs.dtypes.items() if getattr(dtype, "kind", "O") in "OU"})
+    for name, dtype in obs.dtypes.items():
+        if getattr(dtype, "kind", "O") in "OU":
+            # AnnData would write the text "nan" for a text that is missing, but not among categories.
+            obs[name] = obs[name].astype("category" if obs[name].isna().any() else object)
     with warnings.catch_warnings():
         # Zarr 2, which OME-Zarr 0.4 is kept in, is on its way out there.
         warnings.filterwarnings("ignore", "zarr v3 will become the only option")

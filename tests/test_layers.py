@@ -176,6 +176,19 @@ class TestLabels:
         assert one == three
         assert one != two
 
+    @pytest.mark.parametrize("n", [7, 30, 150])
+    def test_no_two_classes_have_the_same_colour(self, viewer, n):
+        mask = xr.DataArray(np.arange(n + 1)[None], dims=("y", "x"))
+        result_of({label: f"class {label}" for label in range(1, n + 1)}).labels.to_napari(mask, viewer)
+        drawn = viewer.layers[0].colormap.map(mask.values)[0]
+        assert len(np.unique(np.round(drawn[1:] * 255), axis=0)) == n
+        assert (drawn[1:, 3] == 1).all()
+
+    def test_labels_of_no_class_are_transparent(self, viewer):
+        mask = xr.DataArray([[1, 2, 3]], dims=("y", "x"))
+        result_of({1: "B", 2: None, 3: "T"}).labels.to_napari(mask, viewer)
+        assert viewer.layers[0].colormap.map(mask.values)[0, :, 3].tolist() == [1, 0, 1]
+
     def test_another_colormap_goes_from_its_first_colour_to_its_last(self, viewer):
         mask = xr.DataArray([[1, 2]], dims=("y", "x"))
         for values in ({1: 0.5, 2: 7.5}, {1: "B", 2: "T"}):

@@ -58,19 +58,35 @@ def to_napari(
 
 def colours_of(values: pd.Series, colormap: str | None) -> np.ndarray:
     """A colour (red, green, blue, alpha) for every value, transparent for NaN."""
-    from napari.utils.colormaps import ensure_colormap, label_colormap
+    from napari.utils.colormaps import ensure_colormap
 
     classes = classes_of(values)
     if classes is not None:
         n = len(classes.names)
         if colormap is None:
-            # The number 0 is background there.
-            return label_colormap(max(n, 1)).map(np.nan_to_num(classes.codes + 1).astype(np.int32))
+            # The last one is of those without a class.
+            palette = np.vstack([distinct_colours(n), np.zeros(4)])
+            return palette[np.nan_to_num(classes.codes, nan=n).astype(np.intp)]
         return ensure_colormap(colormap).map(classes.codes / max(n - 1, 1))
     numbers = np.ma.masked_invalid(numbers_of(values))
     low, high = (numbers.min(), numbers.max()) if numbers.count() else (0.0, 1.0)
     part = (numbers - low) / ((high - low) or 1.0)
     return ensure_colormap(colormap or "viridis").map((np.round(part * SHADES) / SHADES).filled(np.nan))
+
+
+def distinct_colours(n: int) -> np.ndarray:
+    """Colours that napari gives to labels, and of those such as differ much from each other.
+
+    As they are random, some of the first ones are alike.
+    """
+    from napari.utils.colormaps import label_colormap
+
+    colours = np.asarray(label_colormap(4 * n + 50).colors)
+    chosen, distances = [], np.full(len(colours), np.inf)
+    for _ in range(n):
+        chosen.append(int(distances.argmax()))
+        distances = np.minimum(distances, np.abs(colours - colours[chosen[-1]]).sum(axis=1))
+    return colours[chosen]
 
 
 def _how_to_show(objects: Any) -> Any:

@@ -10,7 +10,11 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+
+LOG = logging.getLogger(__name__)
 
 
 class Cards(SphinxDirective):
@@ -37,7 +41,11 @@ def drawn(doctree: nodes.document) -> list[nodes.image]:
 def repeat(app: Sphinx, doctree: nodes.document) -> None:
     """The picture of a page below its first sentences too, if it has sentences above its first section."""
     images, number = drawn(doctree), app.config.page_pictures.get(app.env.docname)
-    if number is None or not images:
+    if number is None or (not images and app.config.nb_execution_mode == "off"):
+        return
+    if number >= len(images):
+        text = "page_pictures in conf.py has picture %d of this page, and its code draws %d"
+        LOG.warning(text, number, len(images), location=app.env.docname)
         return
     page = next(doctree.findall(nodes.section))
     for sentences in page.children:
@@ -49,6 +57,12 @@ def repeat(app: Sphinx, doctree: nodes.document) -> None:
             return
 
 
+def check(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
+    """Complain about pictures of pages that are not there."""
+    for page in app.config.page_pictures.keys() - env.found_docs:
+        LOG.warning("page_pictures in conf.py has a picture of %r, and there is no such page", page)
+
+
 def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Cards of pages: picture, title and text, in a link."""
     for card in list(doctree.findall(lambda node: isinstance(node, nodes.container) and "page" in node)):
@@ -56,7 +70,7 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         link = nodes.reference("", "", internal=True, refuri=app.builder.get_relative_uri(docname, page))
         images = drawn(app.env.get_doctree(page))
         if images:
-            image = images[app.config.page_pictures.get(page, 0)].deepcopy()
+            image = images[min(app.config.page_pictures.get(page, 0), len(images) - 1)].deepcopy()
             image["alt"] = ""  # the title follows
             link += image
         link += nodes.strong("", title)
@@ -67,6 +81,7 @@ def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("page_pictures", {}, "env")
     app.add_directive("cards", Cards)
+    app.connect("env-before-read-docs", check)
     app.connect("doctree-read", repeat, priority=400)  # before Sphinx collects the pictures of a page
     app.connect("doctree-resolved", fill)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

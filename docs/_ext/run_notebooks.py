@@ -103,6 +103,8 @@ def main() -> None:
     parser.add_argument("--store", action="store_true", help="write the outputs into the notebooks")
     options = parser.parse_args()
     notebooks = options.notebooks or sorted(FOLDER.glob("*.ipynb"))
+    if not notebooks:
+        parser.error(f"there is no notebook in {FOLDER}")
     failed = False
     with ThreadPoolExecutor(2) as pool:
         for path, (new, seconds) in zip(notebooks, pool.map(executed, notebooks), strict=True):

@@ -129,6 +129,13 @@ class TestOpen:
         found = xlabelstats.open_ome_zarr(path)
         np.testing.assert_allclose(found["y"], 2 * (10 + 0.5 * np.arange(6)) + 1)
 
+    def test_labels_that_were_added_after_metadata_was_put_together_are_opened(self, tmp_path):
+        path = field(tmp_path / "a.zarr", "0.4")
+        shutil.move(path / "labels", tmp_path / "labels")
+        zarr.consolidate_metadata(path, zarr_format=2)
+        shutil.move(tmp_path / "labels", path / "labels")
+        assert list(xlabelstats.open_ome_zarr(path)) == ["image", "cells"]
+
     def test_a_channel_axis_of_one_is_dropped_from_labels(self, tmp_path):
         scales = [([1, 0.5, 0.25], [0, 10, 20])]
         found = xlabelstats.open_ome_zarr(field(tmp_path / "a.zarr", cells=CELLS[None], scales=scales, dims="cyx"))

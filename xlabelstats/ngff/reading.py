@@ -185,13 +185,15 @@ def _group_at(path: Any, storage_options: Mapping[str, Any] | None) -> tuple[zar
     if isinstance(path, str | Path) and "://" not in str(path) and not storage_options:
         where = str(Path(path).expanduser())
         store: Any = LocalStore(where)
+        # Metadata that was put together may lack a label image that another program has added.
+        together: bool | None = False
     else:
         from xlabelstats.pipeline.cache.folders import folder_at, plain_store
 
         folder = folder_at(path, storage_options or {}, "an OME-Zarr", "")
-        where, store = str(folder), plain_store(folder)
+        where, store, together = str(folder), plain_store(folder), None
     try:
-        return zarr.open_group(store.with_read_only(True), mode="r"), where
+        return zarr.open_group(store.with_read_only(True), mode="r", use_consolidated=together), where
     except (FileNotFoundError, ContainsArrayError):
         raise FileNotFoundError(f"there is no Zarr group at {where}, so no OME-Zarr") from None
 

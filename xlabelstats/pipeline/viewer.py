@@ -11,8 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from xlabelstats.extras import need
-from xlabelstats.grid import grid_along, pixel_grid
-from xlabelstats.pipeline.cache.images import is_image, looks_like_labels
+from xlabelstats.pipeline.cache.images import grids_of, is_image, looks_like_labels
 from xlabelstats.pipeline.cache.results import named
 from xlabelstats.pipeline.points import find_axes
 from xlabelstats.units import UNITS, spelt_out
@@ -39,9 +38,7 @@ def placement(image: xr.DataArray, dims: Iterable[Hashable] | None = None) -> di
 
     In pixels where there are no coordinates, or none that are evenly spaced numbers.
     """
-    # Numbers of channels, such as wavelengths, are names.
-    along = image.dims if dims is None else dims
-    grids = [pixel_grid(1) if dim == "c" else grid_along(image, dim) for dim in along]
+    grids = grids_of(image, image.dims if dims is None else dims)
     return {
         "scale": [float(grid.step[0]) for grid in grids],
         "translate": [float(grid.origin[0]) for grid in grids],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.extras import need
-from xlabelstats.grid import regular_grid
+from xlabelstats.grid import Grid, grid_along, pixel_grid
 from xlabelstats.names import check_known
 from xlabelstats.pipeline.cache.arrays import words_of, write
 from xlabelstats.units import UNITS, spelt_out
@@ -156,16 +155,10 @@ def write_image(
     return levels
 
 
-def grid_of(image: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
-    """Origin and step of the pixels along every dim: of the coordinates where these are even numbers, else 0 and 1."""
-    origin, step = np.zeros(image.ndim), np.ones(image.ndim)
-    for axis, dim in enumerate(image.dims):
-        with suppress(ValueError):
-            # Numbers of channels, such as wavelengths, are names.
-            if AXES.get(str(dim)) != "channel":
-                grid = regular_grid(image[dim].reset_coords(drop=True), "")
-                origin[axis], step[axis] = grid.origin[0], grid.step[0]
-    return origin, step
+def grids_of(image: xr.DataArray, dims: Iterable[Hashable]) -> list[Grid]:
+    """The grid along each of some dims: of the coordinates where these are even numbers, else of pixels."""
+    # Numbers of channels, such as wavelengths, are names.
+    return [pixel_grid(1) if dim == "c" else grid_along(image, dim) for dim in dims]
 
 
 def _reduction(image: xr.DataArray, level: int, pixels: Sequence[Mapping[Hashable, slice]] | None) -> np.ndarray:
@@ -178,7 +171,8 @@ def _reduction(image: xr.DataArray, level: int, pixels: Sequence[Mapping[Hashabl
 
 def _dataset(image: xr.DataArray, level: int, factor: np.ndarray, *, labels: bool) -> dict[str, Any]:
     """Where the pixels of a level lie: the mean of several between them."""
-    origin, step = grid_of(image)
+    grids = grids_of(image, image.dims)
+    origin, step = np.concatenate([grid.origin for grid in grids]), np.concatenate([grid.step for grid in grids])
     placed = {"scale": step * factor, "translation": origin if labels else origin + step * (factor - 1) / 2}
     transformations = [{"type": kind, kind: numbers.tolist()} for kind, numbers in placed.items()]
     return {"path": str(level), "coordinateTransformations": transformations}

@@ -148,6 +148,13 @@ class TestOpen:
         assert list(found) == ["cells"]
         np.testing.assert_allclose(found["y"], 10 + 0.5 * np.arange(6))
 
+    def test_a_label_image_has_its_name_from_within_its_folder_too(self, tmp_path, monkeypatch):
+        path = field(tmp_path / "a.zarr")
+        below = zarr.open_group(path / "labels/cells", mode="r+")
+        below.attrs["ome"] = below.attrs["ome"] | {"image-label": {"version": "0.5"}}
+        monkeypatch.chdir(path / "labels/cells")
+        assert list(xlabelstats.open_ome_zarr(".")) == ["cells"]
+
     def test_ngff_zarr_writes_what_is_opened(self, tmp_path):
         ngff = pytest.importorskip("ngff_zarr")
         image = ngff.to_ngff_image(

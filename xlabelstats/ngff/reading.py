@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,7 +91,8 @@ def open_ome_zarr(
     group, where = _group_at(path, storage_options)
     image = image_in(group, where)
     of_labels = "image-label" in about(group)
-    name = where.rstrip("/").rpartition("/")[2] if of_labels else IMAGE
+    # Those of Windows have either slash.
+    name = PureWindowsPath(where).name if of_labels else IMAGE
     array = at_level(group, image, level, where)
     if of_labels:
         # A name such as "y" is that of a coordinate already.
@@ -183,7 +184,7 @@ def _group_at(path: Any, storage_options: Mapping[str, Any] | None) -> tuple[zar
     from zarr.storage import LocalStore
 
     if isinstance(path, str | Path) and "://" not in str(path) and not storage_options:
-        where = str(Path(path).expanduser())
+        where = str(Path(path).expanduser().absolute())
         store: Any = LocalStore(where)
         # Metadata that was put together may lack a label image that another program has added.
         together: bool | None = False

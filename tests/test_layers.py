@@ -176,6 +176,11 @@ class TestLabels:
         assert one == three
         assert one != two
 
+    def test_so_few_colours_are_used_that_napari_draws_any_mask_as_bytes(self, viewer):
+        mask = xr.DataArray(np.arange(1001)[None], dims=("y", "x"))
+        result_of({label: label**0.5 for label in range(1, 1001)}).labels.to_napari(mask, viewer)
+        assert len(np.unique(viewer.layers[0].colormap.map(mask.values)[0], axis=0)) <= 255
+
     @pytest.mark.parametrize("n", [7, 30, 150])
     def test_no_two_classes_have_the_same_colour(self, viewer, n):
         mask = xr.DataArray(np.arange(n + 1)[None], dims=("y", "x"))
@@ -286,6 +291,14 @@ class TestShapes:
             np.testing.assert_allclose(corners.min(0), [5 + (y.min() - 0.5) * 0.5, 5 + (x.min() - 0.5) * 0.25])
             np.testing.assert_allclose(corners.max(0), [5 + (y.max() + 0.5) * 0.5, 5 + (x.max() + 0.5) * 0.25])
             assert layer.features["mean"][held[0]] == result["mean"].sel(label=label).item()
+
+    def test_objects_that_are_not_there_have_no_line(self, viewer):
+        mask = xr.DataArray([[7, 7, 0, 2]], dims=("y", "x"))
+        outlines, result = mask.instances.polygons(labels=[7, 9]), mask.labels.count(labels=[7, 9])
+        result.labels.to_napari(outlines, viewer)
+        (layer,) = viewer.layers
+        assert layer.features["label"].tolist() == [7]
+        assert np.isfinite(layer.edge_width).all()
 
     def test_parts_and_holes_are_lines_of_their_own(self, viewer):
         pixels = [[7, 7, 7, 0, 7], [7, 0, 7, 0, 0], [7, 7, 7, 0, 2]]

@@ -41,7 +41,11 @@ def executed(path: Path) -> tuple[NotebookNode, float]:
         resources = {"metadata": {"path": folder}}
         client = NotebookClient(notebook, timeout=300, resources=resources, record_timing=False)
         # Temporary files go into the folder too, and with it.
-        client.execute(env={**os.environ, "TMPDIR": folder, "TEMP": folder})
+        try:
+            client.execute(env={**os.environ, "TMPDIR": folder, "TEMP": folder})
+        except Exception as error:
+            error.add_note(f"in {path}")
+            raise
     return cleaned(notebook), time.perf_counter() - started
 
 

@@ -32,7 +32,7 @@ MARK = 0.3
 # How wide a line is, as a part of the size of an object.
 LINE = 0.05
 
-# The column that says to napari whose row it is: of labels, and of marks, each of which is a row.
+# The column by which napari finds the row of a label.
 INDEX = "index"
 
 
@@ -41,7 +41,8 @@ def to_napari(
 ) -> Any:
     """Add a layer of objects to a viewer; see `LabelsDatasetAccessor.to_napari`."""
     need("napari.utils", "viewer", "to_napari")
-    viewer = open_viewer(viewer) if viewer else None
+    # A new window only once there is something to show.
+    viewer = None if viewer is True else open_viewer(viewer)
     show = _how_to_show(objects)
     table = _table(result)
     if color is not None:

@@ -29,13 +29,6 @@ def no_calls() -> None:
 
 
 @pytest.fixture
-def viewer():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pytest.importorskip("napari.components", reason="napari is not installed").ViewerModel()
-
-
-@pytest.fixture
 def volume() -> da.Array:
     pixels = ndimage.gaussian_filter(np.random.default_rng(0).random((8, 24, 24)), 1)
     return da.from_array(pixels / pixels.max(), chunks=(8, 12, 12))

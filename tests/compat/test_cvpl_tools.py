@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import warnings
 
 import dask.array as da
 import numcodecs

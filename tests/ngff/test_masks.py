@@ -15,6 +15,8 @@ import pytest
 import xarray as xr
 import zarr
 from conftest import blobs
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import xlabelstats
 from xlabelstats.pipeline import Cache, connected_components, gaussian
@@ -138,6 +140,15 @@ class TestBelowAnImage:
 
 
 class TestGrids:
+    @settings(max_examples=5)
+    @given(st.integers(5, 40), st.integers(5, 50))
+    def test_of_chunks_change_nothing(self, tmp_path_factory, y, x):
+        path = image_at(tmp_path_factory.mktemp("chunks"))
+        MASK.chunk(y=y, x=x).labels.to_ome_zarr(path, "cells")
+        for level in (0, 1):
+            every = slice(None, None, 2**level)
+            np.testing.assert_array_equal(xlabelstats.open_ome_zarr(path, level)["cells"], MASK[every, every])
+
     def test_of_a_mask_with_coordinates_are_its_own(self, tmp_path):
         path = image_at(tmp_path)
         half = MASK[::2, ::2].assign_coords(

@@ -220,6 +220,12 @@ class TestOtherPixels:
         with pytest.warns(UserWarning, match="that name is taken"):
             assert list(xlabelstats.open_ome_zarr(path)) == ["image"]
 
+    def test_a_label_image_that_is_not_there_is_told(self, tmp_path):
+        path = field(tmp_path / "a.zarr")
+        shutil.rmtree(path / "labels/cells")
+        with pytest.warns(UserWarning, match=r"'cells' was left out: there is nothing at .*a\.zarr/labels/cells"):
+            assert list(xlabelstats.open_ome_zarr(path)) == ["image"]
+
 
 class TestErrors:
     def test_nothing_there_is_told(self, tmp_path):

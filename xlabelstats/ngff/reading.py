@@ -50,7 +50,7 @@ def open_ome_zarr(
     -----
     UserWarning
         A label image was left out, and how to open it: none of its resolutions has the pixels of the image at this
-        level, or its name is taken.
+        level, or its name is taken, or it cannot be read.
 
     Raises
     ------
@@ -64,9 +64,9 @@ def open_ome_zarr(
 
     Notes
     -----
-    A label image is taken at the resolution whose pixels lie nearest to those of the image, and less than half a pixel
-    off.  It then has the coordinates of the image, so that the two go together in every call.  An axis ``c`` of one
-    channel is dropped from it.
+    A label image is taken at the resolution that has as many pixels as the image, each less than half a pixel from that
+    of the image.  It then has the coordinates of the image, so that the two go together in every call.  An axis ``c``
+    of one channel is dropped from it.
 
     Examples
     --------
@@ -100,26 +100,34 @@ def open_ome_zarr(
         array = array.assign_coords(c=list(map(str, channels)))
     field = array.to_dataset(name=name)
     for label in listed_in(group, LABELS):
-        mask, advice = None, f"; open it by itself: xlabelstats.open_ome_zarr({f'{where}/{LABELS}/{label}'!r})"
+        below = f"{where}/{LABELS}/{label}"
+        advice = f"; open it by itself: xlabelstats.open_ome_zarr({below!r})"
         if label in field.variables or label in field.dims:
             caution(f"the label image {label!r} was left out, since that name is taken here{advice}")
             continue
-        below: Any = group[f"{LABELS}/{label}"]
-        about_it = image_in(below, f"{where}/{LABELS}/{label}")
-        sizes = []
-        for number in range(len(about_it["datasets"])):
-            given = _without_channel(at_level(below, about_it, number, label))
-            sizes.append(given.sizes)
-            if (mask := _on_pixels_of(array, given)) is not None:
-                break
-        if mask is None:
-            caution(
-                f"the label image {label!r} was left out: it has other pixels ({_words(sizes[0])}) than the image at "
-                f"level {level} ({_words(array.sizes)}){advice}, and measure with align='nearest'"
-            )
+        try:
+            levels = _levels_of_labels(group, label, below)
+        except ValueError as error:
+            caution(f"the label image {label!r} was left out: {error}")
+            continue
+        masks = [mask for given in levels if (mask := _on_pixels_of(array, given)) is not None]
+        if masks:
+            field[label] = masks[0]
         else:
-            field[label] = mask
+            caution(
+                f"the label image {label!r} was left out: it has other pixels ({_words(levels[0].sizes)}) than the "
+                f"image at level {level} ({_words(array.sizes)}){advice}, and measure with align='nearest'"
+            )
     return field
+
+
+def _levels_of_labels(group: zarr.Group, label: str, where: str) -> list[xr.DataArray]:
+    """All levels of a label image below an image."""
+    below: Any = group.get(f"{LABELS}/{label}")
+    if below is None:
+        raise ValueError(f"there is nothing at {where}")
+    image = image_in(below, where)
+    return [_without_channel(at_level(below, image, number, where)) for number in range(len(image["datasets"]))]
 
 
 def at_level(group: zarr.Group, image: Mapping[str, Any], level: int, where: str) -> xr.DataArray:
@@ -134,7 +142,7 @@ def at_level(group: zarr.Group, image: Mapping[str, Any], level: int, where: str
     stored = group[datasets[level]["path"]]
     axes = image["axes"]
     scale, origin = np.ones(len(axes)), np.zeros(len(axes))
-    for each in (*datasets[level]["coordinateTransformations"], *image.get("coordinateTransformations", ())):
+    for each in (*datasets[level].get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
         kind = each["type"]
         if kind not in ("scale", "translation", "identity") or "path" in each:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import zarr
 from conftest import blobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zarr.storage import LocalStore
 
 import xlabelstats
 from xlabelstats.pipeline import Cache, connected_components, gaussian
@@ -227,6 +229,19 @@ class TestCutShort:
 
         with pytest.raises(RuntimeError, match="no more"):
             MASK.copy(data=MASK.data.map_blocks(fails, dtype=MASK.dtype)).labels.to_ome_zarr(path, "cells")
+        assert "labels" not in names(path)
+
+    def test_by_a_full_disk_leaves_nothing_and_is_told(self, tmp_path, monkeypatch):
+        path, put = image_at(tmp_path), LocalStore.set
+
+        async def while_there_is_room(self, key, *rest):
+            if key.startswith("0/c"):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            await put(self, key, *rest)
+
+        monkeypatch.setattr(LocalStore, "set", while_there_is_room)
+        with pytest.raises(OSError, match=r"there is no room for the result .* nothing of it is kept"):
+            MASK.labels.to_ome_zarr(path, "cells")
         assert "labels" not in names(path)
 
     def test_by_a_kill_leaves_the_old_mask_and_the_next_write_removes_the_rest(self, tmp_path):

@@ -167,7 +167,7 @@ def _group_at(path: Any, storage_options: Mapping[str, Any] | None) -> tuple[zar
     from zarr.storage import LocalStore
 
     if isinstance(path, str | Path) and "://" not in str(path) and not storage_options:
-        where = str(Path(path).expanduser())
+        where = Path(path).expanduser().as_posix()
         store: Any = LocalStore(where)
     else:
         from xlabelstats.pipeline.cache.folders import folder_at, plain_store

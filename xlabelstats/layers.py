@@ -75,10 +75,12 @@ def colours_of(values: pd.Series, colormap: str | None) -> np.ndarray:
             # The number 0 is background there.
             return label_colormap(max(n, 1)).map(np.nan_to_num(classes.codes + 1).astype(np.int32))
         return colours.map(classes.codes / max(n - 1, 1))
-    numbers = np.ma.masked_invalid(numbers_of(values))
-    low, high = (numbers.min(), numbers.max()) if numbers.count() else (0.0, 1.0)
+    numbers = np.asarray(numbers_of(values), float)
+    numbers = np.where(np.isfinite(numbers), numbers, np.nan)
+    known = numbers[~np.isnan(numbers)]
+    low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
     part = (numbers - low) / ((high - low) or 1.0)
-    return colours.map((np.round(part * SHADES) / SHADES).filled(np.nan))
+    return colours.map(np.round(part * SHADES) / SHADES)
 
 
 def _how_to_show(objects: Any) -> Any:

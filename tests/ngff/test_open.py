@@ -276,3 +276,13 @@ class TestErrors:
         assert found.dims == ("t", "y", "x")
         assert found["t"].values.tolist() == [0, 5]
         assert found["t"].attrs["units"] == "second"
+
+
+def test_other_label_images_are_not_measured_as_images(tmp_path: Path) -> None:
+    path = field(tmp_path / "field.zarr")
+    xr.DataArray(CELLS, dims=("y", "x")).labels.to_ome_zarr(path, "nuclei")
+    opened = xlabelstats.open_ome_zarr(path)
+    assert list(opened) == ["image", "cells", "nuclei"]
+    assert list(opened.labels.measure("nuclei", ["mean", "area"])) == ["mean_image", "area"]
+    assert list(opened.instances.median("nuclei")) == ["median_image"]
+    assert list(opened.labels.aggregate(opened["cells"].labels.keep([1]), "max")) == ["max_image"]

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.cautions import caution
+from xlabelstats.names import KIND
 from xlabelstats.ngff.groups import LABELS, about, image_in, listed_in
 from xlabelstats.units import spelt_out
 
@@ -39,8 +40,9 @@ def open_ome_zarr(
     -------
     Dataset
         The variable ``image``, and a variable per label image, under its name, such as ``nuclei``.  Of a label image
-        by itself there is that one variable.  The dims are the axes: ``t``, ``c``, ``z``, ``y``, ``x``.  Arrays are
-        dask arrays with a block per stored chunk.
+        by itself there is that one variable.  Label images have the attribute ``kind="labels"``, so that
+        ``field.labels.measure("nuclei")`` measures ``image`` only.  The dims are the axes: ``t``, ``c``, ``z``, ``y``,
+        ``x``.  Arrays are dask arrays with a block per stored chunk.
 
         Coordinates come from the scale and the translation, with ``units`` in their attributes.  ``c`` has the names
         of the channels, if the file gives them.  An axis of which the file says nothing (scale 1, no translation, no
@@ -94,7 +96,7 @@ def open_ome_zarr(
     name = where.rstrip("/").rpartition("/")[2] if of_labels else IMAGE
     array = at_level(group, image, level, where)
     if of_labels:
-        return _without_channel(array).to_dataset(name=name)
+        return _marked(_without_channel(array)).to_dataset(name=name)
     channels = [each.get("label") for each in about(group).get("omero", {}).get("channels", ())]
     if "c" in array.dims and all(channels) and len({*channels}) == array.sizes["c"] == len(channels):
         array = array.assign_coords(c=list(map(str, channels)))
@@ -112,7 +114,7 @@ def open_ome_zarr(
             continue
         masks = [mask for given in levels if (mask := _on_pixels_of(array, given)) is not None]
         if masks:
-            field[label] = masks[0]
+            field[label] = _marked(masks[0])
         else:
             caution(
                 f"the label image {label!r} was left out: it has other pixels ({_words(levels[0].sizes)}) than the "
@@ -178,6 +180,11 @@ def _group_at(path: Any, storage_options: Mapping[str, Any] | None) -> tuple[zar
         return zarr.open_group(store.with_read_only(True), mode="r"), where
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no Zarr group at {where}, so no OME-Zarr") from None
+
+
+def _marked(mask: xr.DataArray) -> xr.DataArray:
+    """A mask that says that it is one, so that it is not measured as an image."""
+    return mask.assign_attrs({KIND: LABELS})
 
 
 def _without_channel(mask: xr.DataArray) -> xr.DataArray:

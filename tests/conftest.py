@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +32,14 @@ def nuclei2d() -> tuple[xr.DataArray, ...]:
 @pytest.fixture(scope="session")
 def nuclei3d() -> tuple[xr.DataArray, ...]:
     return bare(xlabelstats.datasets.nuclei3d())
+
+
+@pytest.fixture
+def viewer() -> Any:
+    """The part of a viewer of napari that keeps the layers, without a window."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("napari.components", reason="napari is not installed").ViewerModel()
 
 
 def bare(arrays: tuple[xr.DataArray, ...]) -> tuple[xr.DataArray, ...]:

@@ -6,7 +6,6 @@ import doctest
 import sys
 import textwrap
 import types
-import warnings
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,6 @@ import xlabelstats
 
 SIZE = {"t": 2, "z": 6, "y": 24, "x": 30}
 STEP = {"t": 60.0, "z": 2.0, "y": 0.5, "x": 0.25}
-
-
-@pytest.fixture
-def viewer():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pytest.importorskip("napari.components", reason="napari is not installed").ViewerModel()
 
 
 def field(*dims: str) -> tuple[xr.DataArray, xr.DataArray]:
@@ -308,6 +300,14 @@ class TestShapes:
         assert layer.features["label"].tolist() == [7, 7, 7]
         assert sorted(np.ptp(line, axis=0).tolist() for line in layer.data) == [[1, 1], [1, 1], [3, 3]]
 
+    def test_outlines_of_several_times_are_refused(self, viewer):
+        image, mask = field("t", "y", "x")
+        result = image.isel(t=0).labels.aggregate(mask.isel(t=0))
+        outlines = mask.instances.polygons(per="t")
+        with pytest.raises(ValueError, match=r"several positions along 't'; show one: \.loc\[5\.0\]"):
+            result.labels.to_napari(outlines, viewer)
+        result.labels.to_napari(outlines.loc[5.0], viewer)
+
     def test_lines_have_the_colours_of_the_labels(self, viewer):
         image, mask = field("y", "x")
         result = image.labels.aggregate(mask)
@@ -321,6 +321,18 @@ class TestShapes:
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_of_an_empty_mask_empty_layers_are_shown(viewer):
+    mask = xr.DataArray(np.zeros((4, 5), int), dims=("y", "x"))
+    result = mask.labels.measure("area")
+    result.labels.to_napari(mask, viewer, "area")
+    result.labels.to_napari(mask.labels.center_of_mass(), viewer, "area")
+    assert viewer.layers[1].data.shape == (0, 2)
+    pytest.importorskip("rasterio")
+    result.labels.to_napari(mask.instances.polygons(), viewer, "area")
+    assert len(viewer.layers[2].data) == 0
+
+
+@pytest.mark.filterwarnings("ignore")
 class TestErrors:
     def test_an_unknown_column_names_those_that_there_are(self, viewer):
         image, mask = field("y", "x")
@@ -330,11 +342,19 @@ class TestErrors:
             result.labels.to_napari(mask, viewer)
         assert len(viewer.layers) == 0
 
+    def test_an_unknown_colormap_is_told_where_they_are_listed(self, viewer):
+        mask = xr.DataArray([[1]], dims=("y", "x"))
+        with pytest.raises(ValueError, match=r"no colormap 'virids'.*AVAILABLE_COLORMAPS lists them"):
+            mask.labels.count().labels.to_napari(mask, viewer, colormap="virids")
+
     @pytest.mark.parametrize(
         ("objects", "error", "message"),
         [
-            (np.ones((2, 2), int), TypeError, "not ndarray; name the dims of a mask"),
+            (np.ones((2, 2), int), TypeError, "not ndarray; name its dims"),
+            (xr.Dataset({"cells": ("x", [1])}), TypeError, "not Dataset; choose one of its variables: 'cells'"),
             ("cells", TypeError, "their centres as .* or their outlines as .*, not str"),
+            (xr.DataArray([1, 2], dims="x"), ValueError, r"two dims or more.*mask\.expand_dims\('y'\)"),
+            (xr.DataArray([[1.0]], {"label": [1]}, ("label", "axis")), ValueError, "two dims or more"),
             (xr.DataArray([[1.5]], dims=("y", "x")), TypeError, "a mask holds integer labels, not float64"),
             (
                 xr.DataArray([[[1.0, 2]]], {"label": [1]}, ("label", "c", "axis")),

@@ -40,19 +40,21 @@ def check_is_mask(mask: Any, image: Any = None) -> None:
 
 
 def check_pooling(
-    mask: xr.DataArray, image: xr.DataArray | None = None, advice: Callable[[Hashable], str] | None = None
+    mask: xr.DataArray,
+    image: xr.DataArray | None = None,
+    advice: Callable[[Hashable], str] | None = None,
+    pooled: str = "each label is measured over all times together. To measure each time apart",
 ) -> None:
     """Warn of a mask whose labels pool what may be meant to be apart: times, or the components of a bool mask.
 
     ``mask`` is as the user gave it, and ``image`` may have the coordinates that it lacks.  ``advice`` says for a time
-    dim how to measure each time apart, where it is not `each_time`.
+    dim how to measure each time apart, where it is not `each_time`, and ``pooled`` what happens without.
     """
     times = time_dims(mask, image)
     for dim in mask.dims:
         if mask.sizes[dim] > 1 and (dim in times or letter_of(dim) == "T"):
             caution(
-                f"the mask has the time dim {dim!r}, and each label is measured over all times together. "
-                f"To measure each time apart: {each_time(dim) if advice is None else advice(dim)}"
+                f"the mask has the time dim {dim!r}, and {pooled}: {each_time(dim) if advice is None else advice(dim)}"
             )
     if mask.dtype in (bool, np.uint8) and mask.chunks is None and not on_device(_held(mask)):
         from scipy.ndimage import label

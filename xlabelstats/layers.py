@@ -11,7 +11,7 @@ import xarray as xr
 from xlabelstats.classes import classes_of, numbers_of
 from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.extras import need
-from xlabelstats.inputs import check_is_mask, check_on_host, is_array
+from xlabelstats.inputs import check_is_mask, check_on_host, how_to_a_mask, is_array
 from xlabelstats.multiscale import levels_of
 from xlabelstats.names import LABEL, OBJECT, check_known
 from xlabelstats.options import compute
@@ -32,7 +32,7 @@ MARK = 0.3
 # How wide a line is, as a part of the size of an object.
 LINE = 0.05
 
-# The column that says to napari whose row it is: of labels, and of marks, each of which is a row.
+# The column by which napari finds the row of a label.
 INDEX = "index"
 
 
@@ -41,7 +41,8 @@ def to_napari(
 ) -> Any:
     """Add a layer of objects to a viewer; see `LabelsDatasetAccessor.to_napari`."""
     need("napari.utils", "viewer", "to_napari")
-    viewer = open_viewer(viewer) if viewer else None
+    # A new window only once there is something to show.
+    viewer = None if viewer is True else open_viewer(viewer)
     show = _how_to_show(objects)
     table = _table(result)
     if color is not None:
@@ -58,8 +59,15 @@ def to_napari(
 
 def colours_of(values: pd.Series, colormap: str | None) -> np.ndarray:
     """A colour (red, green, blue, alpha) for every value, transparent for NaN."""
-    from napari.utils.colormaps import ensure_colormap
+    from napari.utils.colormaps import AVAILABLE_COLORMAPS, ensure_colormap
 
+    try:
+        colours = ensure_colormap(colormap or "viridis")
+    except KeyError:
+        few = ", ".join(sorted(AVAILABLE_COLORMAPS)[:5])
+        raise ValueError(
+            f"napari has no colormap {colormap!r}; napari.utils.colormaps.AVAILABLE_COLORMAPS lists them: {few}, ..."
+        ) from None
     classes = classes_of(values)
     if classes is not None:
         n = len(classes.names)
@@ -67,11 +75,13 @@ def colours_of(values: pd.Series, colormap: str | None) -> np.ndarray:
             # The last one is of those without a class.
             palette = np.vstack([distinct_colours(n), np.zeros(4)])
             return palette[np.nan_to_num(classes.codes, nan=n).astype(np.intp)]
-        return ensure_colormap(colormap).map(classes.codes / max(n - 1, 1))
-    numbers = np.ma.masked_invalid(numbers_of(values))
-    low, high = (numbers.min(), numbers.max()) if numbers.count() else (0.0, 1.0)
+        return colours.map(classes.codes / max(n - 1, 1))
+    numbers = np.asarray(numbers_of(values), float)
+    numbers = np.where(np.isfinite(numbers), numbers, np.nan)
+    known = numbers[~np.isnan(numbers)]
+    low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
     part = (numbers - low) / ((high - low) or 1.0)
-    return ensure_colormap(colormap or "viridis").map((np.round(part * SHADES) / SHADES).filled(np.nan))
+    return colours.map(np.round(part * SHADES) / SHADES)
 
 
 def distinct_colours(n: int) -> np.ndarray:
@@ -98,14 +108,20 @@ def _how_to_show(objects: Any) -> Any:
         for level in levels_of(objects) if isinstance(objects, xr.DataTree) else [objects]:
             check_is_mask(level)
             check_on_host("to_napari", mask=level)
+            _check_dims(level.ndim, "mask")
         return _pixels
     if hasattr(objects, "geometry") and hasattr(objects, "index"):
         return _outlines
-    advice = 'name the dims of a mask: xr.DataArray(mask, dims=("y", "x"))' if is_array(objects) else "name one of them"
     raise TypeError(
         "objects to show are a mask, their centres as mask.labels.center_of_mass() gives them, or their outlines as "
-        f"mask.instances.polygons() does, not {type(objects).__name__}; {advice}"
+        f"mask.instances.polygons() does, not {type(objects).__name__}"
+        + (f"; {how_to_a_mask(objects)}" if is_array(objects) else "")
     )
+
+
+def _check_dims(ndim: int, what: str) -> None:
+    if ndim < 2:
+        raise ValueError(f"napari shows two dims or more, and the {what} has one; add one: mask.expand_dims('y')")
 
 
 def _table(result: xr.Dataset) -> pd.DataFrame:
@@ -160,6 +176,7 @@ def _centers(centers: xr.DataArray, table: pd.DataFrame, colours: np.ndarray | N
         more = [dim for dim in centers.dims[1:-1] if dim != LABEL]
         hint = f"; choose one along {more[0]!r}: .sel({more[0]}=...)" if more else ""
         raise ValueError(f"centres have the dims ({LABEL}, axis), and these have {centers.dims}{hint}")
+    _check_dims(centers.shape[1], "mask of these centres")
     centers = compute(centers) if centers.chunks is not None else centers
     axis = centers.dims[1]
     if axis in centers.coords:
@@ -176,7 +193,7 @@ def _centers(centers: xr.DataArray, table: pd.DataFrame, colours: np.ndarray | N
     }
     if size := _typical_distance(places):
         options["size"] = MARK * size
-    if colours is not None:
+    if colours is not None and len(rows):
         options["face_color"] = colours[rows]
     return "points", places, options
 
@@ -193,6 +210,11 @@ def _typical_distance(places: np.ndarray) -> float:
 def _outlines(outlines: Any, table: pd.DataFrame, colours: np.ndarray | None) -> tuple[str, Any, dict]:
     """Shapes of napari: a closed line for every part of an object, and for every hole."""
     shapely = need("shapely", "polygons", "to_napari of outlines")
+    if outlines.index.nlevels > 1:
+        first = outlines.index.get_level_values(0)[0]
+        raise ValueError(
+            f"these outlines have several positions along {outlines.index.names[0]!r}; show one: .loc[{first}]"
+        )
     outlines = outlines[~outlines.geometry.isna()]
     rows = _rows(outlines.index.to_numpy(), table, "outlines")
     held = rows >= 0
@@ -202,16 +224,18 @@ def _outlines(outlines: Any, table: pd.DataFrame, colours: np.ndarray | None) ->
     rows = rows[of_part][of_ring]
     corners, ring = shapely.get_coordinates(rings, return_index=True)
     # The last corner of a ring is the first again.
-    data = [places[:-1, ::-1] for places in np.split(corners, np.flatnonzero(np.diff(ring)) + 1)]
+    ends = np.flatnonzero(np.diff(ring)) + 1
+    data = [places[:-1, ::-1] for places in np.split(corners, ends)] if len(rings) else []
     options: dict[str, Any] = {
         "name": "outlines",
         "shape_type": "polygon",
         "features": table.iloc[rows].reset_index(names=LABEL),
         "units": (unit_of(str(outlines.attrs.get("units", ""))),) * 2,
         "face_color": "transparent",
-        "edge_width": LINE * float(np.median(np.sqrt(shapely.area(shapes)))),
     }
-    if colours is not None:
+    if len(shapes):
+        options["edge_width"] = LINE * float(np.median(np.sqrt(shapely.area(shapes))))
+    if colours is not None and len(rows):
         options["edge_color"] = colours[rows]
     return "shapes", data, options
 
@@ -221,8 +245,8 @@ def _rows(ids: np.ndarray, table: pd.DataFrame, what: str) -> np.ndarray:
     import pandas as pd
 
     rows = table.index.get_indexer(pd.Index(ids))
-    if not (rows >= 0).any():
-        few = ", ".join(map(str, ids[:3])) or "none"
+    if len(ids) and not (rows >= 0).any():
+        few = ", ".join(map(str, ids[:3]))
         raise ValueError(
             f"no label of the {what} ({few} ...) is a label of the result, which has "
             f"{', '.join(map(str, table.index[:3])) or 'none'} ...; give those of the mask that was measured"

@@ -13,6 +13,9 @@ F = TypeVar("F", bound=Callable)
 LABEL = "label"
 OBJECT = "object"
 
+# The attribute that tells the label images in a file from its images, and its value.
+KIND, LABELS = "kind", "labels"
+
 # The dim of results that have a row for every two labels that lie together.
 PAIR = "pair"
 

@@ -46,6 +46,13 @@ def positions_of(result: xr.Dataset | xr.DataArray) -> dict[Hashable, np.ndarray
     return {name: result[name].to_numpy() for name in named or along}
 
 
+def how_to_one_position(result: xr.Dataset | xr.DataArray) -> str:
+    """How to get a row per label of a result that has one per label and position."""
+    dim, places = next(iter(positions_of(result).items()), ("t", np.array([0])))
+    place = next(iter(places.tolist() if places.dtype.kind in "iufU" else places), 0)
+    return f"result.isel({OBJECT}=(result[{dim!r}] == {place!r}).values).swap_dims({OBJECT}={LABEL!r})"
+
+
 def ids_of(result: xr.Dataset | xr.DataArray) -> np.ndarray:
     """The labels of the rows, their numbers where there are none."""
     if LABEL not in result.coords:

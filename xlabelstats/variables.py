@@ -17,7 +17,7 @@ from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.inputs import check_mask, check_pooling
 from xlabelstats.labels.weights import weighted_measures
 from xlabelstats.multiscale import as_array
-from xlabelstats.names import as_names
+from xlabelstats.names import KIND, LABELS, as_names
 from xlabelstats.resampling import resampled
 from xlabelstats.rows import SKIPNA, names_of_rows, rows_of
 
@@ -39,7 +39,8 @@ def per_variable(
     Parameters
     ----------
     dataset : Dataset
-        Its images are the variables of numbers that have the dims of the mask; a warning names the others.
+        Its images are the variables of numbers that have the dims of the mask; a warning names the others, but for
+        label images of an OME-Zarr.
     mask : DataArray, DataTree or name of a variable
     call : str or callable
         Which call of an image, such as ``labels.mean``; or a function of an image and a mask.
@@ -58,6 +59,7 @@ def per_variable(
     if options.get("per") is None:
         check_pooling(array)
     images, mask = split(dataset, mask, align)
+    images = images.drop_vars([name for name, image in images.items() if image.attrs.get(KIND) == LABELS])
     if weights is not None:
         options["weights"] = given = variable(dataset, weights, "weights")
         own = given.name if isinstance(weights, xr.DataArray | xr.DataTree) else weights

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import warnings
 
 import dask.array as da
 import numcodecs
@@ -26,13 +25,6 @@ CALLS = Calls()
 @pytest.fixture(autouse=True)
 def no_calls() -> None:
     CALLS.clear()
-
-
-@pytest.fixture
-def viewer():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pytest.importorskip("napari.components", reason="napari is not installed").ViewerModel()
 
 
 @pytest.fixture

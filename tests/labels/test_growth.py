@@ -290,7 +290,9 @@ class TestWhatIsWrong:
         mask = xr.DataArray(blobs((3, 6), 2), dims=("t", "x"), coords={"t": [0, 1, 2]})
         with pytest.raises(ValueError, match=r"along 't' are times.*mask.isel\(t=i\)"):
             mask.labels.expand(2)
-        with pytest.warns(UserWarning, match=r"time dim 't'.*mask.isel\(t=i\).labels.expand\(2\)"):
+        with pytest.warns(
+            UserWarning, match=r"time dim 't'.*from one time to the next.*mask.isel\(t=i\).labels.expand\(2\)"
+        ):
             mask.drop_vars("t").labels.expand(2)
 
     def test_floats(self) -> None:

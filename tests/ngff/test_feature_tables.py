@@ -133,10 +133,11 @@ class TestTables:
         found = stored(path, backend)[list(expected)]
         pd.testing.assert_frame_equal(found, expected, check_dtype=False, check_index_type=False)
 
-    def test_lazy_results_are_computed_in_one_pass(self, tmp_path, backend):
+    def test_lazy_results_are_computed_in_one_pass_for_all_pieces(self, tmp_path, backend, monkeypatch):
         path, reads = field(tmp_path), []
         pixels = IMAGE.data.map_blocks(lambda block: reads.append(1) or block, dtype=float, meta=np.empty((0, 0, 0)))
-        result = IMAGE.copy(data=pixels).labels.measure(MASK, MEASURES)
+        result = IMAGE.copy(data=pixels).labels.measure(MASK, MEASURES).chunk(label=5)
+        monkeypatch.setattr(tables, "ROWS", 5)
         with dask.config.set(scheduler="synchronous"):
             result.labels.to_ome_zarr(path, "cells", backend=backend)
         assert len(reads) == IMAGE.data.npartitions

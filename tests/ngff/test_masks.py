@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import subprocess
@@ -16,6 +17,9 @@ import pytest
 import xarray as xr
 import zarr
 from conftest import blobs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from zarr.storage import LocalStore
 
 import xlabelstats
 from xlabelstats.pipeline import Cache, connected_components, gaussian
@@ -191,6 +195,15 @@ class TestBelowAnImage:
 
 
 class TestGrids:
+    @settings(max_examples=5)
+    @given(st.integers(5, 40), st.integers(5, 50))
+    def test_of_chunks_change_nothing(self, tmp_path_factory, y, x):
+        path = image_at(tmp_path_factory.mktemp("chunks"))
+        MASK.chunk(y=y, x=x).labels.to_ome_zarr(path, "cells")
+        for level in (0, 1):
+            every = slice(None, None, 2**level)
+            np.testing.assert_array_equal(xlabelstats.open_ome_zarr(path, level)["cells"], MASK[every, every])
+
     def test_of_a_mask_with_coordinates_are_its_own(self, tmp_path):
         path = image_at(tmp_path)
         half = MASK[::2, ::2].assign_coords(
@@ -278,6 +291,19 @@ class TestCutShort:
 
         with pytest.raises(RuntimeError, match="no more"):
             MASK.copy(data=MASK.data.map_blocks(fails, dtype=MASK.dtype)).labels.to_ome_zarr(path, "cells")
+        assert "labels" not in names(path)
+
+    def test_by_a_full_disk_leaves_nothing_and_is_told(self, tmp_path, monkeypatch):
+        path, put = image_at(tmp_path), LocalStore.set
+
+        async def while_there_is_room(self, key, *rest):
+            if key.startswith("0/c"):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            await put(self, key, *rest)
+
+        monkeypatch.setattr(LocalStore, "set", while_there_is_room)
+        with pytest.raises(OSError, match=r"there is no room for the result .* nothing of it is kept"):
+            MASK.labels.to_ome_zarr(path, "cells")
         assert "labels" not in names(path)
 
     def test_by_a_kill_leaves_the_old_mask_and_the_next_write_removes_the_rest(self, tmp_path):

@@ -249,12 +249,6 @@ class TestOtherPixels:
         with pytest.warns(UserWarning, match=r"other pixels \(y: 6, x: 8, elsewhere\) than the image"):
             assert list(xlabelstats.open_ome_zarr(path)) == ["image"]
 
-    def test_a_label_image_that_is_listed_alone_is_told(self, tmp_path):
-        path = field(tmp_path / "a.zarr")
-        shutil.rmtree(path / "labels/cells")
-        with pytest.warns(UserWarning, match="'cells' was left out: it is in the list .* nothing at .*labels/cells"):
-            assert list(xlabelstats.open_ome_zarr(path)) == ["image"]
-
     def test_a_label_image_that_cannot_be_read_is_told(self, tmp_path):
         path = field(tmp_path / "a.zarr")
         below = zarr.open_group(path / "labels/cells", mode="r+")
@@ -280,6 +274,12 @@ class TestOtherPixels:
         labels = zarr.open_group(path / "labels", mode="r+")
         labels.attrs["ome"] = labels.attrs["ome"] | {"labels": ["image"]}
         with pytest.warns(UserWarning, match="that name is taken"):
+            assert list(xlabelstats.open_ome_zarr(path)) == ["image"]
+
+    def test_a_label_image_that_is_not_there_is_told(self, tmp_path):
+        path = field(tmp_path / "a.zarr")
+        shutil.rmtree(path / "labels/cells")
+        with pytest.warns(UserWarning, match=r"'cells' was left out: there is nothing at .*a\.zarr/labels/cells"):
             assert list(xlabelstats.open_ome_zarr(path)) == ["image"]
 
 
@@ -344,3 +344,13 @@ class TestErrors:
         assert found.dims == ("t", "y", "x")
         assert found["t"].values.tolist() == [0, 5]
         assert found["t"].attrs["units"] == "second"
+
+
+def test_other_label_images_are_not_measured_as_images(tmp_path: Path) -> None:
+    path = field(tmp_path / "field.zarr")
+    xr.DataArray(CELLS, dims=("y", "x")).labels.to_ome_zarr(path, "nuclei")
+    opened = xlabelstats.open_ome_zarr(path)
+    assert list(opened) == ["image", "cells", "nuclei"]
+    assert list(opened.labels.measure("nuclei", ["mean", "area"])) == ["mean_image", "area"]
+    assert list(opened.instances.median("nuclei")) == ["median_image"]
+    assert list(opened.labels.aggregate(opened["cells"].labels.keep([1]), "max")) == ["max_image"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import types
-import warnings
 
 import dask.array as da
 import numpy as np
@@ -26,13 +25,6 @@ CALLS = Calls()
 @pytest.fixture(autouse=True)
 def calls() -> None:
     CALLS.clear()
-
-
-@pytest.fixture
-def viewer():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pytest.importorskip("napari.components", reason="napari is not installed").ViewerModel()
 
 
 @pytest.fixture

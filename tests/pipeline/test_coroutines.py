@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 
 import dask.array as da
 import numpy as np
@@ -21,13 +20,6 @@ CALLS = Calls()
 @pytest.fixture(autouse=True)
 def no_calls() -> None:
     CALLS.clear()
-
-
-@pytest.fixture
-def viewer():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pytest.importorskip("napari.components", reason="napari is not installed").ViewerModel()
 
 
 @pytest.fixture

@@ -136,3 +136,16 @@ def test_what_is_no_table_of_numbers_is_refused(result):
         plot.scatter(pd.DataFrame({"a": [1.0], "kind": ["x"]}), "a", "kind", ax=axes())
     with pytest.raises(ValueError, match="a row per label"):
         plot.scatter(xr.Dataset({"a": ("x", [1.0])}), "a", "a", ax=axes())
+
+
+def test_a_table_of_several_times_is_refused_with_how_to_choose_one():
+    mask = xr.DataArray([[[1, 2, 2]], [[1, 1, 3]]], dims=("t", "y", "x"), coords={"t": [5, 6]})
+    result = mask.labels.measure(["num_pixels", "count"], per="t")
+    with pytest.raises(ValueError, match="choose one position") as error:
+        plot.scatter(result, "num_pixels", "count", ax=axes())
+    chosen = eval(str(error.value).partition("position: ")[2], {"result": result})
+    assert chosen["label"].values.tolist() == [1, 2]
+    with pytest.raises(ValueError, match="choose one position") as error:
+        mask.isel(t=0).labels.plot.measurement(result["count"], ax=axes())
+    chosen = eval(str(error.value).partition("position: ")[2], {"values": result["count"]})
+    assert chosen.values.tolist() == [1, 2]

@@ -58,8 +58,9 @@ class LayerDatasetCalls(TableCalls):
         TypeError
             ``objects`` are none of these, a mask does not hold integers, or an array is on the GPU; the viewer is none.
         ValueError
-            There is no such column; the result has no labels, several rows for a label, or rows at several positions
-            (``per=``); no label of the centres or outlines is a label of the result.
+            There is no such column or colormap; the mask has one dim; the result has no labels, several rows for a
+            label, or rows at several positions (``per=``); no label of the centres or outlines is a label of the
+            result.
         ModuleNotFoundError
             napari is not installed: ``pip install 'xlabelstats[viewer]'``.
         ImportError

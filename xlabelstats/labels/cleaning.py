@@ -40,7 +40,11 @@ def clear_border(mask: xr.DataArray, dims: Any = None) -> xr.DataArray:
     check_on_host("mask.labels.clear_border", mask=mask)
     given, mask = mask, check_mask(mask)
     axes = mask.get_axis_num(_border_dims(mask, dims))
-    check_pooling(given, advice=lambda dim: f"mask.{at_position(dim)}.labels.clear_border()")
+    check_pooling(
+        given,
+        advice=lambda dim: f"mask.{at_position(dim)}.labels.clear_border()",
+        pooled="a label at the border at one time is left out at all times. To treat each time apart",
+    )
     table = label_table(mask)
     low, high, shape = table.low[:, axes], table.high[:, axes], np.array(mask.shape, np.int64)[list(axes)]
     ids = table.ids[((low > 0) & (high < shape)).all(axis=1)]

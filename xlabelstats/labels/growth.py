@@ -31,7 +31,11 @@ def _changed(function: Callable[..., Any], call: str, mask: xr.DataArray, distan
     check_on_host(f"mask.labels.{call}", mask=mask)
     length = check_distance(distance)
     spacing = grid_of(mask, "the distance").spacing
-    check_pooling(mask, advice=lambda dim: f"mask.{at_position(dim)}.labels.{call}({distance!r})")
+    check_pooling(
+        mask,
+        advice=lambda dim: f"mask.{at_position(dim)}.labels.{call}({distance!r})",
+        pooled="the distance is measured from one time to the next too, a pixel for a time. To treat each time apart",
+    )
     return changed(function, check_mask(mask), length, spacing, mask.dtype)
 
 

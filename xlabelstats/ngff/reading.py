@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from xlabelstats.cautions import caution
+from xlabelstats.names import KIND
 from xlabelstats.ngff.groups import LABELS, about, image_in, listed_in
 from xlabelstats.units import spelt_out
 
@@ -39,8 +40,9 @@ def open_ome_zarr(
     -------
     Dataset
         The variable ``image``, and a variable per label image, under its name, such as ``nuclei``.  Of a label image
-        by itself there is that one variable.  The dims are the axes: ``t``, ``c``, ``z``, ``y``, ``x``.  Arrays are
-        dask arrays with a block per stored chunk.
+        by itself there is that one variable.  Label images have the attribute ``kind="labels"``, so that
+        ``field.labels.measure("nuclei")`` measures ``image`` only.  The dims are the axes: ``t``, ``c``, ``z``, ``y``,
+        ``x``.  Arrays are dask arrays with a block per stored chunk.
 
         Coordinates come from the scale and the translation, with ``units`` in their attributes.  ``c`` has the names
         of the channels, if the file gives them.  An axis of which the file says nothing (scale 1, no translation, no
@@ -50,7 +52,7 @@ def open_ome_zarr(
     -----
     UserWarning
         A label image was left out, and how to open it: none of its resolutions has the pixels of the image at this
-        level, its name is taken, or it is listed and cannot be read.
+        level, its name is taken, or it cannot be read.
 
     Raises
     ------
@@ -64,9 +66,9 @@ def open_ome_zarr(
 
     Notes
     -----
-    A label image is taken at the resolution whose pixels lie nearest to those of the image, and less than half a pixel
-    off.  It then has the coordinates of the image, so that the two go together in every call.  An axis ``c`` of one
-    channel is dropped from it.
+    A label image is taken at the resolution that has as many pixels as the image, each less than half a pixel from that
+    of the image.  It then has the coordinates of the image, so that the two go together in every call.  An axis ``c``
+    of one channel is dropped from it.
 
     Examples
     --------
@@ -91,52 +93,46 @@ def open_ome_zarr(
     group, where = _group_at(path, storage_options)
     image = image_in(group, where)
     of_labels = "image-label" in about(group)
-    # Those of Windows have either slash.
-    name = PureWindowsPath(where).name if of_labels else IMAGE
+    name = where.rstrip("/").rpartition("/")[2] if of_labels else IMAGE
     array = at_level(group, image, level, where)
     if of_labels:
         # A name such as "y" is that of a coordinate already.
-        return _without_channel(array).to_dataset(name=LABELS if name in array.dims else name)
+        return _marked(_without_channel(array)).to_dataset(name=LABELS if name in array.dims else name)
     channels = [each.get("label") for each in (about(group).get("omero") or {}).get("channels") or ()]
     if "c" in array.dims and all(channels) and len({*channels}) == array.sizes["c"] == len(channels):
         array = array.assign_coords(c=list(map(str, channels)))
     field = array.to_dataset(name=name)
     for label in listed_in(group, LABELS):
-        there = f"{where}/{LABELS}/{label}"
-        advice = f"; open it by itself: xlabelstats.open_ome_zarr({there!r})"
+        below = f"{where}/{LABELS}/{label}"
+        advice = f"; open it by itself: xlabelstats.open_ome_zarr({below!r})"
         if label in field.variables or label in field.dims:
             caution(f"the label image {label!r} was left out, since that name is taken here{advice}")
             continue
         try:
-            mask, sizes = _label_image(group, label, there, array)
+            levels = _levels_of_labels(group, label, below)
         except ValueError as error:
             caution(f"the label image {label!r} was left out: {error}")
             continue
-        if mask is None:
+        masks = [mask for given in levels if (mask := _on_pixels_of(array, given)) is not None]
+        if masks:
+            field[label] = _marked(masks[0])
+        else:
+            sizes = levels[0].sizes
             aside = ", elsewhere" if all(array.sizes.get(dim) == size for dim, size in sizes.items()) else ""
             caution(
                 f"the label image {label!r} was left out: it has other pixels ({_words(sizes)}{aside}) than the image "
                 f"at level {level} ({_words(array.sizes)}){advice}, and measure with align='nearest'"
             )
-        else:
-            field[label] = mask
     return field
 
 
-def _label_image(
-    group: zarr.Group, label: str, where: str, image: xr.DataArray
-) -> tuple[xr.DataArray | None, Mapping[Any, int]]:
-    """A label image at the resolution whose pixels are those of the image, if there is one, and its finest sizes."""
+def _levels_of_labels(group: zarr.Group, label: str, where: str) -> list[xr.DataArray]:
+    """All levels of a label image below an image."""
     below: Any = group.get(f"{LABELS}/{label}")
     if below is None:
-        raise ValueError(f"it is in the list of label images, but there is nothing at {where}")
-    about_it, sizes = image_in(below, where), []
-    for level in range(len(about_it["datasets"])):
-        mask = _without_channel(at_level(below, about_it, level, where))
-        sizes.append(mask.sizes)
-        if (on_image := _on_pixels_of(image, mask)) is not None:
-            return on_image, sizes[0]
-    return None, sizes[0]
+        raise ValueError(f"there is nothing at {where}")
+    image = image_in(below, where)
+    return [_without_channel(at_level(below, image, number, where)) for number in range(len(image["datasets"]))]
 
 
 def at_level(group: zarr.Group, image: Mapping[str, Any], level: int, where: str) -> xr.DataArray:
@@ -184,7 +180,7 @@ def _group_at(path: Any, storage_options: Mapping[str, Any] | None) -> tuple[zar
     from zarr.storage import LocalStore
 
     if isinstance(path, str | Path) and "://" not in str(path) and not storage_options:
-        where = str(Path(path).expanduser().absolute())
+        where = Path(path).expanduser().absolute().as_posix()
         store: Any = LocalStore(where)
         # Metadata that was put together may lack a label image that another program has added.
         together: bool | None = False
@@ -198,6 +194,11 @@ def _group_at(path: Any, storage_options: Mapping[str, Any] | None) -> tuple[zar
     except (FileNotFoundError, ContainsArrayError, AssertionError):
         # Which one an array raises depends on the version of Zarr.
         raise FileNotFoundError(f"there is no Zarr group at {where}, so no OME-Zarr") from None
+
+
+def _marked(mask: xr.DataArray) -> xr.DataArray:
+    """A mask that says that it is one, so that it is not measured as an image."""
+    return mask.assign_attrs({KIND: LABELS})
 
 
 def _without_channel(mask: xr.DataArray) -> xr.DataArray:

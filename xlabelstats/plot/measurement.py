@@ -12,10 +12,11 @@ from xlabelstats.classes import classes_of, numbers_of
 from xlabelstats.inputs import check_is_mask, check_mask, check_on_host
 from xlabelstats.labels.paint import check_rows
 from xlabelstats.multiscale import as_array
-from xlabelstats.names import LABEL, check_known
+from xlabelstats.names import LABEL, OBJECT, check_known
 from xlabelstats.options import compute
 from xlabelstats.plot.axes import add_colorbar, axes_of, colours_of, with_units
 from xlabelstats.plot.resolution import choose_planes, drawn_dims, lay_out, read, title_of
+from xlabelstats.rows import how_to_one_position
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,6 +139,8 @@ def _table(values: Any, variable: Hashable | None, name: str | None) -> tuple[pd
     if values.dims != (LABEL,):
         more = [str(dim) for dim in values.dims if dim != LABEL]
         hint = f"; choose one along {more[0]!r}: values.sel({more[0]}=...)" if LABEL in values.dims else ""
+        if OBJECT in values.dims:
+            hint = f"; choose one position: {how_to_one_position(values).replace('result', 'values')}"
         raise ValueError(f"values to draw have only the dim {LABEL!r}, and these have {values.dims}{hint}")
     if LABEL not in values.coords:
         raise ValueError(f"the values have no labels; give them: values.assign_coords({LABEL}=[...])")

@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.classes import Classes, classes_of, numbers_of
-from xlabelstats.names import LABEL, check_known
+from xlabelstats.names import LABEL, OBJECT, check_known
 from xlabelstats.plot.axes import add_colorbar, axes_of, colours_of, with_units
-from xlabelstats.rows import ids_of
+from xlabelstats.rows import how_to_one_position, ids_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,7 +145,10 @@ def _columns_of_dataset(
 ) -> tuple[dict[Hashable, pd.Series], dict[Hashable, str]]:
     """The columns of the wide table, of which no others are computed."""
     if LABEL not in table.dims:
-        raise ValueError(f"a table has the dim {LABEL!r}, a row per label; this Dataset has {tuple(table.dims)}")
+        advice = f"; choose one position: {how_to_one_position(table)}" if OBJECT in table.dims else ""
+        raise ValueError(
+            f"a table has the dim {LABEL!r}, a row per label; this Dataset has {tuple(table.dims)}{advice}"
+        )
     import pandas as pd
 
     ids = pd.Series(ids_of(table))

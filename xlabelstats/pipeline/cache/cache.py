@@ -140,7 +140,7 @@ class Cache(Unkeyed):
         ome_version : {"0.5", "0.4"}, optional
             The version of OME-Zarr for images: 0.5, on Zarr 3, by default; 0.4 is on Zarr 2.
         is_label : bool, optional
-            Whether an image is a label mask; by default bool and integers of 32 bits or more are.
+            Whether an image is a label mask, and marked as one; by default bool and integers of 32 bits or more are.
         layer : mapping or False, optional
             Options of the napari layer, such as ``{"opacity": 0.5}``; False shows none.
 

@@ -238,6 +238,16 @@ class TestOtherPixels:
         found = xlabelstats.open_ome_zarr(path)
         np.testing.assert_allclose(found["cells"]["y"], 10 + 0.5 * np.arange(6))
 
+    def test_a_label_image_of_the_same_numbers_in_another_unit_is_told(self, tmp_path):
+        path = field(tmp_path / "a.zarr")
+        below = zarr.open_group(path / "labels/cells", mode="r+")
+        ome = below.attrs["ome"]
+        for axis in ome["multiscales"][0]["axes"]:
+            axis["unit"] = "nanometer"
+        below.attrs["ome"] = ome
+        with pytest.warns(UserWarning, match="'cells' was left out: it has other pixels"):
+            assert list(xlabelstats.open_ome_zarr(path)) == ["image"]
+
     def test_a_label_image_moved_off_an_image_that_says_nothing_is_told(self, tmp_path):
         path = field(tmp_path / "a.zarr", scales=[([1, 1], [100, 0])])
         group = zarr.open_group(path, mode="r+")

@@ -47,6 +47,7 @@ class TestLevelsOfMasks:
             alone = zarr.open_group(tmp_path / "a.zarr/labels/cells", mode="r").attrs.asdict()
             dataset = alone.get("ome", alone)["multiscales"][0]["datasets"][level]
             assert dataset["coordinateTransformations"][0]["scale"][-2:] == [0.5 * step, 0.5 * step]
+            assert dataset["coordinateTransformations"][1]["translation"][-2:] == [0, 0]  # that of the pixels kept
 
     def test_are_no_crops_where_an_image_says_the_same_scale_of_all(self, tmp_path, version):
         volume_at(tmp_path / "a.zarr", version)

@@ -50,6 +50,16 @@ def image_at(folder: Path, version: str = "0.5", multiscale: int = 2) -> str:
     return f"{cache.status()['url'][0]}/image.ome.zarr"
 
 
+def image_without_pixel_size(folder: Path) -> Path:
+    """A folder with an image of which nothing is said but its axes."""
+    path = folder / "a.zarr"
+    zarr.open_group(path, mode="w").create_array("0", data=np.zeros((40, 50)))
+    axes = [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
+    datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1, 1]}]}]
+    importlib.import_module("ome_zarr.writer").write_multiscales_metadata(zarr.open_group(path), datasets, axes=axes)
+    return path
+
+
 def names(folder: str | Path) -> list[str]:
     return sorted(path.name for path in Path(folder).iterdir() if path.name not in (*MARKS, ".zattrs"))
 
@@ -206,13 +216,27 @@ class TestWrongPlaces:
         assert names(tmp_path) == []
 
     def test_another_size_without_coordinates_is_told(self, tmp_path):
-        zarr.open_group(tmp_path / "a.zarr", mode="w").create_array("0", data=np.zeros((40, 50)))
-        axes = [{"name": "y", "type": "space"}, {"name": "x", "type": "space"}]
-        datasets = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1, 1]}]}]
-        writer = importlib.import_module("ome_zarr.writer")
-        writer.write_multiscales_metadata(zarr.open_group(tmp_path / "a.zarr"), datasets, axes=axes)
+        path = image_without_pixel_size(tmp_path)
         with pytest.raises(ValueError, match="has 20 pixels along 'y' and the image in the OME-Zarr 40, so where"):
-            MASK[::2].labels.to_ome_zarr(tmp_path / "a.zarr", "cells")
+            MASK[::2].labels.to_ome_zarr(path, "cells")
+
+    def test_a_pixel_size_that_the_image_lacks_is_told(self, tmp_path):
+        path = image_without_pixel_size(tmp_path)
+        sized = MASK.assign_coords(y=("y", 0.65 * np.arange(40), {"units": "um"}))
+        with pytest.raises(ValueError, match=r"has the coordinate 'y' in 'um'.*no pixel size.*mask.drop_vars\('y'\)"):
+            sized.labels.to_ome_zarr(path, "cells")
+        assert "labels" not in names(path)
+        sized.drop_vars("y").labels.to_ome_zarr(path, "cells")
+
+    def test_other_units_than_those_of_the_image_are_told(self, tmp_path):
+        path = image_at(tmp_path)
+        with pytest.raises(ValueError, match="coordinate 'x' of the mask is in 'nm', and that of the image in the OME"):
+            MASK.assign_coords(x=("x", 250.0 * np.arange(50), {"units": "nm"})).labels.to_ome_zarr(path, "cells")
+
+    def test_as_many_pixels_that_lie_elsewhere_are_told(self, tmp_path):
+        path = image_at(tmp_path)
+        with pytest.warns(UserWarning, match="as many pixels along 'x' as the image in the OME-Zarr, but they lie"):
+            MASK.assign_coords(x=("x", 9.0 * np.arange(50), {"units": "um"})).labels.to_ome_zarr(path, "cells")
 
     def test_a_store_that_is_no_image_is_told(self, tmp_path):
         zarr.open_group(tmp_path / "a.zarr", mode="w")

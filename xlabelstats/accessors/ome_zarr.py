@@ -146,6 +146,11 @@ class OmeZarrCalls:
             image, each of some pixels of the one below: those of the levels of the image if it has the size of the
             image, else every second one.  Its chunks are those that it has itself.
 
+        Warns
+        -----
+        UserWarning
+            The mask has as many pixels as the image, but its coordinates place them elsewhere.
+
         Raises
         ------
         FileExistsError
@@ -157,7 +162,7 @@ class OmeZarrCalls:
         ValueError
             ``path`` is a URL or no image; the mask has other dims than (t, z) y and x, or one that the image lacks; it
             has no coordinate along a dim and another size than the image, or coordinates that are not evenly spaced or
-            fall.
+            fall, or that have units where the image has none or others.
         ModuleNotFoundError
             ome-zarr is not installed: ``pip install 'xlabelstats[pipeline]'``.
 

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.cautions import caution
 from xlabelstats.extras import need
 from xlabelstats.grid import regular_grid
 from xlabelstats.inputs import check_is_mask, check_on_host
 from xlabelstats.ngff.groups import LABELS, addition, image_in
-from xlabelstats.ngff.reading import at_level, placement_at
+from xlabelstats.ngff.reading import at_level, on_same_pixels, placement_at
+from xlabelstats.units import spelt_out
 
 IRREGULAR = "OME-Zarr places pixels by a scale and a translation alone"
 
@@ -63,7 +65,36 @@ def _placed(mask: xr.DataArray, image: xr.DataArray) -> xr.DataArray:
             f"the coordinate {dim!r} falls, and the scale of an OME-Zarr is positive; turn the mask round: "
             f"mask.isel({dim}=slice(None, None, -1))"
         )
+    for dim in mask.dims:
+        if dim in mask.coords:
+            _check_place(mask[dim], image)
     return mask
+
+
+def _check_place(mask: xr.DataArray, image: xr.DataArray) -> None:
+    """Complain about a coordinate that does not compare with the image's, and warn of one that lies elsewhere."""
+    dim = mask.dims[0]
+    unit = str(mask.attrs.get("units", ""))
+    if dim not in image.coords:
+        if unit and spelt_out(unit) not in ("pixel", "pixels", "px"):
+            raise ValueError(
+                f"the mask has the coordinate {dim!r} in {unit!r}, and the image in the OME-Zarr has no pixel size, so "
+                f"where the mask lies in it is not known. If both have the same pixels: mask.drop_vars({dim!r})"
+            )
+        return
+    of_image = str(image[dim].attrs.get("units", ""))
+    if unit and of_image and spelt_out(unit) != spelt_out(of_image):
+        raise ValueError(
+            f"the coordinate {dim!r} of the mask is in {unit!r}, and that of the image in the OME-Zarr in "
+            f"{of_image!r}; give the mask the same units: mask.assign_coords({dim}=...)"
+        )
+    ours, theirs = mask.values, image[dim].values
+    if ours.size == theirs.size > 1 and not on_same_pixels(ours, theirs):
+        caution(
+            f"the mask has as many pixels along {dim!r} as the image in the OME-Zarr, but they lie elsewhere: from "
+            f"{ours[0]:g} to {ours[-1]:g}, and those of the image from {theirs[0]:g} to {theirs[-1]:g}. If they are "
+            f"the same pixels: mask.drop_vars({dim!r})"
+        )
 
 
 def _kept_as_in(

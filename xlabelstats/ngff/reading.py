@@ -221,12 +221,17 @@ def _on_pixels_of(image: xr.DataArray, mask: xr.DataArray) -> xr.DataArray | Non
             continue
         ours = image[dim]
         units = {spelt_out(each.attrs["units"]) for each in (ours, theirs) if "units" in each.attrs}
-        off, size = np.abs(ours.values - theirs.values).max(), ours.size
-        if len(units) > 1 or (size > 1 and off >= abs(float(ours[-1] - ours[0])) / (size - 1) / 2):
+        if len(units) > 1 or not on_same_pixels(ours.values, theirs.values):
             return None
     return mask.drop_vars(list(mask.coords)).assign_coords(
         {dim: image[dim] for dim in mask.dims if dim in image.coords}
     )
+
+
+def on_same_pixels(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether pixels at these positions, as many as ours, lie less than half a pixel from ours."""
+    off, size = np.abs(ours - theirs).max(), ours.size
+    return size < 2 or bool(off < abs(float(ours[-1] - ours[0])) / (size - 1) / 2)
 
 
 def _words(sizes: Mapping[Any, int]) -> str:

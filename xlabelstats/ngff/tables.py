@@ -15,7 +15,7 @@ from xlabelstats.extras import need
 from xlabelstats.inputs import is_dask
 from xlabelstats.names import LABEL, OBJECT, check_known
 from xlabelstats.ngff.groups import LABELS, TABLES, addition, listed_in
-from xlabelstats.rows import ids_of, positions_of, rows_of
+from xlabelstats.rows import how_to_one_position, ids_of, rows_of
 from xlabelstats.store import to_zarr
 from xlabelstats.tables import check_rows, labels_of_rows, to_dataframe
 
@@ -75,11 +75,9 @@ def _by_label(result: xr.Dataset) -> xr.Dataset:
     """A result with integers as labels, or a complaint if it is no table with one row per label."""
     check_rows(result, "to_ome_zarr")
     if rows_of(result) == OBJECT:
-        dim, places = next(iter(positions_of(result).items()), ("t", np.array([0])))
-        place = places[0].item() if places.dtype.kind in "iufU" else places[0]
         raise ValueError(
             "a feature table of an OME-Zarr has one row per label, and this result has one per label and position. "
-            f"Choose a position: result.isel(object=(result[{dim!r}] == {place!r}).values).swap_dims(object='label'). "
+            f"Choose a position: {how_to_one_position(result)}. "
             "Or write a file of its own: result.labels.to_dataframe().to_parquet(...)"
         )
     ids, counts = np.unique(ids_of(result), return_counts=True)

@@ -1,7 +1,7 @@
 """Measure labelled objects in images: ``.labels`` and ``.instances`` on xarray's arrays.
 
-An image is a DataArray of numbers, a mask one of integers over the same pixels: 0 for the background, an id per object.
-``import xlabelstats`` gives every DataArray, Dataset and DataTree two accessors:
+An image is a DataArray of numbers.  A mask is a DataArray of integers over the same pixels: 0 for the background, an id
+for each object.  ``import xlabelstats`` gives every DataArray, Dataset and DataTree two accessors:
 
 - ``image.labels.measure(mask, ("mean", "p95", "area"))``, ``image.labels.mean(mask)``, ...: measures, and tables of
   results; see `LabelsAccessor`, `LabelsDatasetAccessor`, `LabelsTreeAccessor`.
@@ -17,13 +17,13 @@ Functions:
 - `stitch`: join masks that were made tile by tile.
 - `to_zarr`: write a result atomically: the store is complete or absent.
 
-Modules: `datasets`, nuclei to try the calls on, and, each imported when it is first asked for:
+Modules: `datasets` has nuclei to try the calls on.  The others are imported when they are first used:
 
 - ``xlabelstats.plot``: pictures of masks, measurements and windows.
 - ``xlabelstats.pipeline``: cached steps from an image to cells per region of an atlas.
-- ``xlabelstats.spatialdata``: elements of SpatialData objects in, annotated tables and shapes out.
+- ``xlabelstats.spatialdata``: labels of SpatialData objects, measured into annotated tables or outlined as shapes.
 - ``xlabelstats.embeddings``: embeddings as colours.
-- ``xlabelstats.patches``: image stacks that serve patches to trainers.
+- ``xlabelstats.patches``: patches of image stacks, to train models on.
 - ``xlabelstats.compat``: classes and functions of cvpl_tools, harpy and micro-sam, with their signatures.
 
 ``help(image.labels.mean)`` shows a call's parameters and an example; `__version__` is the version.

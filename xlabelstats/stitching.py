@@ -29,17 +29,17 @@ def stitch(tiles: Sequence[Any], offsets: Sequence[Sequence[int]], *, iou: float
         For every tile the position of its first pixel, in pixels along each dim, 0 or more.
     iou : float, default 0.5
         Labels of two tiles are joined if the intersection of their pixels is at least this fraction of their union.
-        Only pixels within the overlap of the two tiles count.  If the edge of its tile cuts one of the two there, but
-        not the other, the intersection is compared with the pixels of the cut one alone, as it may have only a small
-        part of the object.
+        Only pixels within the overlap of the two tiles count.  If one of the two labels is cut there by the edge of its
+        tile, and the other is not, the intersection is compared with the pixels of the cut label alone, because it may
+        hold only a small part of the object.
 
     Returns
     -------
     DataArray or dask array
         The mask, lazy: a DataArray if the tiles are, with their name, their attributes and their coordinates along the
-        dims.  Unevenly spaced coordinates are left out, unless the tiles span the dim.  It begins at position 0 and
-        ends where the last tile does; pixels that no tile covers are 0.  The ids are 1 to n, in the order of tiles and
-        of their ids, int32, or int64 if there are more than 2**31 - 1.
+        dims.  Unevenly spaced coordinates are left out, unless every tile spans the whole dim.  It begins at position 0
+        and ends where the last tile does; pixels that no tile covers are 0.  The ids are 1 to n, in the order of the
+        tiles, and within a tile in the order of its ids; int32, or int64 if there are more than 2**31 - 1.
 
     Warns
     -----
@@ -66,8 +66,8 @@ def stitch(tiles: Sequence[Any], offsets: Sequence[Sequence[int]], *, iou: float
     border of an object comes from the tile that saw more around it.  An object that only one tile has is kept, unless
     others cover it.
 
-    All tiles are read at once, block by block, to find their labels and which of them agree, and again when the mask is
-    computed.  The result is the same for any chunks of the tiles.
+    All tiles are read immediately, block by block, to find their labels and which of them agree, and again when the
+    mask is computed.  The result is the same for any chunks of the tiles.
 
     Examples
     --------

@@ -40,7 +40,7 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     Parameters
     ----------
     result : Dataset or DataArray
-        Such as ``image.instances.windows(mask, 64)``; what is lazy is computed on the way.
+        Such as ``image.instances.windows(mask, 64)``; what is lazy is computed while it is written.
     path : str or PathLike
         A folder on a local or mounted disk.
     overwrite : bool, default False
@@ -57,7 +57,7 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
     FileExistsError
         Something exists at ``path`` already, and ``overwrite`` is False, or it is not a Zarr store.
     OSError
-        The disk is full.  Nothing is left of the store, and one that was to be replaced stays as it was.
+        The disk is full.  Nothing is left of the new store.  An old one that it should replace stays as it was.
     ValueError
         ``path`` is a URL, or a variable has a name that no folder can have, such as "Ki67/DAPI".
     TypeError
@@ -65,14 +65,14 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
 
     Notes
     -----
-    ``xr.open_zarr(path)`` opens the store again, lazily; of an array,
-    ``xr.open_dataarray(path, engine="zarr", chunks={})``.  xarray then reads numbers as times if their ``units`` are
-    "seconds" or "days since 2000-01-01"; ``decode_times=False, decode_timedelta=False`` prevents this.  The result that
-    is returned here keeps them as numbers.
+    ``xr.open_zarr(path)`` opens the store again, lazily; if it holds one DataArray, ``xr.open_dataarray(path,
+    engine="zarr", chunks={})``.  xarray then reads numbers as times if their ``units`` are "seconds" or "days since
+    2000-01-01"; ``decode_times=False, decode_timedelta=False`` prevents this.  The result that is returned here keeps
+    them as numbers.
 
     A variable with an ``.encoding`` is stored with this encoding, as in xarray: data from a store stays packed as it
     was.  No result of this package has an encoding.  If you put new numbers in such a variable, as by
-    ``.copy(data=...)``, drop it first: ``.drop_encoding()``.
+    ``.copy(data=...)``, drop the encoding first: ``.drop_encoding()``.
 
     The store is written to a folder beside ``path`` whose name ends in ``.partial``, and renamed at the end.  If a run
     is killed, the next run that writes to ``path`` removes the unfinished files.  If several threads or processes

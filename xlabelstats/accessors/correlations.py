@@ -42,9 +42,12 @@ class CorrelationCalls(ShortcutCalls):
         stats : str or iterable of str, default "pearson"
             Any of the statistics below.
         threshold : float, optional
-            A fraction, from 0 to 1, of a channel's largest pixel in an object; pixels that reach it are above the
+            A fraction, from 0 to 1, of a channel's largest pixel in an object; pixels that reach it count as above the
             threshold.  By default 0.15 for ``manders`` and ``rwc``, and no threshold for ``overlap``, ``k1`` and
             ``k2``; the others never have one.
+        labels : int or sequence of int, optional
+            Measure these labels, in this order; the mask is not searched for labels first.  A label that does not occur
+            gets NaN.
         skipna : bool, optional
             Leave out of every pair of channels the pixels where either is NaN (the default), or let them make the
             pair's values NaN.
@@ -54,8 +57,8 @@ class CorrelationCalls(ShortcutCalls):
         Dataset
             One variable per statistic, float64, dims ``(label, *other, c, c_)``: the first channel and the second, both
             with the coordinates of ``c``.  ``pearson``, ``covariance`` and ``overlap`` do not depend on the order of
-            the two channels, the others do.  Lazy for dask input; without ``labels`` only the mask is read at once, to
-            learn which labels there are.
+            the two channels, the others do.  Lazy for dask input; without ``labels`` only the mask is read immediately,
+            to learn which labels there are.
 
         Raises
         ------

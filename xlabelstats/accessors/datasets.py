@@ -37,7 +37,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
 
     @of_its_mask(LabelsAccessor.ids)
     def ids(self, mask: Mask | Hashable, background: bool = False) -> np.ndarray:
-        """The labels of a mask of the Dataset, sorted; computed at once.
+        """The labels of a mask of the Dataset, sorted; computed immediately.
 
         Examples
         --------

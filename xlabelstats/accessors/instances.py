@@ -27,8 +27,8 @@ class InstancesAccessor(PolygonCalls):
 
     Calls that take a mask are made on an image, the others on the mask itself; image and mask are as for
     `LabelsAccessor`.  An object may lie in any number of blocks of dask arrays.  It is brought into the block that its
-    centroid lies in, and measured there, once.  The mask is read at once, to learn where the objects lie; the rest is
-    lazy for dask arrays.
+    centroid lies in, and measured there, once.  The mask is read immediately, to learn where the objects lie; the rest
+    is lazy for dask arrays.
     """
 
     @property
@@ -59,34 +59,34 @@ class InstancesAccessor(PolygonCalls):
         Parameters
         ----------
         mask : DataArray of integers, optional
-            The mask, if this is an image.  Without it this is the mask: ``mask.instances.statistics(fn, ...)``.
+            The mask.  Leave it out if you call this on the mask itself: ``mask.instances.statistics(fn, ...)``.
         fn : callable
             With an image it gets the pixels of one object, ``(channel, pixel)`` in the image's dtype and order, and
             returns ``(channel, n)``.  Channels are the image's other dims, flattened; without any there is one channel.
-            If these are chunked, it is called for every chunk of them.  With only a mask it gets the object's bounding
-            box ``(*window)``, in which the object's pixels hold its label and others 0, and returns ``(n,)`` or
-            ``(1, n)``.
+            If these dims are chunked, ``fn`` is called once for each chunk of them.  With only a mask it gets the
+            object's bounding box ``(*window)``, in which the object's pixels hold its label and others 0, and returns
+            ``(n,)`` or ``(1, n)``.
         dims : mapping of name to size
-            The dims of what ``fn`` returns beside the channels, such as ``{"statistic": 2}``; a sequence in place of a
-            size names the elements: ``{"statistic": ["low", "high"]}``.  Empty for one number per channel.
+            The dims of what ``fn`` returns, besides the channels, such as ``{"statistic": 2}``; a sequence in place of
+            a size names the elements: ``{"statistic": ["low", "high"]}``.  Empty, ``{}``, for one number per channel.
         size : int, mapping of dim to int, optional
             Cut objects to a window first, as `windows` does.  By default they are whole.  The row of an object
             without a pixel in its window is NaN.
         fn_kwargs : mapping, optional
-            Passed on to ``fn``.
+            Further arguments that ``fn`` gets.
         dtype : numpy.dtype, default float32
             Of the result.
         batch_size : int, optional
             The chunk along ``label`` of a lazy result.
         labels : int or sequence of int, optional
-            Only these objects, in this order.  The row of a label that does not occur is NaN; an integer ``dtype`` is
-            then a ValueError.
+            Only these objects, in this order.  The row of a label that does not occur is NaN; if ``dtype`` is an
+            integer, this is a ValueError.
         background : bool, default False
             Whether label 0 counts as an object.  Does not matter when ``labels`` are given.
         per : str or sequence of str, optional
-            Dims of the mask, such as ``"t"``: measure every label apart at every position along them.  The dim of the
-            result is ``object`` in place of ``label``, with the coordinates ``t`` and ``label`` along it.  A label has
-            a row where it occurs, or everywhere if ``labels`` are given.
+            Dims of the mask, such as ``"t"``: measure every label by itself at each position along them.  The result
+            has the dim ``object`` in place of ``label``, with the coordinates ``t`` and ``label``.  A label has a row
+            where it occurs, or at all positions if ``labels`` are given.
 
         Returns
         -------
@@ -154,13 +154,13 @@ class InstancesAccessor(PolygonCalls):
 
         Most of them need all pixels of an object; for these the object is brought into one block.
 
-        The same call takes those of `LabelsAccessor.regionprops`, which merge across blocks.
+        The call also takes the properties of `LabelsAccessor.regionprops`, which merge across blocks.
 
         Parameters
         ----------
         mask : DataArray of integers, optional
-            The mask, if this is an image, which properties such as ``intensity_mean`` need; without it this is the
-            mask, and the names may come first: ``mask.instances.regionprops("solidity")``.
+            The mask.  Leave it out if you call this on the mask itself; the names may then come first:
+            ``mask.instances.regionprops("solidity")``.  Properties such as ``intensity_mean`` need an image.
         properties : str or iterable of str, optional
             Any of the properties below and of `LabelsAccessor.regionprops`.  By default all below that are defined for
             the number of dims of the mask.

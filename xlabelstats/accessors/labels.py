@@ -46,12 +46,12 @@ class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, LayerCalls, OmeZarrCa
         return LabelsPlots(self._array)
 
     def ids(self, background: bool = False) -> np.ndarray:
-        """The labels of a mask, sorted; computed at once.
+        """The labels of a mask, sorted; computed immediately.
 
         Parameters
         ----------
         background : bool, default False
-            Whether label 0 counts as one.
+            Whether label 0 counts as a label.
 
         Returns
         -------
@@ -78,6 +78,12 @@ class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, LayerCalls, OmeZarrCa
     @documented(MeasureCalls.aggregate, take=())
     def count(self, *, labels: Labels = None, background: bool = False, per: Per = None) -> xr.DataArray:
         """Pixels per label of a mask.
+
+        Parameters
+        ----------
+        labels : int or sequence of int, optional
+            Measure these labels, in this order; the mask is not searched for labels first.  A label that does not occur
+            gets 0.
 
         Returns
         -------
@@ -107,14 +113,14 @@ class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, LayerCalls, OmeZarrCa
         Parameters
         ----------
         background : bool, default False
-            Whether label 0 counts as one.
+            Whether label 0 counts as a label.
 
         Returns
         -------
         Dataset
-            ``count`` ``(label,)`` int64; ``bbox_min`` and ``bbox_max`` ``(label, axis)`` int64, half-open;
-            ``centroid`` ``(label, axis)``; ``covariance`` ``(label, axis, axis_)``, divided by the count.
-            In pixels; ``axis`` holds the mask's dims.  Computed at once, also for a dask mask, and
+            ``count`` ``(label,)`` int64; ``bbox_min`` and ``bbox_max`` ``(label, axis)`` int64, the first pixel and one
+            past the last; ``centroid`` ``(label, axis)``; ``covariance`` ``(label, axis, axis_)``, divided by the
+            count.  In pixels; ``axis`` holds the mask's dims.  Computed immediately, also for a dask mask, and
             remembered for as long as that mask's array is in use (see `xlabelstats.clear_cache`).
 
         Raises
@@ -145,8 +151,8 @@ class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, LayerCalls, OmeZarrCa
         Parameters
         ----------
         values : DataArray with dim ``label``, pandas Series, or mapping from label to value
-            One number per label, or an array of them along further dims; with dim ``object``, as ``per=`` gives it, per
-            label and position.  Text and categories are classes: pixels get the position of their class in
+            One number per label, or an array of them along further dims; with the dim ``object``, as ``per=`` gives it,
+            one per label and position.  Text and categories are classes: pixels get the position of their class in
             ``.attrs["classes"]``.
         fill_value : number, optional
             For the background and for labels without a value.  By default NaN for floats, and 0 for integers, whose
@@ -155,7 +161,8 @@ class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, LayerCalls, OmeZarrCa
         Returns
         -------
         DataArray
-            Dims ``(*extra, *mask)``, ``extra`` being the values' dims beside those of rows; lazy for dask input.
+            Dims ``(*extra, *mask)``, where ``extra`` are the dims of the values other than ``label`` or ``object``;
+            lazy for dask input.
 
         Raises
         ------

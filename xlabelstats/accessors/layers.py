@@ -31,7 +31,7 @@ class LayerDatasetCalls(TableCalls):
         Parameters
         ----------
         objects : DataArray, DataTree or GeoDataFrame
-            What is shown of the objects, which says the kind of the layer:
+            What is shown of the objects.  It decides the kind of the layer:
 
             - a mask of integers, or a DataTree of one at several scales: a ``Labels`` layer;
             - their centres, as `LabelsAccessor.center_of_mass` gives them, in coordinate units: a ``Points`` layer;
@@ -39,7 +39,7 @@ class LayerDatasetCalls(TableCalls):
         viewer : napari.Viewer, optional
             The viewer that gets the layer.  By default a new window.
         color : str or None, default "mean"
-            The column that says the colours, one of ``result.labels.to_dataframe()``, such as ``"mean_DAPI"`` or
+            The column that gives the colours, one of ``result.labels.to_dataframe()``, such as ``"mean_DAPI"`` or
             ``"area"``.  None keeps the colours that napari gives.
         colormap : str, optional
             A colormap of napari.  By default ``"viridis"`` for quantities, and distinct colours for classes.
@@ -56,7 +56,8 @@ class LayerDatasetCalls(TableCalls):
         Raises
         ------
         TypeError
-            ``objects`` are none of these, a mask does not hold integers, or an array is on the GPU; the viewer is none.
+            ``objects`` is none of these, a mask does not hold integers, an array is on the GPU, or ``viewer`` is not a
+            viewer.
         ValueError
             There is no such column or colormap; the mask has one dim; the result has no labels, several rows for a
             label, or rows at several positions (``per=``); no label of the centres or outlines is a label of the
@@ -73,13 +74,13 @@ class LayerDatasetCalls(TableCalls):
         - Labels that the result lacks are transparent, and so are the background and labels whose value is NaN or not
           finite.  With ``color=None`` napari gives every label a colour.  Centres and outlines of labels that the
           result lacks are left out.
-        - Colours span all finite values.  Text, categories, bool, and whole numbers that span less than ten are
-          classes.
+        - The colours run from the smallest to the largest finite value.  Text, categories, bool, and whole numbers that
+          span less than ten are classes.
         - Layers lie where the coordinates say, by ``scale``, ``translate`` and ``units``; in pixels along dims without
           coordinates, or whose coordinates are no evenly spaced numbers.  Axes are in the order t, z, y, x if the dims
           have these names, else as in the mask.
-        - The result is computed now.  A dask mask stays lazy: napari reads what is looked at, which is a whole plane
-          unless the mask has several scales.
+        - The result is computed now.  A dask mask stays lazy: napari reads what it shows, which is a whole plane unless
+          the mask has several scales.
         - Labels of any integer dtype and any value are shown as they are, negative ones too.
         - Every part of an outline, and every hole, is a closed line of its own.
         - napari needs some seconds for 100 000 labels or points, and as long for a few thousand outlines.
@@ -126,7 +127,7 @@ class LayerCalls:
         Parameters
         ----------
         color : str, optional
-            The column that says the colours, one of ``result.labels.to_dataframe()``.  By default the only one; if
+            The column that gives the colours, one of ``result.labels.to_dataframe()``.  By default the only one; if
             there are several, as of several channels, the colours are those that napari gives.
 
         Returns

@@ -18,14 +18,14 @@ class MaskCalls:
     _array: xr.DataArray
 
     def keep(self, which: int | Iterable[int] | np.ndarray | xr.DataArray | pd.Series) -> xr.DataArray:
-        """A mask of some of its labels; the others become background.
+        """A mask with only some of its labels; the others become background.
 
         Parameters
         ----------
         which : int or sequence of int, or DataArray or Series of bool
             The labels to keep; or a boolean per label, a DataArray with the dim ``label``, such as ``area > 50``, or a
-            pandas Series whose index is the labels.  Labels that it does not name are not kept.  With the dim
-            ``object``, as ``per=`` gives it, a boolean per label and position.
+            pandas Series whose index is the labels.  Labels without a boolean are not kept.  With the dim ``object``,
+            as ``per=`` gives it, a boolean per label and position.
 
         Returns
         -------
@@ -65,8 +65,8 @@ class MaskCalls:
         Parameters
         ----------
         dims : dim or sequence of dims, optional
-            A label that has a pixel at the first or the last position along one of these is left out.  By default
-            all dims but time; ``("y", "x")`` for a volume of few planes.
+            A label that has a pixel at the first or the last position along one of these is left out.  By default all
+            dims but time; give ``("y", "x")`` for a volume of few planes.
 
         Returns
         -------

@@ -40,27 +40,28 @@ class MeasureCalls(CorrelationCalls):
         Parameters
         ----------
         mask : DataArray of integers, optional
-            The label of every pixel, if this is an image.  Without it this is the mask, and the measures come first:
+            The label of every pixel.  Leave it out if you call this on the mask itself; the measures then come first:
             ``mask.labels.measure(("area", "solidity"))``.
         measures : str, tuple, `Measure`, or sequence of these
-            Names of the catalogue, which `xlabelstats.measures` lists: ``("mean", "median", "p95", "area",
-            "solidity", "centroid")``.  ``pNN`` is a percentile.  A measure with parameters is a pair of its name and
-            these: ``("quantiles", {"q": [0.25, 0.75]})``.
+            Names of measures; `xlabelstats.measures` lists all of them: ``("mean", "median", "p95", "area", "solidity",
+            "centroid")``.  ``pNN`` is a percentile.  A measure with parameters is a pair of its name and a dict of the
+            parameters: ``("quantiles", {"q": [0.25, 0.75]})``.
         labels : int or sequence of int, optional
             Measure these labels, in this order.  A label that does not occur gets count, sum and area 0, and NaN
             elsewhere.
         background : bool, default False
             Measure label 0 too.  Does not matter when ``labels`` are given.
         per : str or sequence of str, optional
-            Dims of the mask, such as ``"t"``: measure every label apart at every position along them.  The dim of the
-            result is ``object`` in place of ``label``, with the coordinates ``t`` and ``label`` along it.  A label has
-            a row where it occurs, or everywhere if ``labels`` are given.
+            Dims of the mask, such as ``"t"``: measure every label by itself at each position along them.  The result
+            has the dim ``object`` in place of ``label``, with the coordinates ``t`` and ``label``.  A label has a row
+            where it occurs, or at all positions if ``labels`` are given.
         skipna : bool, optional
             Leave NaN pixels out (the default) or let them make the label's statistics and quantiles NaN.  Region
-            properties of an image, such as ``intensity_mean`` and ``centroid_weighted``, are those of scikit-image,
-            which NaN pixels make NaN in any case; ``mean``, ``min``, ``max`` and ``std`` leave them out.
+            properties of an image, such as ``intensity_mean`` and ``centroid_weighted``, are defined as in
+            scikit-image: NaN pixels make them NaN in any case.  ``mean``, ``min``, ``max`` and ``std`` leave NaN pixels
+            out.
         ddof : int, default 0
-            Delta degrees of freedom of ``var`` and ``std``.
+            Delta degrees of freedom of ``var`` and ``std``: they divide by ``valid - ddof``.
         spacing : float, sequence or mapping of dim to float, optional
             The distance between neighbouring pixels.  By default it comes from the coordinates, which must be evenly
             spaced if a measure needs lengths; without coordinates it is 1.
@@ -71,15 +72,15 @@ class MeasureCalls(CorrelationCalls):
             The weight of every pixel, as in `aggregate`: the measures are then ``count``, ``sum``, ``mean``, ``var``,
             ``std`` and ``weight``, and by default all of these.
         align : {"nearest"}, optional
-            For a mask on another grid with the same dims: every pixel of the image gets the label of the nearest pixel
-            of the mask, by coordinates; if two are equally near, of the one with the smaller index.  Pixels more than
-            half a mask pixel beyond the mask get 0.  Labels that no pixel gets are left out.  By default different
-            grids raise an error.
+            For a mask on another grid with the same dims: every pixel of the image gets the label of the mask pixel
+            that is nearest by coordinates, or of the one with the smaller index if two are equally near.  Pixels more
+            than half a mask pixel outside the mask get 0.  Labels that no pixel gets are left out.  By default
+            different grids raise an error.
         shells : float or sequence of float, optional
-            Measure rings of these widths in place of the objects.  The first ring begins at the object's edge, each
-            other one where the ring before ends.  Widths are in the units of the coordinates, or in pixels.  Rings do
-            not reach into other objects, and a pixel near several objects belongs to the ring of the nearest one, as in
-            `expand`.  Not possible with ``background``.
+            Measure rings of these widths in place of the objects.  The first ring begins at the object's edge, every
+            further one where the ring before it ends.  Widths are in the units of the coordinates, or in pixels.  Rings
+            do not reach into other objects, and a pixel near several objects belongs to the ring of the nearest one, as
+            in `expand`.  Not possible with ``background``.
         side : {"outside", "inside"}, default "outside"
             Whether the rings lie around the objects, or inside them along their edge.
 
@@ -88,10 +89,10 @@ class MeasureCalls(CorrelationCalls):
         Dataset
             A variable per measure.  Measures of the image have the dims ``(label, *other, *dims)``, where ``other`` are
             the image's dims that the mask lacks; measures of the mask have ``(label, *dims)``.  Lazy for dask input;
-            without ``labels`` only the mask is read at once, to learn which labels there are.  With ``shells`` the dim
-            ``shell`` comes after ``label``, and the coordinates ``inner`` and ``outer`` along it say how far from the
-            edge each begins and ends.  Every label of the mask has all shells; one without a pixel has count, sum and
-            area 0, and NaN elsewhere.
+            without ``labels`` only the mask is read immediately, to learn which labels there are.  With ``shells`` the
+            dim ``shell`` comes after ``label``, and the coordinates ``inner`` and ``outer`` along it say how far from
+            the edge each ring begins and ends.  Every label of the mask has all shells; one without a pixel has count,
+            sum and area 0, and NaN elsewhere.
 
         Raises
         ------
@@ -100,7 +101,8 @@ class MeasureCalls(CorrelationCalls):
         ValueError
             A measure or a parameter is unknown, or needs an image; dims, sizes or coordinates do not match; the
             coordinates are not evenly spaced; ``range`` is missing for bins of a dask image of floats or of more than
-            16 bits; a width is not positive, ``side`` is neither of the two, or ``shells`` are asked for label 0.
+            16 bits; a width in ``shells`` is not positive, or they are asked for label 0; ``side`` is neither of the
+            two.
         NotImplementedError
             A measure is not defined in 3-D, or for this spacing.
 
@@ -180,11 +182,14 @@ class MeasureCalls(CorrelationCalls):
         Parameters
         ----------
         bins : int or sequence of float
-            The number of bins of equal width, or the edges of bins, which never decrease.
+            The number of bins of equal width, or the edges of the bins, from low to high.
         range : pair of float, optional
-            The lower edge of the first bin, and the upper edge of the last.  By default, for integers of up to 16 bits,
-            that of the dtype, from the smallest number to one above the largest.  For others, from the smallest to the
-            largest finite pixel of the image, which must be in memory.
+            The lower edge of the first bin, and the upper edge of the last.  By default, images of integers of up to 16
+            bits get the range of their dtype, from its smallest number to one above its largest.  Other images get the
+            range of their finite pixels; they must be in memory for this.
+        labels : int or sequence of int, optional
+            Measure these labels, in this order; the mask is not searched for labels first.  A label that does not occur
+            gets 0 in every bin.
         skipna : bool, optional
             Has no effect: NaN pixels are in no bin.
 

@@ -30,7 +30,7 @@ class ObjectQuantileCalls(WindowCalls):
         per: Per = None,
         align: str | None = None,
     ) -> xr.DataArray:
-        """Quantiles of the pixels of every object, all of them.
+        """Quantiles of all pixels of every object.
 
         Parameters
         ----------
@@ -39,8 +39,8 @@ class ObjectQuantileCalls(WindowCalls):
         q : float or sequence of float, default 0.1, 0.2, ... 0.9
             From 0 to 1.  A single number leaves the dim ``quantile`` out and names the result: ``p75`` for 0.75.
         method : {"linear", "lower", "higher", "midpoint", "nearest"}, default "linear"
-            How to compute a quantile between two pixels, as in `numpy.quantile`; but if one of the two is infinite, the
-            result is infinite and not NaN.
+            How to compute a quantile that lies between two pixels, as in `numpy.quantile`; but if one of the two is
+            infinite, the result is infinite and not NaN.
         skipna : bool, optional
             Leave NaN pixels out (the default) or let them make the label's quantiles NaN.
         labels : int or sequence of int, optional
@@ -48,9 +48,9 @@ class ObjectQuantileCalls(WindowCalls):
         background : bool, default False
             Whether label 0 counts as an object.  Does not matter when ``labels`` are given.
         per : str or sequence of str, optional
-            Dims of the mask, such as ``"t"``: measure every label apart at every position along them.  The dim of the
-            result is ``object`` in place of ``label``, with the coordinates ``t`` and ``label`` along it.  A label has
-            a row where it occurs, or everywhere if ``labels`` are given.
+            Dims of the mask, such as ``"t"``: measure every label by itself at each position along them.  The result
+            has the dim ``object`` in place of ``label``, with the coordinates ``t`` and ``label``.  A label has a row
+            where it occurs, or at all positions if ``labels`` are given.
 
         Returns
         -------

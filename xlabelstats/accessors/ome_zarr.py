@@ -34,8 +34,8 @@ class OmeZarrTableCalls(Accessor):
         path : str or PathLike
             The folder of the image, on a local or mounted disk.
         label : str
-            The label image that the rows are the objects of.  It must be there: ``mask.labels.to_ome_zarr(path,
-            label)`` writes it.
+            The label image whose objects the rows describe.  It must be there: ``mask.labels.to_ome_zarr(path, label)``
+            writes it.
         name : str, optional
             The table is written to ``tables/<name>``; by default it has the name of the label image.
         backend : {"anndata", "parquet"}, default "anndata"
@@ -128,23 +128,23 @@ class OmeZarrCalls:
         path : str or PathLike
             The folder of the image, of version 0.4 or 0.5, on a local or mounted disk.
         label : str
-            The mask is written to ``labels/<label>``.  Of a result it is the label image that it describes, as in
-            `LabelsDatasetAccessor.to_ome_zarr`.
+            The mask is written to ``labels/<label>``.  For a result it is the label image whose objects the rows
+            describe, as in `LabelsDatasetAccessor.to_ome_zarr`.
         name : str, optional
-            Of a result alone: the table is written to ``tables/<name>``; by default it has the name of the label image.
+            For a result only: the table is written to ``tables/<name>``; by default it has the name of the label image.
         backend : {"anndata", "parquet"}, optional
-            Of a result alone: the format of the table, by default AnnData.
+            For a result only: the format of the table, by default AnnData.
         instance_key : str, optional
-            Of a result alone: the name of the column with the labels, by default "label".
+            For a result only: the name of the column with the labels, by default "label".
         overwrite : bool, default False
             Whether to replace a label image, or table, of this name.  It stays as it is until the new one is complete.
 
         Returns
         -------
         None
-            `xlabelstats.open_ome_zarr` opens the image with its label images.  The mask has as many levels as the
-            image, each of some pixels of the one below: those of the levels of the image if it has the size of the
-            image, else every second one.  Its chunks are those that it has itself.
+            `xlabelstats.open_ome_zarr` opens the image with its label images.  The mask gets as many levels as the
+            image has.  A coarser level keeps some pixels of the finer one: those that the image's level has, if mask
+            and image have one size, else every second one.  The mask keeps its chunks.
 
         Warns
         -----
@@ -160,9 +160,9 @@ class OmeZarrCalls:
         TypeError
             The mask does not hold integers, or is on the GPU; or an option of a result is given with a mask.
         ValueError
-            ``path`` is a URL or no image; the mask has other dims than (t, z) y and x, or one that the image lacks; it
-            has no coordinate along a dim and another size than the image, or coordinates that are not evenly spaced or
-            fall, or that have units where the image has none or others.
+            ``path`` is a URL or no image.  The mask has dims other than (t, z) y and x, or one that the image lacks.
+            Along a dim without coordinate its size is not that of the image.  Its coordinates are not evenly spaced, or
+            fall, or have other units than those of the image.
         ModuleNotFoundError
             ome-zarr is not installed: ``pip install 'xlabelstats[pipeline]'``.
 

@@ -18,7 +18,7 @@ class PointCalls:
     _array: xr.DataArray
 
     def count_points(self, points: pd.DataFrame | dd.DataFrame, by: Hashable | None = None) -> xr.DataArray:
-        """How many points lie in every object of a mask, such as transcripts in cells; computed at once.
+        """How many points lie in every object of a mask, such as transcripts in cells; computed immediately.
 
         Parameters
         ----------
@@ -26,19 +26,18 @@ class PointCalls:
             A row per point, and a column for every dim of the mask, with its name: the position, in the units of the
             coordinates; in pixels along dims that have none.  The coordinates may be unevenly spaced, and may descend.
         by : name of a column, optional
-            Count every category of this column by itself, such as ``"gene"``.  The column holds categories, text or
+            Count every category of this column separately, such as ``"gene"``.  The column holds categories, text or
             whole numbers.
 
         Returns
         -------
         DataArray
-            Dims ``(label,)``, or ``(label, by)`` with the categories as coordinate, int64.  All labels of the mask
-            have a row.  All categories of a categorical column have a place, unused ones too; those of another
-            column are those that occur, sorted.  With ``by`` it holds a `sparse.COO`, since most labels have few of
-            many categories; ``.labels.to_anndata()`` makes it an annotated table, and ``.data.todense()`` a numpy
-            array.  Points that were not counted are in its attrs: ``dropped_nan`` lack a position,
-            ``dropped_outside`` lie outside of the mask, ``dropped_without_category`` have no category, and
-            ``on_background`` lie on label 0.
+            Dims ``(label,)``, or ``(label, by)`` with the categories as coordinate, int64.  All labels of the mask have
+            a row.  A categorical column gives all its categories, unused ones too; another column gives those that
+            occur, sorted.  With ``by`` it holds a `sparse.COO`, since most labels have few of many categories;
+            ``.labels.to_anndata()`` makes it an annotated table, and ``.data.todense()`` a numpy array.  Points that
+            were not counted are in its attrs: ``dropped_nan`` lack a position, ``dropped_outside`` lie outside of the
+            mask, ``dropped_without_category`` have no category, and ``on_background`` lie on label 0.
 
         Warns
         -----
@@ -62,8 +61,8 @@ class PointCalls:
         with the smaller index.  It lies outside if it is more than half a pixel beyond the centre of an outermost
         pixel.  A dim of one pixel is taken to be one unit wide.
 
-        A dask DataFrame is read once.  The points are kept, about six bytes each, sorted by block of the mask.  When
-        they take 512 MiB, they are counted and dropped.  Then every block of the mask is read once for all of them.
+        A dask DataFrame is read once.  Its points are collected, about six bytes each, and sorted by block of the mask.
+        When they take 512 MiB, and at the end, they are counted and dropped; each time every block is read once.
 
         Examples
         --------

@@ -40,14 +40,17 @@ class PolygonCalls(ProfileCalls):
             Positions in the units of the coordinates, which must be evenly spaced, where there are any; or in pixels.
         labels : int or sequence of int, optional
             Only these objects, in this order.  A label that does not occur has no geometry (None).
+        per : str or sequence of str, optional
+            Dims of the mask, such as ``"t"``: outline every label by itself at each position along them.  The index has
+            the levels ``t`` and ``label``.  A label has a row where it occurs, or at all positions if ``labels`` are
+            given.
 
         Returns
         -------
         GeoDataFrame
-            The column ``geometry``, and the labels as index; with ``per`` the positions and labels.  Points are (x, y).
-            An object in one part is a ``Polygon``, one in several parts a ``MultiPolygon``; holes are kept.  The units
-            are in ``.attrs["units"]``.  A dask mask is computed now, block by block: the outlines have to fit into
-            memory, the mask does not.
+            The column ``geometry``, with the labels as index.  Points are (x, y).  An object in one part is a
+            ``Polygon``, one in several parts a ``MultiPolygon``; holes are kept.  The units are in ``.attrs["units"]``.
+            A dask mask is read immediately, block by block: the outlines have to fit into memory, the mask does not.
 
         Raises
         ------
@@ -108,8 +111,8 @@ class PolygonCalls(ProfileCalls):
             The file, such as ``"nuclei.geojson"``.
         table : DataFrame, optional
             A row per label, the labels as index, as ``result.labels.to_dataframe()`` makes it.  Its columns of numbers
-            become measurements in QuPath; NaN is left out.  Labels without a row have no measurements, and rows
-            without a label are left out.
+            become measurements in QuPath; NaN is left out.  Labels without a row have no measurements, and rows whose
+            label is not in the mask are left out.
         classification : str, optional
             The column of the table that holds the class of every object.
         object_type : {"detection", "annotation", "cell", "tile"}, default "detection"

@@ -47,10 +47,10 @@ class ProfileCalls(ObjectQuantileCalls):
             For texture: the number of grey levels, from 2 to 256.
         range : (low, high) or "object", optional
             For texture: the range of values that is divided evenly into grey levels.  By default the range of the
-            image's dtype, if that has 16 bits or fewer; other images need a range.  A dim image of 16 bits fills only a
-            few of the levels: give the range that it uses, such as ``(0, 4096)``.  ``"object"`` takes the range of each
-            object's own pixels, which makes texture independent of brightness.  Pixels beyond the range get the first
-            or the last level.
+            image's dtype, if that has 16 bits or fewer; other images need a range.  A dark image of 16 bits fills only
+            a few of the levels: give the range that it uses, such as ``(0, 4096)``.  ``"object"`` takes the range of
+            each object's own pixels, which makes texture independent of brightness.  Pixels beyond the range get the
+            first or the last level.
         labels : int or sequence of int, optional
             Only these objects, in this order.  A label that does not occur has area, sum and closest labels 0, and NaN
             elsewhere.  All labels of the mask still count as neighbours.
@@ -58,7 +58,7 @@ class ProfileCalls(ObjectQuantileCalls):
             Leave NaN pixels out (the default): they do not belong to the object in the channel where they are NaN.  Or
             let them make the measures of that channel NaN.
         batch_size : int, optional
-            The number of objects that are measured at a time, and the chunk along ``label`` of a lazy result.  By
+            The number of objects that are measured together, and the chunk along ``label`` of a lazy result.  By
             default as many as have values of 192 MiB together.  Batches limit the memory; each reads only the part of a
             stored array that it needs.  A large array that is computed first, such as ``image - background``, is
             computed once and measured in one batch.
@@ -69,15 +69,15 @@ class ProfileCalls(ObjectQuantileCalls):
             One variable per measure: ``(label, *other, *dims)`` if it reads the image, with ``other`` the image's dims
             that the mask lacks, such as ``c``; ``(label, *dims)`` if it needs only the mask.  The further dims are
             ``scale``, ``angle``, ``step``, ``ring``, ``order``, ``axis`` and those of `regionprops`.  Lazy for dask
-            input; only the mask is read at once.  ``to_dataframe(names="cellprofiler")`` gives the columns of
+            input; only the mask is read immediately.  ``to_dataframe(names="cellprofiler")`` gives the columns of
             CellProfiler, ``to_anndata(X="features")`` an annotated table of all of them.
 
         Warns
         -----
         UserWarning
-            With ``"all"``, a family was left out that this input does not have: Zernike moments and radial
-            distributions of 3-D masks, texture of an image that needs a ``range``, correlation where it is not clear
-            which dim has the channels.  An image in memory fills few of the grey levels of texture.
+            With ``"all"``, a family was left out that cannot be measured here: Zernike moments and radial distributions
+            of 3-D masks, texture of an image that needs a ``range``, correlation where it is not clear which dim has
+            the channels.  An image in memory fills few of the grey levels of texture.
 
         Raises
         ------
@@ -86,8 +86,8 @@ class ProfileCalls(ObjectQuantileCalls):
             first.
         ValueError
             A family is unknown; the mask is neither 2-D nor 3-D; texture was asked for by name and needs a ``range``;
-            correlation was, and the image has one channel; ``scale``, ``levels`` or ``range`` is given without
-            texture; else as `aggregate`.
+            correlation was asked for by name, and there is one channel; ``scale``, ``levels`` or ``range`` is given
+            without texture; else as `aggregate`.
         NotImplementedError
             A family was asked for by name that is defined for 2-D masks only, and the mask is 3-D.
 

@@ -41,16 +41,20 @@ class RegionCalls(MeasureCalls):
         Parameters
         ----------
         weights : DataArray, optional
-            An image that weighs the pixels, in one pass over it; its other dims are kept.
+            An image: its values are the weights of the pixels.  It is read once, and its other dims are kept.
         units : {"coords", "pixel"}, default "coords"
-            Positions in the units of the coordinates, evenly spaced or not, where there are any; or
-            pixel indices.
+            Positions in the units of the coordinates, where there are any (they may be unevenly spaced); or indices of
+            pixels.
+        labels : int or sequence of int, optional
+            Measure these labels, in this order; the mask is not searched for labels first.  A label that does not occur
+            gets NaN.
 
         Returns
         -------
         DataArray
-            Dims ``(label, *other, axis)``, ``axis`` holding the mask's dims; lazy for dask input.  In pixels, and along
-            dims without coordinates, the plain mean is the exact quotient, correctly rounded, for every chunking.
+            Dims ``(label, *other, axis)``; the coordinate ``axis`` has the names of the mask's dims.  Lazy for dask
+            input.  In pixels, and along dims without coordinates, the plain mean is exact but for one rounding, for
+            every chunking.
 
         Raises
         ------
@@ -92,22 +96,24 @@ class RegionCalls(MeasureCalls):
         Parameters
         ----------
         mask : DataArray of integers, optional
-            The mask, if this is an image; without it this is the mask, there is no image, and the names may come
+            The mask.  Leave it out if you call this on the mask itself, without an image; the names may then come
             first: ``mask.labels.regionprops("area")``.  2-D or 3-D.
         properties : str or iterable of str, optional
             Any of the properties below: those that merge across blocks.  By default area, bbox and centroid.
         spacing : float, sequence or mapping of dim to float, optional
             The distance between neighbouring pixels.  By default it comes from the coordinates, which must be evenly
             spaced; without coordinates it is 1.
+        labels : int or sequence of int, optional
+            Measure these labels, in this order; the mask is not searched for labels first.  A label that does not occur
+            gets area 0, and NaN elsewhere, so ``bbox`` is float64.
 
         Returns
         -------
         Dataset
-            One variable per property, dims ``(label, ...)``: vectors have the dim ``axis``, tensors also
-            ``axis_``, ``bbox`` is ``(label, bound, axis)``, eigenvalues ``(label, component)``, moments have
-            ``order_y``, ``order_x``, ..., Hu moments ``hu``.  What is measured in an image keeps its other
-            dims after ``label``.  Lazy for dask input.  A label of ``labels`` that does not occur has area
-            0 and NaN elsewhere, so ``bbox`` is float64 then.
+            One variable per property, dims ``(label, ...)``: vectors have the dim ``axis``, tensors also ``axis_``,
+            ``bbox`` is ``(label, bound, axis)``, eigenvalues ``(label, component)``, moments have ``order_y``,
+            ``order_x``, ..., Hu moments ``hu``.  Properties of an image keep its other dims, after ``label``.  Lazy for
+            dask input.
 
         Raises
         ------
@@ -119,12 +125,12 @@ class RegionCalls(MeasureCalls):
 
         Notes
         -----
-        Positions are in coordinate units if the spacing comes from the coordinates, and then
-        ``centroid`` includes the coordinate of the first pixel.  With ``spacing=`` and in pixels they count
-        from pixel 0, as in scikit-image.  NaN pixels make a label's intensities NaN, also in
-        `measure` with ``skipna=True``; the statistics ``mean``, ``min``, ``max`` and ``std`` leave NaN pixels out.
+        Positions are in coordinate units if the spacing comes from the coordinates, and then ``centroid`` includes the
+        coordinate of the first pixel.  With ``spacing=``, or in pixels, they count from pixel 0, as in scikit-image.
+        NaN pixels make a label's intensities NaN, also in `measure` with ``skipna=True``; the statistics ``mean``,
+        ``min``, ``max`` and ``std`` leave NaN pixels out.
 
-        The properties, which in 3-D call a volume ``area``, are:
+        The properties are these; in 3-D ``area`` is a volume:
 
         {properties}
 

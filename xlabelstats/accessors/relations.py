@@ -22,15 +22,15 @@ class RelationCalls:
             Another mask of the same pixels, its dims in any order.
         align : {"nearest"}, optional
             For an ``other`` on another grid: each pixel of the mask takes the label of the nearest pixel of ``other``
-            by coordinates, and 0 beyond it.
+            by coordinates, and 0 outside of it.
 
         Returns
         -------
         Dataset
             Dims ``(pair,)``, sorted by ``label`` and ``other_label``, which are coordinates.  ``count`` is the number
-            of shared pixels, int64; ``fraction`` is their part of the pixels of ``label``, ``fraction_other`` their
-            part of those of ``other_label``, and ``iou`` their part of the pixels of either.  Background, label 0 in
-            either mask, is left out.  In main memory, computed at once, also for dask masks.
+            of shared pixels, int64; ``fraction`` is this number divided by the pixels of ``label``, ``fraction_other``
+            by those of ``other_label``, and ``iou`` by the pixels that are in one or both.  Background, label 0 in
+            either mask, is left out.  In main memory, computed immediately, also for dask masks.
 
         Warns
         -----
@@ -52,7 +52,7 @@ class RelationCalls:
 
         To pandas with ``.to_dataframe()``, or with the labels as index
         ``.set_index(pair=("label", "other_label")).to_dataframe()``.  The rows of one label are
-        ``.set_xindex("label").sel(label=3)``.  To count each time or plane apart choose it first: ``.isel(t=0)``.
+        ``.set_xindex("label").sel(label=3)``.  To count a single time or plane, choose it first: ``.isel(t=0)``.
 
         Examples
         --------
@@ -76,19 +76,19 @@ class RelationCalls:
         Parameters
         ----------
         parents : DataArray of integers
-            The mask of the cells, regions, or whatever the labels belong to, of the same pixels, its dims in any order.
+            The mask of what the labels belong to, such as cells or regions: the same pixels, its dims in any order.
         align : {"nearest"}, optional
             For ``parents`` on another grid: each pixel of the mask takes the label of the nearest pixel of ``parents``
-            by coordinates, and 0 beyond it.
+            by coordinates, and 0 outside of it.
 
         Returns
         -------
         Dataset
-            Dims ``(label,)``, a row for every label of the mask, sorted.  ``parent``, the label of ``parents`` that
-            covers most pixels of the label, in the dtype of ``parents``; if two cover equally many, the smaller.
-            ``fraction``, the part of the label's pixels that it covers.  Background does not compete: ``parent`` and
-            ``fraction`` are 0 only if no parent covers any pixel of the label.  In main memory, computed at once, also
-            for dask masks.
+            Dims ``(label,)``, a row for every label of the mask, sorted.  ``parent`` is the label of ``parents`` that
+            covers most pixels of the label, or the smaller one if two cover equally many; its dtype is that of
+            ``parents``.  ``fraction`` is the part of the label's pixels that it covers.  The background is never the
+            parent that covers most: ``parent`` and ``fraction`` are 0 only if no parent covers any pixel of the label.
+            In main memory, computed immediately, also for dask masks.
 
         Warns
         -----
@@ -105,7 +105,7 @@ class RelationCalls:
 
         Notes
         -----
-        `overlap` has all labels that share pixels, not only the one with most.
+        `overlap` gives all labels that share pixels, not only the one that shares most.
 
         Examples
         --------
@@ -139,8 +139,8 @@ class RelationCalls:
             Dims ``(pair,)``, each pair once, sorted by ``label`` and ``neighbor``, which are coordinates; ``label`` is
             the smaller.  ``faces`` is the number of pixel faces between the two, int64, and 0 if they only meet at
             edges or corners.  ``length`` in 2-D, or ``area`` in 3-D, is the size of these faces, in units of the
-            coordinates, or in pixels.  Background, label 0, touches nothing.  In main memory, computed at once, also
-            for a dask mask.
+            coordinates, or in pixels.  The background, label 0, is left out.  In main memory, computed immediately,
+            also for a dask mask.
 
         Warns
         -----
@@ -192,15 +192,15 @@ class RelationCalls:
             The largest distance at which labels are neighbors, in units of the coordinates, in pixels where there are
             none.  Labels exactly at this distance are neighbors, with a tolerance of a millionth.
         between : {"edges", "centroids"}, default "edges"
-            ``"edges"``: the distance between the centres of the nearest pixels of two labels.  Labels that touch are
-            one pixel apart.  ``"centroids"``: the distance between their mean positions.
+            ``"edges"``: the distance between the centres of the nearest pixels of two labels.  Labels whose pixels
+            share a side are one pixel apart.  ``"centroids"``: the distance between their mean positions.
 
         Returns
         -------
         Dataset
             Dims ``(pair,)``, each pair once, sorted by ``label`` and ``neighbor``, which are coordinates; ``label`` is
             the smaller.  ``distance``, float64, in units of the coordinates.  Background, label 0, has no neighbors,
-            and a label without any has no row.  In main memory, computed at once, also for a dask mask.
+            and a label without any has no row.  In main memory, computed immediately, also for a dask mask.
 
         Warns
         -----

@@ -41,56 +41,55 @@ class StatisticsCalls(QuantileCalls):
         Parameters
         ----------
         mask : DataArray of integers
-            The label of every pixel.  Its dims are a subset of the image's, its sizes and
-            coordinates the same; where only one of the two has coordinates, they are the other's
-            too.  Chunks may differ.
+            The label of every pixel.  Its dims are a subset of the image's, and its sizes and coordinates are the same.
+            If only one of the two has coordinates, they hold for both.  Chunks may differ.
         stats : str, flox.Aggregation, or iterable of these
-            Any of the statistics below; by default the first list without ``std`` and ``valid``.  The variable of an
-            Aggregation has its name.
+            Any of the statistics below; by default those of the first list except ``std`` and ``valid``.  An
+            Aggregation gives a variable of its name.
         labels : int or sequence of int, optional
-            Measure these labels, in this order; the mask is not read first.  A label that does not occur gets count 0,
-            sum 0 and NaN elsewhere, so ``min`` and ``max`` are float64.
+            Measure these labels, in this order; the mask is not searched for labels first.  A label that does not occur
+            gets 0 as count and sum, and NaN for all else, so ``min`` and ``max`` are float64.
         background : bool, default False
             Measure label 0 too.  Does not matter when ``labels`` are given.
         per : str or sequence of str, optional
-            Dims of the mask, such as ``"t"``: measure every label apart at every position along them.  The dim of the
-            result is ``object`` in place of ``label``, with the coordinates ``t`` and ``label`` along it.  A label has
-            a row where it occurs, or everywhere if ``labels`` are given.
+            Dims of the mask, such as ``"t"``: measure every label by itself at each position along them.  The result
+            has the dim ``object`` in place of ``label``, with the coordinates ``t`` and ``label``.  A label has a row
+            where it occurs, or at all positions if ``labels`` are given.
         ddof : int, default 0
             Delta degrees of freedom of ``var`` and ``std``: they divide by ``valid - ddof``.
         skipna : bool, optional
             Leave NaN pixels out (the default) or let them make the label's statistics NaN.
         engine : {"fused", "flox"}, default "fused"
-            How statistics that merge across blocks are computed: all in one read of the image, or each by flox's own
-            map-reduce.  The numbers agree, except for rounding.
+            How statistics that merge across blocks are computed: all in one read of the image, or each by itself, by
+            flox.  The numbers agree, except for rounding.
         weights : DataArray, optional
             The weight of every pixel, with some or all of the mask's dims.  ``sum``, ``mean``, ``var`` and ``std`` are
             then weighted, and ``weight`` is the sum of the weights; only these and ``count`` can be measured, by
-            default all six.  Weights are 0 or more.  Pixels of weight 0 do not count, whatever their value; pixels of
-            weight NaN are treated as NaN.
+            default all six.  Weights are 0 or more.  Pixels of weight 0 only add to ``count``, whatever their value.
+            Pixels of weight NaN are treated as NaN.
         align : {"nearest"}, optional
-            For a mask on another grid with the same dims: every pixel of the image gets the label of the nearest pixel
-            of the mask, by coordinates; if two are equally near, of the one with the smaller index.  Pixels more than
-            half a mask pixel beyond the mask get 0.  Labels that no pixel gets are left out.  By default different
-            grids raise an error.
+            For a mask on another grid with the same dims: every pixel of the image gets the label of the mask pixel
+            that is nearest by coordinates, or of the one with the smaller index if two are equally near.  Pixels more
+            than half a mask pixel outside the mask get 0.  Labels that no pixel gets are left out.  By default
+            different grids raise an error.
 
         Returns
         -------
         Dataset
-            One variable per statistic, dims ``(label, *other)``, ``other`` being the image's dims that the mask lacks;
-            ``count`` is ``(label,)``.  Sorted by label unless ``labels`` are given.  ``count`` and ``valid`` are int64,
-            ``min`` and ``max`` have the image's dtype, the others are float64.  For dask input the result is lazy;
-            without ``labels`` only the mask is read at once, to learn which labels there are.  Two coordinates without
-            dims are for `rollup`: ``ddof``, beside ``var`` and ``std``, and ``skipna``, which says whether NaN pixels
-            may have been left out (False for an image of integers).
+            One variable per statistic, dims ``(label, *other)``, where ``other`` are the image's dims that the mask
+            lacks; ``count`` is ``(label,)``.  Sorted by label unless ``labels`` are given.  ``count`` and ``valid`` are
+            int64, ``min`` and ``max`` have the image's dtype, the others are float64.  For dask input the result is
+            lazy; without ``labels`` only the mask is read immediately, to learn which labels there are.  Two
+            coordinates without dims are there for `rollup`: ``ddof``, with ``var`` or ``std``; and ``skipna``, which
+            says whether NaN pixels may have been left out (False for an image of integers).
 
         Warns
         -----
         UserWarning
-            The mask has a time dim, and without ``per`` labels are measured over all times together; it is bool, or has
-            only the values 0 and 255, and its components are all one label; its labels are scattered as grey values
-            are, so image and mask may be swapped (not checked if ``labels`` are given); or a percentile such as
-            ``p0.95`` is asked for, which is below the first percentile.
+            The mask has a time dim, and without ``per`` labels are measured over all times together.  It is bool, or
+            has only the values 0 and 255: all its components are one label.  Its labels look like grey values: image
+            and mask may be swapped (not checked if ``labels`` are given).  A percentile below the first is asked for,
+            such as ``p0.95``, in place of ``p95``.
 
         Raises
         ------
@@ -99,7 +98,7 @@ class StatisticsCalls(QuantileCalls):
         ValueError
             Dims, sizes or coordinates do not match, the dim ``label`` is taken, ``per`` names no dims of the mask or
             all of them, a statistic or engine is unknown, flox cannot run an Aggregation, or ``labels`` repeat; weights
-            are negative (of lazy ones this shows when they are computed), or ``ddof`` is given with them; ``align`` is
+            are negative (lazy ones are checked when they are computed), or ``ddof`` is given with them; ``align`` is
             unknown, or a dim lacks coordinates that it needs.
 
         Notes
@@ -108,13 +107,13 @@ class StatisticsCalls(QuantileCalls):
 
         {statistics}
 
-        Beside these there are:
+        There are also:
 
         {more}
 
         For ``median``, ``mode`` and percentiles, such as ``p95``, all pixels of an object are brought into one block.
         For an image of 8 bits in blocks, the pixels of every value are counted instead, if this takes little memory.
-        The others of the second list, and Aggregations, are run by flox, whatever the engine.
+        All others of the second list, and Aggregations, are computed by flox, whatever the engine.
 
         Sums and moments are collected in float64, moments about the mean of each block, and merged
         pairwise across blocks [1]_ [2]_, so that a large mean costs no precision.  A sum of integers is

@@ -23,16 +23,17 @@ class TableCalls(OmeZarrTableCalls):
         self._dataset = dataset
 
     def rollup(self, groups: Any = None, *, hierarchy: Any = None) -> xr.Dataset:
-        """Merge a result of labels to groups of them: cells to regions, regions to the structures that hold them.
+        """Merge the rows of labels into groups: cells into regions, regions into the structures that hold them.
 
         The numbers are exactly those of all pixels of a group, but no pixel is read again.
 
         Parameters
         ----------
         groups : mapping, pandas Series or DataArray, optional
-            The group of every label, a whole number or text: a mapping from label to group, a Series whose index is
-            the labels, or a DataArray along ``label``, such as ``parent`` of a table of parents.  Labels without a
-            group, or with the group 0 or NaN, are left out.  By default each label is a group.
+            The group of every label, a whole number or text: a mapping from label to group, a Series whose index is the
+            labels, or a DataArray along ``label``, such as ``parent`` of a table of parents.  Labels without a group,
+            or with the group 0 or NaN, are left out.  With ``hierarchy`` it may be left out: each label is then a
+            group.
         hierarchy : mapping, pandas Series or DataFrame, optional
             Which group lies in which: a mapping or Series from child to parent, or a table as atlases have it, with the
             columns ``id`` and ``structure_id_path`` (``"/997/8/567/"``, or a list of ids).  A row of the result is then
@@ -57,13 +58,13 @@ class TableCalls(OmeZarrTableCalls):
 
         Notes
         -----
-        These are merged:
+        These are merged, if what stands after "with" is in the result too:
 
         - ``count``, ``num_pixels``, ``valid``, ``weight``, ``sum``, ``area``: they add up;
         - ``min``, ``max``, ``bbox_min``, ``bbox_max``; ``centroid`` with ``count``, ``num_pixels`` or ``area``;
         - ``mean`` with ``valid``; ``var`` and ``std`` with ``valid``, ``mean`` and the coordinate ``ddof``; ``skew``
-          with these and ``var`` or ``std``; ``kurtosis`` with these and ``skew``.  With ``weights=`` it is ``weight``
-          in place of ``valid``, and with ``skipna=False`` besides ``sum``.
+          with these and ``var`` or ``std``; ``kurtosis`` with these and ``skew``.  After ``weights=`` they need
+          ``weight`` in place of ``valid``, and with ``skipna=False`` also ``sum``.
 
         ``count`` replaces ``valid`` if the coordinate ``skipna`` says that no NaN pixel was left out: for an image of
         integers, or with ``skipna=False``.  Moments are merged by the binomial theorem about the mean of the group
@@ -107,7 +108,7 @@ class TableCalls(OmeZarrTableCalls):
         Parameters
         ----------
         instance_key : str, default "label"
-            The name of the index.  Of a result with ``per="t"`` the index has two levels, ``t`` and this one, which
+            The name of the index.  With ``per="t"`` the index has two levels, ``t`` and this one, which
             ``.reset_index()`` makes columns.
         units : bool, default False
             Whether the names of columns include the units: ``area [um**2]``, ``mean_DAPI [counts]``.
@@ -121,17 +122,17 @@ class TableCalls(OmeZarrTableCalls):
         Returns
         -------
         pandas.DataFrame
-            A column per variable and element of its other dims, named by their coordinates (numbered
-            where there are none) and joined by ``_``: ``count``, ``mean_DAPI``, ``centroid_y``.  Computes
-            what is lazy, all at once.
+            A column per variable and element of its other dims, named by their coordinates (numbered where there are
+            none) and joined by ``_``: ``count``, ``mean_DAPI``, ``centroid_y``.  What is lazy is computed, all
+            together.
 
         Raises
         ------
         TypeError
             ``units`` is not a bool, or ``compartment`` is not text.
         ValueError
-            There is no dim ``label`` or ``object``, or two columns would have the same name; ``names`` is something
-            else; ``units=True`` is given with ``names``, or ``compartment`` without.
+            There is no dim ``label`` or ``object``, or two columns would have the same name; ``names`` is another text;
+            ``units=True`` is given with ``names``, or ``compartment`` without.
 
         Notes
         -----
@@ -142,17 +143,17 @@ class TableCalls(OmeZarrTableCalls):
           joined by ``_``.  Without such dims it is the channel that was chosen by ``image.sel(c="DAPI")``, else the
           name of the array, else ``Image``.  In a result of a Dataset it is the variable, with its channels if it has
           some: ``DAPI``, ``stack_CD3``.
-        - ``orientation`` comes in degrees.  All other numbers are those of the result: intensities are not brought to 0
+        - ``orientation`` comes in degrees.  All other numbers are those of the result: intensities are not scaled to 0
           to 1, and lengths have the units of the result.  `InstancesAccessor.profile` gives them in pixels, as
           CellProfiler does.
         - Of two channels, correlation, slope and overlap have one column, the first channel first.  Manders, RWC and K
           have one for each order; ``k2`` has no columns beside ``k1``, whose numbers it repeats.  A channel with itself
           has none.
-        - In 3-D ``area`` is ``AreaShape_Volume``, if the result has three axes or says that it is one by its units, as
-          that of `InstancesAccessor.profile` does.  Axes are X, Y and Z; numbered axes are in the order z, y, x.
+        - In 3-D ``area`` is ``AreaShape_Volume``, if the result has three axes, or if the units are those of a volume,
+          as that of `InstancesAccessor.profile` does.  Axes are X, Y and Z; numbered axes are in the order z, y, x.
         - Moments have orders up to 3 along all axes, where CellProfiler stops at 2 along y: the further ones are named
           in the same way, and so are all moments in 3-D.
-        - What CellProfiler has no column for keeps the name that it has here, such as ``count``.
+        - Measures that have no column in CellProfiler keep their names of this package, such as ``count``.
 
         References
         ----------
@@ -214,9 +215,9 @@ class TableCalls(OmeZarrTableCalls):
         -------
         anndata.AnnData
             Rows in the order of the result, named by the labels, with ``per="t"`` by times and labels joined by ``_``.
-            Computes what is lazy, all at once.
+            What is lazy is computed, all together.
 
-            - ``X`` ``(label, channel)``, and in ``layers`` all variables with the same dims.  Of an image without
+            - ``X`` ``(label, channel)``, and in ``layers`` all variables with the same dims.  For an image without
               channels, ``X`` has one column, and ``layers`` has the statistics of `LabelsAccessor.aggregate`.
             - ``var``: named by the coordinate of the channels, by numbers where there is none.  Further dims, such
               as time, are flattened, their names joined by ``_``.  Other coordinates along these dims are columns.
@@ -224,8 +225,7 @@ class TableCalls(OmeZarrTableCalls):
               first.
             - ``obsm``: other variables with further dims, under their names: an array ``(label, element)``, or if the
               elements have coordinates, a DataFrame whose columns are named by them, joined by ``_``.
-            - ``obsm["spatial"]``: the centroids as (x, y[, z]), an array.  Axes of other names come from
-              the last to the first.
+            - ``obsm["spatial"]``: the centroids as (x, y[, z]), an array.  Axes with other names come in reverse order.
             - ``obsp["spatial_connectivities"]``, 1 for every pair of neighbors, and ``obsp["spatial_distances"]``, how
               far apart they are: symmetric, sparse (CSR).  ``uns["spatial_neighbors"]`` describes them as squidpy does,
               so that squidpy's graph functions, such as ``squidpy.gr.nhood_enrichment``, can use the table.

@@ -71,7 +71,7 @@ class LabelsTreeAccessor(TreeAccessor):
 class InstancesTreeAccessor(TreeAccessor):
     """The calls of `InstancesAccessor` for an image or a mask at several scales, reached as ``tree.instances``.
 
-    Which array of the tree is meant is as for `LabelsTreeAccessor`.
+    `LabelsTreeAccessor` says which array of the tree is measured.
 
     Examples
     --------

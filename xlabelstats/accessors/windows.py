@@ -36,35 +36,35 @@ class WindowCalls(Accessor):
         Parameters
         ----------
         mask : DataArray of integers, optional
-            The mask, if this is an image.  Without it this is the mask: ``mask.instances.windows(64)``.
+            The mask.  Leave it out if you call this on the mask itself: ``mask.instances.windows(64)``.
         size : int, mapping of dim to int, optional
             Pixels of the window along every dim of the mask, or per dim; along a dim that a mapping leaves out, the
             window is as long as the mask.  By default the smallest size that holds every object whole.
         labels : int or sequence of int, optional
             Cut out only these objects; only the blocks of the image that they need are read.
         per : str or sequence of str, optional
-            Dims of the mask, such as ``"t"``: cut out every label apart at every position along them.  The dim of the
-            result is ``object`` in place of ``label``, with the coordinates ``t`` and ``label`` along it.  A label of
-            ``labels`` has a row where it occurs, and has to occur somewhere.
+            Dims of the mask, such as ``"t"``: cut out every label by itself at each position along them.  The result
+            has the dim ``object`` in place of ``label``, with the coordinates ``t`` and ``label``.  A label of
+            ``labels`` has a row where it occurs; it has to occur somewhere.
         remove_background : bool, default True
             Whether to set pixels outside of the object to 0.
         batch_size : int, optional
             Labels per chunk.  By default as many as make about 16 MiB.  Not used for numpy arrays, which have no
             chunks.
         align : {"nearest"}, optional
-            For a mask on another grid with the same dims: every pixel of the image gets the label of the nearest pixel
-            of the mask, by coordinates; if two are equally near, of the one with the smaller index.  Pixels more than
-            half a mask pixel beyond the mask get 0.  Labels that no pixel gets are left out.  By default different
-            grids raise an error.
+            For a mask on another grid with the same dims: every pixel of the image gets the label of the mask pixel
+            that is nearest by coordinates, or of the one with the smaller index if two are equally near.  Pixels more
+            than half a mask pixel outside the mask get 0.  Labels that no pixel gets are left out.  By default
+            different grids raise an error.
 
         Returns
         -------
         Dataset
-            ``image`` ``(label, *other, *window)``, ``other`` being the image's dims that the mask lacks, and ``mask``
-            ``(label, *window)``, which holds labels, both in their own dtypes; without an image, only ``mask``.  The
-            window dims are those of the mask, with offsets from the centre, in pixels, as coordinates.  For dask arrays
-            it is lazy, and the labels come in the order of the blocks that own them; ``.sortby("label")`` sorts them.
-            For numpy arrays they are sorted, or in the order of ``labels``.
+            ``image`` ``(label, *other, *window)``, where ``other`` are the image's dims that the mask lacks; and
+            ``mask`` ``(label, *window)``, which holds labels.  Both keep their dtypes.  Without an image, only
+            ``mask``.  The window dims are those of the mask, with offsets from the centre, in pixels, as coordinates.
+            For dask arrays it is lazy, and the labels come in the order of the blocks that their centres lie in;
+            ``.sortby("label")`` sorts them.  For numpy arrays they are sorted, or in the order of ``labels``.
 
         Warns
         -----
@@ -129,7 +129,7 @@ class WindowCalls(Accessor):
         Parameters
         ----------
         mask : DataArray of integers, optional
-            The mask, if this is an image.  Without it this is the mask: ``mask.instances.featurize(model, ...)``.
+            The mask.  Leave it out if you call this on the mask itself: ``mask.instances.featurize(model, ...)``.
         model : callable
             Gets windows ``(b, channel, *window)``, in the image's dtype (the mask's without an image, as one channel),
             and returns ``(b, n_features)``.  Channels are the image's other dims, flattened; without any there is one
@@ -139,7 +139,7 @@ class WindowCalls(Accessor):
         n_features : int
             The number of features.
         model_kwargs : mapping, optional
-            Passed on to the model.
+            Further arguments that the model gets.
         batch_size : int, optional
             Windows per call, and labels per chunk of the result; the last batch may be shorter.  By default as many as
             make a batch of about 16 MiB.

@@ -82,9 +82,10 @@ def measures() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row per measure, its name as index; columns ``family``, ``definition``, ``dims`` (beside ``label`` and the
-        image's own), ``units``, ``needs_image``, ``needs_whole_objects`` (else it merges across blocks),
-        ``parameters``, ``skimage`` and ``cellprofiler`` (its name there).  Percentiles are the row ``pNN``.
+        A row per measure, with its name as index.  The columns are ``family``, ``definition``, ``dims`` (besides
+        ``label`` and those of the image), ``units``, ``needs_image``, ``needs_whole_objects`` (if not, it is merged
+        across blocks), ``parameters``, ``skimage`` and ``cellprofiler`` (its name in these).  Percentiles are the row
+        ``pNN``.
 
     Examples
     --------

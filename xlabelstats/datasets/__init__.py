@@ -25,8 +25,8 @@ def nuclei2d(spacing: Spacing | None = None) -> tuple[xr.DataArray, xr.DataArray
     Parameters
     ----------
     spacing : float, sequence of float or mapping from dim to float, optional
-        A distance between pixels, in micrometers, to try results in units with.  The source gives none, so any number
-        is an assumption.  By default the coordinates count pixels.
+        A distance between pixels, in micrometers, to see results with units.  The source gives none, so any number is
+        an assumption.  By default the coordinates count pixels.
 
     Returns
     -------
@@ -65,8 +65,8 @@ def nuclei3d(spacing: Spacing | None = None) -> tuple[xr.DataArray, xr.DataArray
     Parameters
     ----------
     spacing : float, sequence of float or mapping from dim to float, optional
-        A distance between pixels, in micrometers, to try results in units with.  The nuclei are synthetic, so any
-        number is an assumption.  By default the coordinates count pixels.
+        A distance between pixels, in micrometers, to see results with units.  The nuclei are synthetic, so any number
+        is an assumption.  By default the coordinates count pixels.
 
     Returns
     -------

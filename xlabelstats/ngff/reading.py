@@ -39,36 +39,36 @@ def open_ome_zarr(
     Returns
     -------
     Dataset
-        The variable ``image``, and a variable per label image, under its name, such as ``nuclei``.  Of a label image
-        by itself there is that one variable.  Label images have the attribute ``kind="labels"``, so that
-        ``field.labels.measure("nuclei")`` measures ``image`` only.  The dims are the axes: ``t``, ``c``, ``z``, ``y``,
-        ``x``.  Arrays are dask arrays with a block per stored chunk.
+        The variable ``image``, and a variable per label image, under its name, such as ``nuclei``.  If ``path`` is a
+        label image, it is the only variable.  Label images have the attribute ``kind="labels"``, so that
+        ``field.labels.measure("nuclei", "mean")`` measures ``image`` only.  The dims are the axes: ``t``, ``c``, ``z``,
+        ``y``, ``x``.  Arrays are dask arrays with a block per stored chunk.
 
-        Coordinates come from the scale and the translation, with ``units`` in their attributes.  ``c`` has the names
-        of the channels, if the file gives them.  An axis of which the file says nothing (scale 1, no translation, no
+        Coordinates come from the scale and the translation, with ``units`` in their attributes.  ``c`` has the names of
+        the channels, if the file gives them.  An axis about which the file says nothing (scale 1, no translation, no
         unit) has no coordinate.
 
     Warns
     -----
     UserWarning
-        A label image was left out, and how to open it: none of its resolutions has the pixels of the image at this
-        level, its name is taken, or it cannot be read.
+        A label image was left out: none of its resolutions has the pixels of the image at this level, its name is
+        taken, or it cannot be read.  The warning says how to open it.
 
     Raises
     ------
     FileNotFoundError
         There is nothing at ``path``.
     ValueError
-        It is no image but, say, a plate, which the message tells what to open of; or of another version; or it has no
-        such level.
+        It is not an image but, for example, a plate (the message says what to open instead); its version is another; or
+        it has no such level.
     ModuleNotFoundError
         A URL needs the extra ``pipeline``.
 
     Notes
     -----
-    A label image is taken at the resolution that has as many pixels as the image, each less than half a pixel from that
-    of the image.  It then has the coordinates of the image, so that the two go together in every call.  An axis ``c``
-    of one channel is dropped from it.
+    Of a label image, the resolution is opened that has as many pixels as the image, if each lies less than half a pixel
+    from its pixel in the image.  It gets the coordinates of the image, so that every call takes the two together.  If
+    it has an axis ``c`` of one channel, this is dropped.
 
     Examples
     --------

@@ -241,7 +241,7 @@ def measure(
     align: str | None = None,
     **options: Any,
 ) -> AnnData:
-    """Any measures of every label, in ``obs`` of a table that annotates the labels.
+    """Measure every label, into columns of ``obs`` of a table that annotates the labels.
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ def measure(
     measures : str, tuple, `Measure`, or sequence of these
         As for `LabelsAccessor.measure`: ``("mean", "p95", "area", "solidity")``; `xlabelstats.measures` lists them.
     overwrite : bool, default False
-        Whether to replace such columns of ``obs``; the table is never replaced.
+        Whether to replace columns of ``obs`` that have these names; the table is never replaced.
     **options
         ``labels``, ``background``, ``skipna``, ``ddof`` and ``spacing`` of `LabelsAccessor.measure`.  Without a
         spacing lengths and positions are in pixels of the scale.
@@ -316,7 +316,7 @@ def regionprops(
     properties : str or iterable of str
         Any of those of `LabelsAccessor.regionprops` and of `InstancesAccessor.regionprops`, together.
     overwrite : bool, default False
-        Whether to replace such columns of ``obs``; the table is never replaced.
+        Whether to replace columns of ``obs`` that have these names; the table is never replaced.
     **options
         ``spacing``, ``labels`` and ``background`` of `LabelsAccessor.regionprops`.  Without a spacing lengths and
         positions are in pixels of the scale.

@@ -54,15 +54,15 @@ def polygons(
     Raises
     ------
     ValueError
-        The labels element does not exist, is not 2-D, holds no labels or has one scale, and ``scale`` was given;
-        there is an element of this name already.
+        The labels element does not exist, is not 2-D or holds no labels; ``scale`` is given, but it has only one; there
+        is an element of this name already.
     ModuleNotFoundError
         rasterio is not installed: ``pip install 'xlabelstats[polygons]'``.
 
     Notes
     -----
-    Tables stay as they are: one that annotates the labels still does.  To let it annotate the shapes instead, set its
-    column ``region`` to ``shapes_name`` and call
+    Tables stay as they are: a table that annotates the labels still annotates them.  To let it annotate the shapes
+    instead, set its column ``region`` to ``shapes_name`` and call
     ``sdata.set_table_annotates_spatialelement(table_name, region=shapes_name)``; the instances are the same.
 
     Examples

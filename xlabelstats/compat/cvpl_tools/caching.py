@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def cache_im(fn: Any, context_args: Any = None) -> Any:
-    """Give an image, computed only if it is not kept yet.
+    """Return an image; it is computed only if it is not stored yet.
 
     Parameters
     ----------
@@ -43,12 +43,13 @@ def cache_im(fn: Any, context_args: Any = None) -> Any:
         - ``storage_option`` or ``storage_options``: a dict of ``preferred_chunksize``, the chunks in storage (the
           result has its own chunks); ``multiscale``, the number of smaller levels; and ``compressor``, of numcodecs or
           zarr.
-        - ``viewer_args``: a dict of ``viewer``, a napari viewer that shows the image, ``is_label``, False by default,
+        - ``viewer_args``: a dict of ``viewer``, a napari viewer that shows the image; ``is_label``, False by default;
           and ``layer_args``, options of the napari layer.
-        - ``layer_args``: the same options.
+        - ``layer_args``: the same options of the layer.
         - ``skip_cache``: True keeps the image nowhere, as without ``cache_url``.
 
-        The keys of the three dicts may be in ``context_args`` itself too.  Other keys are for other functions.
+        The keys of ``storage_options`` and ``viewer_args`` may be in ``context_args`` itself too.  Other keys are left
+        to your functions.
 
     Returns
     -------
@@ -102,8 +103,8 @@ def cdir_commit(cache_url: Any) -> Query:
 
     Notes
     -----
-    An image of `cache_im` counts once it is complete, from whatever it was computed.  A file that you write to the
-    folder yourself counts at once: a run that is killed while it writes may leave an incomplete file.
+    An image of `cache_im` counts once it is complete, whatever it was computed from.  A file that you write to the
+    folder yourself counts immediately: a run that is killed while it writes may leave an incomplete file.
 
     Examples
     --------

@@ -118,23 +118,23 @@ class Cache(Unkeyed):
         layer: Mapping[str, Any] | bool | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Give the result of a step, computed only if it is not kept yet.
+        """Return the result of a step; it is computed only if it is not stored yet.
 
         Parameters
         ----------
         name : str
             The name of the result: letters, digits, ``-``, ``_`` and ``.``
         step : callable
-            It gives an array, an xarray object, a pandas table, or numbers and text in lists, tuples and dicts.
-            A coroutine function (``async def``) is run to its end, on an event loop of its own.  An array with a method
-            ``as_dask_array()`` is taken as a dask array.
+            A function that gives an array, an xarray object, a pandas table, or numbers and text in lists, tuples and
+            dicts.  A coroutine function (``async def``) is run to its end, on an event loop of its own.  An array with
+            a method ``as_dask_array()`` is taken as a dask array.
         *args, **kwargs
             Arguments of the step.
         multiscale : int, optional
             Levels of an image, each half as large as the one before: means of pixels, or every second pixel of a label
             mask.
         chunks : int, sequence of int, or mapping of dim to int, optional
-            The chunks in storage; by default those of the result, made uniform.
+            The chunks in storage; by default those of the result, made equal in size.
         compressor : str, codec or None, default "auto"
             "blosc", "gzip", "zstd", a codec of numcodecs or zarr, or None; "auto" is zarr's own choice.
         ome_version : {"0.5", "0.4"}, optional
@@ -148,7 +148,7 @@ class Cache(Unkeyed):
         -------
         object
             The stored result, with the type and the chunks that the step gave; arrays are lazy.  Options of storage are
-            not part of the key: with other options the result is stored again, without computing it.
+            not part of the key: with other options the result is stored again, but not computed again.
         """
         layout = Layout(multiscale, chunks, compressor, ome_version, is_label)
         path, known = self._at(name), step_of(step)

@@ -62,10 +62,10 @@ class TestTime:
         image, mask = (image.chunk(t=1, y=5), mask.chunk(t=1, y=5)) if lazy else (image, mask)
         (message,) = warned(lambda: call.run(image, mask), "time dim")
         name = next(name for name, other in CALLS.items() if other is call)
-        happens = "each label is measured over all times together. To measure each time apart"
+        happens = "each label is measured over all times together. To measure"
         if name in ("labels.expand", "labels.shrink"):
-            happens = "the distance is measured from one time to the next too, a pixel for a time. To treat each time apart"
-        assert message == f"the mask has the time dim 't', and {happens}: " + (
+            happens = "the distance is measured from one time to the next too, a pixel for a time. To treat"
+        assert message == f"the mask has the time dim 't', and {happens} each time apart: " + (
             f"mask.isel(t=i).{self.WITHOUT_PER[name]}" if name in self.WITHOUT_PER else "per='t'"
         )
 

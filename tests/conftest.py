@@ -10,10 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
 from hypothesis import HealthCheck, settings
+from scipy import ndimage
 
 import xlabelstats
 
@@ -40,6 +42,13 @@ def viewer() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pytest.importorskip("napari.components", reason="napari is not installed").ViewerModel()
+
+
+@pytest.fixture
+def volume() -> da.Array:
+    """A volume with bright spots from 0 to 1, in blocks."""
+    pixels = ndimage.gaussian_filter(np.random.default_rng(0).random((8, 24, 24)), 1)
+    return da.from_array(pixels / pixels.max(), chunks=(8, 12, 12))
 
 
 def bare(arrays: tuple[xr.DataArray, ...]) -> tuple[xr.DataArray, ...]:

@@ -14,7 +14,7 @@ LABEL = "label"
 OBJECT = "object"
 
 # The attribute that tells the label images in a file from its images, and its value.
-KIND, LABELS = "kind", "labels"
+KIND, LABEL_IMAGE = "kind", "labels"
 
 # The dim of results that have a row for every two labels that lie together.
 PAIR = "pair"

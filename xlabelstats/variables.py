@@ -17,7 +17,7 @@ from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.inputs import check_mask, check_pooling
 from xlabelstats.labels.weights import weighted_measures
 from xlabelstats.multiscale import as_array
-from xlabelstats.names import KIND, LABELS, as_names
+from xlabelstats.names import KIND, LABEL_IMAGE, as_names
 from xlabelstats.resampling import resampled
 from xlabelstats.rows import SKIPNA, names_of_rows, rows_of
 
@@ -59,7 +59,7 @@ def per_variable(
     if options.get("per") is None:
         check_pooling(array)
     images, mask = split(dataset, mask, align)
-    images = images.drop_vars([name for name, image in images.items() if image.attrs.get(KIND) == LABELS])
+    images = images.drop_vars([name for name, image in images.items() if _is_label_image(image)])
     if weights is not None:
         options["weights"] = given = variable(dataset, weights, "weights")
         own = given.name if isinstance(weights, xr.DataArray | xr.DataTree) else weights
@@ -184,6 +184,11 @@ def _measurable(
     if len({str(name) for name in usable}) < len(usable):
         raise ValueError(f"variables would have the same name in the result: {', '.join(map(repr, usable))}")
     return usable
+
+
+def _is_label_image(image: xr.DataArray) -> bool:
+    """Whether these are labels of a file; what was computed from them may have kept their attributes."""
+    return image.dtype.kind in "iu" and image.attrs.get(KIND) == LABEL_IMAGE
 
 
 def _check_bins(results: Sequence[xr.Dataset]) -> None:

@@ -13,7 +13,6 @@ import pytest
 import xarray as xr
 import zarr
 from conftest import Calls
-from scipy import ndimage
 
 from xlabelstats.compat.cvpl_tools import cache_im, cdir_commit
 
@@ -25,12 +24,6 @@ CALLS = Calls()
 @pytest.fixture(autouse=True)
 def no_calls() -> None:
     CALLS.clear()
-
-
-@pytest.fixture
-def volume() -> da.Array:
-    pixels = ndimage.gaussian_filter(np.random.default_rng(0).random((8, 24, 24)), 1)
-    return da.from_array(pixels / pixels.max(), chunks=(8, 12, 12))
 
 
 async def _awaited(value):

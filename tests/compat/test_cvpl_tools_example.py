@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import dask.array as da
 import numpy as np
 import pytest
 from conftest import Calls
@@ -23,12 +22,6 @@ CALLS = Calls()
 @pytest.fixture(autouse=True)
 def no_calls() -> None:
     CALLS.clear()
-
-
-@pytest.fixture
-def volume() -> da.Array:
-    pixels = ndimage.gaussian_filter(np.random.default_rng(0).random((8, 24, 24)), 1)
-    return da.from_array(pixels / pixels.max(), chunks=(8, 12, 12))
 
 
 LEVEL = 0.7

@@ -364,3 +364,5 @@ def test_other_label_images_are_not_measured_as_images(tmp_path: Path) -> None:
     assert list(opened.labels.measure("nuclei", ["mean", "area"])) == ["mean_image", "area"]
     assert list(opened.instances.median("nuclei")) == ["median_image"]
     assert list(opened.labels.aggregate(opened["cells"].labels.keep([1]), "max")) == ["max_image"]
+    distances = opened["nuclei"].copy(data=opened["nuclei"].data / 2)  # with the attributes of the mask
+    assert list(opened.assign(distance=distances).labels.mean("nuclei")) == ["mean_image", "mean_distance"]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-import dask.array as da
 import numpy as np
 import pytest
 from conftest import Calls
-from scipy import ndimage
 
 from xlabelstats.pipeline import Cache, connected_components
 
@@ -20,12 +18,6 @@ CALLS = Calls()
 @pytest.fixture(autouse=True)
 def no_calls() -> None:
     CALLS.clear()
-
-
-@pytest.fixture
-def volume() -> da.Array:
-    pixels = ndimage.gaussian_filter(np.random.default_rng(0).random((8, 24, 24)), 1)
-    return da.from_array(pixels / pixels.max(), chunks=(8, 12, 12))
 
 
 LEVEL = 0.7

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.cautions import caution
-from xlabelstats.names import KIND
+from xlabelstats.names import KIND, LABEL_IMAGE
 from xlabelstats.ngff.groups import LABELS, about, image_in, listed_in
 from xlabelstats.units import spelt_out
 
@@ -198,7 +198,7 @@ def _group_at(path: Any, storage_options: Mapping[str, Any] | None) -> tuple[zar
 
 def _marked(mask: xr.DataArray) -> xr.DataArray:
     """A mask that says that it is one, so that it is not measured as an image."""
-    return mask.assign_attrs({KIND: LABELS})
+    return mask.assign_attrs({KIND: LABEL_IMAGE})
 
 
 def _without_channel(mask: xr.DataArray) -> xr.DataArray:

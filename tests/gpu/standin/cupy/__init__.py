@@ -220,8 +220,18 @@ lib = SimpleNamespace(
         )
     )
 )
+
+
+class CUDARuntimeError(RuntimeError):
+    """What CuPy raises where the driver of the GPU is missing or too old."""
+
+
 cuda = SimpleNamespace(
-    runtime=SimpleNamespace(getDeviceCount=lambda: 1, getDeviceProperties=lambda i: {"name": b"a stand-in"}),
+    runtime=SimpleNamespace(
+        getDeviceCount=lambda: 1,
+        getDeviceProperties=lambda i: {"name": b"a stand-in"},
+        CUDARuntimeError=CUDARuntimeError,
+    ),
     Device=lambda: SimpleNamespace(synchronize=lambda: None),
 )
 

@@ -363,6 +363,14 @@ class TestTypes:
         found = made(to_device(image)).labels.aggregate(made(to_device(mask)), EVERY)
         same(found, image.labels.aggregate(mask, EVERY), scale=float(image.max()))
 
+    @pytest.mark.parametrize("name", ["aggregate", "scan", "windows", "quantiles", "measures of boundaries"])
+    def test_blocks_may_hold_hundreds_of_labels(self, name):
+        rng = np.random.default_rng(0)
+        mask = xr.DataArray(np.kron(rng.permutation(400).reshape(20, 20), np.ones((5, 5), int)), dims=("y", "x"))
+        image = xr.DataArray(rng.integers(0, 999, mask.shape).astype("u2"), dims=("y", "x"))
+        found, expected = on_both((CALLS | IN_SPACE)[name], image, mask, {"y": 97, "x": 96})
+        same(found, expected, scale=999)
+
     def test_a_mask_that_changed_since_its_scan_is_an_error(self, nuclei2d):
         image, mask = (array[..., :60, :60] for array in nuclei2d)
         held = {"labels": to_device(mask).data}

@@ -424,12 +424,36 @@ class TestWhatRunsInMainMemory:
                 ):
                     call()
 
+    def test_lazy_results_are_computed_together_before_they_are_moved(self, nuclei2d):
+        image, mask = (to_device(array[..., :60, :60], 40) for array in nuclei2d)
+        result = image.labels.aggregate(mask)
+        for call in (lambda: result.labels.to_dataframe(), lambda: result.labels.rollup({1: 1})):
+            with pytest.raises(TypeError, match=r"on the GPU .*: result\.compute\(\)\.as_numpy\(\)"):
+                call()
+        reads = []
+
+        def read(block: np.ndarray) -> np.ndarray:
+            reads.append(block.size)
+            return block
+
+        pixels = da.from_array(nuclei2d[0].values, chunks=200).map_blocks(read, meta=np.empty((0, 0), "u1"))
+        lazy = xr.DataArray(pixels, dims=nuclei2d[0].dims).cupy.as_cupy()
+        known = to_device(nuclei2d[1], 200)
+        for moved in (
+            lambda: lazy.labels.aggregate(known).compute().as_numpy(),
+            lambda: lazy.labels.aggregate(known).cupy.as_numpy().compute(),
+        ):
+            reads.clear()
+            moved()
+            assert sum(reads) == pixels.size
+
     def test_a_result_is_stored_from_main_memory(self, nuclei2d, tmp_path):
         image, mask = (to_device(array[..., :60, :60]).chunk(40) for array in nuclei2d)
         windows = image.instances.windows(mask, 9)
         with pytest.raises(TypeError, match=r"^to_zarr writes from main memory, .* result\.as_numpy\(\)"):
             xlabelstats.to_zarr(windows, tmp_path / "windows.zarr")
-        moved = windows.map_blocks(lambda block: block.as_numpy())
+        moved = windows.cupy.as_numpy()
+        assert moved.chunks == windows.chunks
         stored = xlabelstats.to_zarr(moved, tmp_path / "windows.zarr")
         xr.testing.assert_equal(stored.compute(), windows.as_numpy())
 

@@ -346,5 +346,15 @@ class TestNames:
             lambda image, mask: mask.labels.relabel(),
             lambda image, mask: mask.labels.keep([1]),
             lambda image, mask: mask.labels.shrink(1),
+            lambda image, mask: mask.labels.paint(image[0, :4, 0].rename(y="label").assign_coords(label=range(4))),
         ):
             assert names_in(call(image, mask)) == names_in(call(same, labels))
+
+    @pytest.mark.parametrize("name", [None, False], ids=["token", "UUID"])
+    def test_a_column_of_numbers_without_a_name_is_value(self, name: Any) -> None:
+        numbers = xr.DataArray(da.from_array(np.arange(3.0), name=name), dims="label", coords={"label": [1, 2, 3]})
+        for array in (numbers, numbers * 2, numbers.compute()):
+            assert list(array.labels.to_dataframe()) == ["value"]
+            with pytest.raises(ValueError, match="the array has no name, so its statistic is not known"):
+                array.labels.rollup({1: 1})
+        assert list(numbers.rename("area").labels.to_dataframe()) == ["area"]

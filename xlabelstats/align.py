@@ -21,7 +21,7 @@ NEAREST = "calls that measure do so with align='nearest', by coordinates"
 OF_MASKS = "this call does so with align='nearest', by coordinates"
 
 # Names that end with a token or a UUID, as dask's do.
-MADE_UP = re.compile(r"(.+-)?[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.DOTALL)
+NAMED_BY_DASK = re.compile(r"(.+-)?[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.DOTALL)
 
 # Coordinates that differ by less than this part of their spacing are taken as equal.
 ROUNDING = 1e-6
@@ -132,8 +132,7 @@ def other_coords(image: xr.DataArray, other: tuple[Hashable, ...]) -> dict[Hasha
 def given_name(array: xr.DataArray) -> Hashable | None:
     """The name of an image or a mask, None for one that dask made up."""
     # xarray names a DataArray made of a dask array after the array, and keeps that name in what is computed from it.
-    made_up = array.chunks is not None and array.name == array.data.name
-    return None if made_up or MADE_UP.fullmatch(str(array.name)) else array.name
+    return None if NAMED_BY_DASK.fullmatch(str(array.name)) else array.name
 
 
 def display_name(array: xr.DataArray, what: str) -> str:

@@ -1,6 +1,6 @@
 # One task per check; `.ci/run` calls the same ones.  PYTHON chooses the environment.
 PYTHON ?= python
-.PHONY: check lint types test docs notebooks format package
+.PHONY: check lint types test gpu docs notebooks format package
 
 check: lint types test docs notebooks
 
@@ -17,6 +17,11 @@ types:
 
 test:
 	$(PYTHON) -m pytest
+
+# On a machine with a GPU.  Most of the time goes to compiling kernels, so several processes do it.
+gpu:
+	$(PYTHON) -m pytest -m gpu -n auto --maxprocesses 4 tests/gpu
+	$(PYTHON) tests/benchmarks/gpu.py
 
 docs:
 	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build/html

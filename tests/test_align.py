@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from typing import Any
+
 import dask.array as da
 import numpy as np
 import pandas as pd
@@ -290,6 +293,12 @@ class TestArguments:
         assert "cannot occur in a mask of dtype int32" in complaint(ValueError, image(), mask(), labels=[2**63])
 
 
+def names_in(result: xr.DataArray | xr.Dataset) -> tuple[object, dict[Hashable, str | None]]:
+    """The name of a result, and the names in words of what it holds."""
+    variables = result.variables if isinstance(result, xr.Dataset) else {"": result, **result.coords}
+    return getattr(result, "name", None), {name: each.attrs.get("long_name") for name, each in variables.items()}
+
+
 class TestNames:
     def test_a_name_that_dask_made_up_is_none(self) -> None:
         lazy = xr.DataArray(da.zeros((4, 4), dtype=np.uint8), dims=("y", "x"))
@@ -297,3 +306,55 @@ class TestNames:
         assert display_name(lazy, "image") == "image"
         assert display_name(lazy.rename("nuclei"), "image") == "nuclei"
         assert display_name(xr.DataArray([0], dims="x"), "image") == "image"
+
+    @pytest.mark.parametrize("name", ["nuclei", "nuclei-2", "0123456789abcdef0123456789abcdef.tif", 7])
+    def test_a_name_of_the_user_is_kept_with_what_looks_like_a_token_in_it(self, name: object) -> None:
+        assert display_name(xr.DataArray([0], dims="x", name=name), "image") == str(name)
+
+    @pytest.mark.parametrize(
+        "made_from",
+        [
+            lambda array: array,
+            lambda array: array * 1,
+            lambda array: array[..., 1:],
+            lambda array: array.chunk(y=3),
+            lambda array: array.compute(),
+        ],
+        ids=["itself", "arithmetic", "a part", "other chunks", "computed"],
+    )
+    @pytest.mark.parametrize("name", [None, False], ids=["token", "UUID"])
+    def test_results_are_named_as_those_of_arrays_without_a_name(self, made_from: Any, name: Any) -> None:
+        rng = np.random.default_rng(0)
+        bare = [
+            xr.DataArray(rng.random((2, 9, 9)), dims=("c", "y", "x")),
+            xr.DataArray(rng.integers(0, 4, (9, 9)), dims=("y", "x")),
+        ]
+        named = [xr.DataArray(da.from_array(array.values, chunks=5, name=name), dims=array.dims) for array in bare]
+        (image, mask), (same, labels) = (tuple(map(made_from, arrays)) for arrays in (named, bare))
+        assert image.name is not None
+        for call in (
+            lambda image, mask: image.labels.aggregate(mask),
+            lambda image, mask: image.labels.correlation(mask),
+            lambda image, mask: image.labels.mean(mask, per="y"),
+            lambda image, mask: mask.labels.center_of_mass(image[0]),
+            lambda image, mask: mask.labels.distance_to(mask, 2),
+            lambda image, mask: image.instances.windows(mask),
+            lambda image, mask: image.instances.quantiles(mask),
+            lambda image, mask: image.instances.featurize(
+                mask, lambda batch: batch.reshape(len(batch), -1)[:, :2], size=24, n_features=2
+            ),
+            lambda image, mask: mask.labels.relabel(),
+            lambda image, mask: mask.labels.keep([1]),
+            lambda image, mask: mask.labels.shrink(1),
+            lambda image, mask: mask.labels.paint(image[0, :4, 0].rename(y="label").assign_coords(label=range(4))),
+        ):
+            assert names_in(call(image, mask)) == names_in(call(same, labels))
+
+    @pytest.mark.parametrize("name", [None, False], ids=["token", "UUID"])
+    def test_a_column_of_numbers_without_a_name_is_value(self, name: Any) -> None:
+        numbers = xr.DataArray(da.from_array(np.arange(3.0), name=name), dims="label", coords={"label": [1, 2, 3]})
+        for array in (numbers, numbers * 2, numbers.compute()):
+            assert list(array.labels.to_dataframe()) == ["value"]
+            with pytest.raises(ValueError, match="the array has no name, so its statistic is not known"):
+                array.labels.rollup({1: 1})
+        assert list(numbers.rename("area").labels.to_dataframe()) == ["area"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ from xlabelstats.units import common_units
 
 NEAREST = "calls that measure do so with align='nearest', by coordinates"
 OF_MASKS = "this call does so with align='nearest', by coordinates"
+
+# Names that end with a token or a UUID, as dask's do.
+NAMED_BY_DASK = re.compile(r"(.+-)?[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.DOTALL)
 
 # Coordinates that differ by less than this part of their spacing are taken as equal.
 ROUNDING = 1e-6
@@ -125,11 +129,16 @@ def other_coords(image: xr.DataArray, other: tuple[Hashable, ...]) -> dict[Hasha
     return {name: without_encoding(coord.copy(deep=coord.variable._in_memory)) for name, coord in kept.items()}
 
 
+def given_name(array: xr.DataArray) -> Hashable | None:
+    """The name of an image or a mask, None for one that dask made up."""
+    # xarray names a DataArray made of a dask array after the array, and keeps that name in what is computed from it.
+    return None if NAMED_BY_DASK.fullmatch(str(array.name)) else array.name
+
+
 def display_name(array: xr.DataArray, what: str) -> str:
     """The name of an image or a mask, or what it is."""
-    # xarray names a DataArray made of a nameless dask array after the array, which says nothing.
-    nameless = array.name is None or (array.chunks is not None and array.name == array.data.name)
-    return what if nameless else str(array.name)
+    name = given_name(array)
+    return what if name is None else str(name)
 
 
 def _turned(array: xr.DataArray, dims: tuple[Hashable, ...], what: str) -> Any:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+# CuPy has a package for every version of CUDA.
+CUPY = "pip install 'xlabelstats[gpu]' for CUDA 12, 'xlabelstats[gpu-cuda13]' for CUDA 13"
+
 
 def need(module: str, extra: str, what: str) -> Any:
     """Import a module of an optional package, or say which extra of the package has it."""

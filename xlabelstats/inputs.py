@@ -229,6 +229,9 @@ def check_on_host(what: str, **arrays: Any) -> None:
     for name, array in arrays.items():
         if on_device(_held(array)):
             move = f"{name}.as_numpy()" if isinstance(array, xr.DataArray) else f"cupy.asnumpy({name})"
+            if name == "result" and is_dask(_held(array)):
+                # as_numpy computes the variables of a Dataset one by one, and would read the image for each.
+                move = "result.compute().as_numpy()"
             raise TypeError(f"{what} runs in main memory, and the {name} is on the GPU (CuPy); move it there: {move}")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.align import display_name
 from xlabelstats.classes import classes_of, numbers_of
 from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.extras import need
@@ -145,7 +146,7 @@ def _pixels(mask: xr.DataArray | xr.DataTree, table: pd.DataFrame, colours: np.n
     finest = levels[0].transpose(*in_order(levels[0].dims))
     data = [level.transpose(*finest.dims).data for level in levels]
     options: dict[str, Any] = {
-        "name": str(finest.name or "labels"),
+        "name": display_name(finest, "labels") or "labels",
         "multiscale": len(data) > 1,
         "features": table.reset_index(names=INDEX),
         **placement(finest),

@@ -101,7 +101,7 @@ def to_zarr(result: T, path: str | os.PathLike[str], *, overwrite: bool = False)
         if on_device(held_data(variable)):
             raise TypeError(
                 "to_zarr writes from main memory, and the result is on the GPU (CuPy); move it there: "
-                "result.as_numpy(), or block by block result.map_blocks(lambda block: block.as_numpy())"
+                "result.as_numpy(), or lazily result.cupy.as_numpy() with cupy-xarray"
             )
         if is_sparse(held_data(variable)):
             raise TypeError(

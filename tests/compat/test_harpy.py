@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from scipy import ndimage
 from scipy import stats as scipy_stats
 
 from xlabelstats.compat.harpy import Featurizer, InputError, RasterAggregator, models
-from xlabelstats.compat.harpy.inputs import _warn_of_cpu
+from xlabelstats.compat.harpy.devices import _warn_of_cpu
 
 SIX = ("sum", "mean", "count", "var", "kurtosis", "skew")
 CHUNKS = [(-1, 20, 25), (2, 20, 25), (1, 60, 70), (3, 7, 70)]
@@ -226,7 +227,8 @@ class TestInput:
                     made(*bad, run_on_gpu=False)
 
     @pytest.mark.parametrize("made", [RasterAggregator, Featurizer])
-    def test_gpu_is_warned_of_once(self, made):
+    def test_gpu_is_warned_of_once_where_there_is_none(self, made, monkeypatch):
+        monkeypatch.setitem(sys.modules, "cupy", None)
         arrays = lazy(*field(1))
         _warn_of_cpu.cache_clear()
         with pytest.warns(UserWarning, match="run_on_gpu=True, but .*; the CPU is used") as caught:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
@@ -20,7 +21,9 @@ import xlabelstats
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.labels.aggregate import aggregate
 
-cp = pytest.importorskip("cupy", reason="CuPy is not installed; the extra is called gpu")
+cp = pytest.importorskip("cupy", reason="CuPy is not installed; the extras are called gpu and gpu-cuda13")
+# Which registers .cupy.
+pytest.importorskip("cupy_xarray", reason="cupy-xarray is not installed; the extra is called test")
 
 
 def devices() -> int:
@@ -157,9 +160,8 @@ IN_SPACE: dict[str, Call] = {
 
 
 def to_device(array: xr.DataArray, chunks: Any = None) -> xr.DataArray:
-    """The same DataArray with CuPy pixels, in chunks if these are given."""
-    moved = array.copy(data=cp.asarray(np.ascontiguousarray(array.data)))
-    return moved if chunks is None else moved.chunk(chunks)
+    """The same DataArray with CuPy pixels; in chunks, if these are given, that are moved one by one."""
+    return (array if chunks is None else array.chunk(chunks)).cupy.as_cupy()
 
 
 def same(found: Any, expected: Any, scale: float = 1.0) -> None:
@@ -338,15 +340,38 @@ class TestTypes:
             assert on_device(painted.data)
             assert painted.as_numpy().isnull().all()
 
-    def test_cupy_xarray_takes_there_and_back(self, nuclei2d):
-        pytest.importorskip("cupy_xarray")
+    @pytest.mark.parametrize("chunks", [None, 130], ids=["at once", "in chunks"])
+    def test_cupy_xarray_takes_there_and_back(self, chunks, nuclei2d):
         image, mask = nuclei2d
-        found = image.cupy.as_cupy().labels.aggregate(mask.cupy.as_cupy())
-        xr.testing.assert_allclose(found.as_numpy(), image.labels.aggregate(mask), rtol=ROUNDING)
+        known = xr.Dataset({"image": image, "mask": mask})
+        fields = (known if chunks is None else known.chunk(chunks)).cupy.as_cupy()
+        result = fields.image.labels.aggregate(fields.mask)
+        for found in (result.as_numpy(), result.cupy.as_numpy().compute()):
+            assert all(isinstance(variable.data, np.ndarray) for variable in found.variables.values())
+            xr.testing.assert_allclose(found, image.labels.aggregate(mask), rtol=ROUNDING)
+
+    @pytest.mark.parametrize(
+        "made",
+        [
+            lambda array: array.chunk(y=130, x=111),
+            lambda array: array.copy(data=da.from_array(array.data, chunks=100, name=False)),
+        ],
+        ids=["chunk", "from_array"],
+    )
+    def test_what_is_there_already_may_be_cut_into_blocks(self, made, nuclei2d):
+        image, mask = nuclei2d
+        found = made(to_device(image)).labels.aggregate(made(to_device(mask)), EVERY)
+        same(found, image.labels.aggregate(mask, EVERY), scale=float(image.max()))
+
+    @pytest.mark.parametrize("name", ["aggregate", "scan", "windows", "quantiles", "measures of boundaries"])
+    def test_blocks_may_hold_hundreds_of_labels(self, name):
+        rng = np.random.default_rng(0)
+        mask = xr.DataArray(np.kron(rng.permutation(400).reshape(20, 20), np.ones((5, 5), int)), dims=("y", "x"))
+        image = xr.DataArray(rng.integers(0, 999, mask.shape).astype("u2"), dims=("y", "x"))
+        found, expected = on_both((CALLS | IN_SPACE)[name], image, mask, {"y": 97, "x": 96})
+        same(found, expected, scale=999)
 
     def test_a_mask_that_changed_since_its_scan_is_an_error(self, nuclei2d):
-        import dask.array as da
-
         image, mask = (array[..., :60, :60] for array in nuclei2d)
         held = {"labels": to_device(mask).data}
         lazy = xr.DataArray(
@@ -383,7 +408,9 @@ class TestWhatRunsInMainMemory:
                 "LabelPatches": lambda: LabelPatches(image, mask, 8),
                 "an image stack": lambda: XarrayImageStack(image),
                 "measurement": lambda: plot.measurement(mask.as_numpy(), result["mean"]),
-                "the drop-in class": lambda: RasterAggregator(mask.data[None], image.data[None, None]),
+                "the drop-in class": lambda: RasterAggregator(
+                    mask.data[None], image.data[None, None], run_on_gpu=False
+                ),
                 "mask.labels.expand": lambda: mask.labels.expand(2),
                 "mask.labels.shrink": lambda: mask.labels.shrink(2),
                 "mask.labels.distance_to": lambda: mask.labels.distance_to(mask, 2),
@@ -397,12 +424,36 @@ class TestWhatRunsInMainMemory:
                 ):
                     call()
 
+    def test_lazy_results_are_computed_together_before_they_are_moved(self, nuclei2d):
+        image, mask = (to_device(array[..., :60, :60], 40) for array in nuclei2d)
+        result = image.labels.aggregate(mask)
+        for call in (lambda: result.labels.to_dataframe(), lambda: result.labels.rollup({1: 1})):
+            with pytest.raises(TypeError, match=r"on the GPU .*: result\.compute\(\)\.as_numpy\(\)"):
+                call()
+        reads = []
+
+        def read(block: np.ndarray) -> np.ndarray:
+            reads.append(block.size)
+            return block
+
+        pixels = da.from_array(nuclei2d[0].values, chunks=200).map_blocks(read, meta=np.empty((0, 0), "u1"))
+        lazy = xr.DataArray(pixels, dims=nuclei2d[0].dims).cupy.as_cupy()
+        known = to_device(nuclei2d[1], 200)
+        for moved in (
+            lambda: lazy.labels.aggregate(known).compute().as_numpy(),
+            lambda: lazy.labels.aggregate(known).cupy.as_numpy().compute(),
+        ):
+            reads.clear()
+            moved()
+            assert sum(reads) == pixels.size
+
     def test_a_result_is_stored_from_main_memory(self, nuclei2d, tmp_path):
         image, mask = (to_device(array[..., :60, :60]).chunk(40) for array in nuclei2d)
         windows = image.instances.windows(mask, 9)
         with pytest.raises(TypeError, match=r"^to_zarr writes from main memory, .* result\.as_numpy\(\)"):
             xlabelstats.to_zarr(windows, tmp_path / "windows.zarr")
-        moved = windows.map_blocks(lambda block: block.as_numpy())
+        moved = windows.cupy.as_numpy()
+        assert moved.chunks == windows.chunks
         stored = xlabelstats.to_zarr(moved, tmp_path / "windows.zarr")
         xr.testing.assert_equal(stored.compute(), windows.as_numpy())
 

@@ -206,9 +206,10 @@ class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, LayerCalls, OmeZarrCa
         >>> mask.labels.count().labels.rollup({1: 10, 2: 10, 3: 20}).to_series().to_dict()
         {10: 3, 20: 1}
         """
+        from xlabelstats.align import given_name
         from xlabelstats.labels.rollup import rollup
 
-        if self._array.name is None:
+        if given_name(self._array) is None:
             raise ValueError("the array has no name, so its statistic is not known; name it: .rename('sum')")
         return rollup(self._array.to_dataset(), groups, hierarchy)[self._array.name]
 
@@ -240,10 +241,11 @@ class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, LayerCalls, OmeZarrCa
         2                   1.0               1.0
         7                   0.0               1.5
         """
+        from xlabelstats.align import given_name
         from xlabelstats.tables import to_dataframe
 
-        name = self._array.name if self._array.name is not None else "value"
-        dataset = self._array.to_dataset(name=name)
+        name = given_name(self._array)
+        dataset = self._array.to_dataset(name="value" if name is None else name)
         return to_dataframe(dataset, instance_key, units=units, names=names, compartment=compartment)
 
     @documented(TableCalls.to_anndata, take=("Warns", "Raises"))
@@ -271,8 +273,9 @@ class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, LayerCalls, OmeZarrCa
         2   4.0
         7  14.0
         """
+        from xlabelstats.align import display_name
         from xlabelstats.tables import to_anndata
 
-        name = str(self._array.name) if self._array.name is not None else "value"
+        name = display_name(self._array, "value")
         dataset = self._array.to_dataset(name=name)
         return to_anndata(dataset, name, centroids=centroids, neighbors=neighbors, instance_key=instance_key)

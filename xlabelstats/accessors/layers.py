@@ -145,9 +145,10 @@ class LayerCalls:
         >>> viewer.layers[-1].name  # doctest: +SKIP
         'labels max'
         """
+        from xlabelstats.align import display_name
         from xlabelstats.layers import to_napari
 
-        name = str(self._array.name) if self._array.name is not None else "value"
+        name = display_name(self._array, "value")
         if color is None and self._array.ndim == 1:
             color = name
         return to_napari(self._array.to_dataset(name=name), objects, viewer, color, colormap, layer)

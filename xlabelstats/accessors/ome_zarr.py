@@ -188,9 +188,11 @@ class OmeZarrCalls:
         options = {"name": name, "backend": backend, "instance_key": instance_key}
         given = {option: value for option, value in options.items() if value is not None}
         if {LABEL, OBJECT} & {*self._array.dims}:
+            from xlabelstats.align import given_name
             from xlabelstats.ngff.tables import write_table
 
-            dataset = self._array.to_dataset(name="value" if self._array.name is None else self._array.name)
+            variable = given_name(self._array)
+            dataset = self._array.to_dataset(name="value" if variable is None else variable)
             write_table(dataset, path, label, overwrite=overwrite, **given)
             return
         if given:

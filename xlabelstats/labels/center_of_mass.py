@@ -6,7 +6,7 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.align import check_match, share_coords
+from xlabelstats.align import check_match, display_name, share_coords
 from xlabelstats.catalogue import center
 from xlabelstats.grid import check_units, coordinate, units_of
 from xlabelstats.inputs import check_mask
@@ -36,6 +36,6 @@ def center_of_mass(
     entry = center.center_of_mass(mask.shape, along, weights is not None)
     call = "mask.labels.center_of_mass(image)"
     result = measured(weights, given, {entry.name: entry}, labels=labels, background=background, call=call)[entry.name]
-    words = "centre of mass" + ("" if weights is None else f" of {weights.name or 'image'}")
+    words = "centre of mass" + ("" if weights is None else f" of {display_name(weights, 'image')}")
     named = "pixel" if units == "pixel" else units_of(placed)
     return result.drop_attrs(deep=False).assign_attrs(long_name=words, **({"units": named} if named else {}))

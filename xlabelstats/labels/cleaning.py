@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.align import given_name
 from xlabelstats.inputs import at_position, check_labels, check_mask, check_on_host, check_pooling, time_dims
 from xlabelstats.labels.paint import check_rows, paint
 from xlabelstats.labels.selection import label_ids, label_table
@@ -121,7 +122,7 @@ def _with_numbers(mask: xr.DataArray, ids: np.ndarray, numbers: Any) -> xr.DataA
 
 def _finished(mask: xr.DataArray, numbers: xr.DataArray) -> xr.DataArray:
     """The numbers of labels painted, with the name and the attributes of the mask."""
-    return paint(mask, numbers.assign_attrs(mask.attrs)).rename(mask.name)
+    return paint(mask, numbers.assign_attrs(mask.attrs)).rename(given_name(mask))
 
 
 def _is_bool_series(which: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.align import given_name
 from xlabelstats.encoding import without_encoding
 from xlabelstats.engine.merge_tree import uniform
 from xlabelstats.engine.nearest import grown, map_near, shrunk
@@ -48,4 +49,4 @@ def changed(
     pixels = uniform(pixels) if is_dask(pixels) else pixels
     work = partial(function, steps=reach.steps, far=reach.far, dtype=dtype)
     result = mask.copy(deep=False, data=map_near(work, pixels, reach.halo, dtype))
-    return without_encoding(result)
+    return without_encoding(result).rename(given_name(mask))

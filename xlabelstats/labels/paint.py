@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.align import given_name
 from xlabelstats.classes import classes_of
 from xlabelstats.encoding import without_encoding
 from xlabelstats.engine.merge_tree import uniform
@@ -57,7 +58,8 @@ def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArr
         if set(coord.dims) <= {*extra, *mask.dims} and (source is mask or name not in (DDOF, SKIPNA))
     }
     # Left to itself, xarray would name the image after the dask array.
-    result = xr.DataArray(painted, dims=(*extra, *mask.dims), coords=coords, attrs=table.attrs).rename(table.name)
+    result = xr.DataArray(painted, dims=(*extra, *mask.dims), coords=coords, attrs=table.attrs)
+    result = result.rename(given_name(table))
     return without_encoding(result)
 
 

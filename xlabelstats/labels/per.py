@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import check_match, display_name
+from xlabelstats.align import check_match, given_name
 from xlabelstats.cautions import Rounds, rounds
 from xlabelstats.encoding import without_encoding
 from xlabelstats.engine.merge_tree import LABELS_PER_CHUNK, concatenated
@@ -170,8 +170,7 @@ def _frames(array: xr.DataArray, positions: Positions, what: str) -> Sequence[xr
     dims, places = positions.dims, positions.numbers
     own = [dim for dim in dims if dim in array.dims]
     bare = array.drop_vars([name for name, coord in array.coords.items() if set(coord.dims) & set(own)])
-    if display_name(array, "") == "":
-        bare = bare.rename(None)
+    bare = bare.rename(given_name(array))
     if not places:
         return [bare.isel(dict.fromkeys(own, slice(0, 0))).sum(own).astype(array.dtype)]
     if array.chunks is None:

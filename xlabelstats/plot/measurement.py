@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.align import display_name
 from xlabelstats.classes import classes_of, numbers_of
 from xlabelstats.inputs import check_is_mask, check_mask, check_on_host
 from xlabelstats.labels.paint import check_rows
@@ -145,7 +146,7 @@ def _table(values: Any, variable: Hashable | None, name: str | None) -> tuple[pd
     if LABEL not in values.coords:
         raise ValueError(f"the values have no labels; give them: values.assign_coords({LABEL}=[...])")
     found = compute(values) if values.chunks is not None else values
-    label = name or values.attrs.get("long_name") or ("" if values.name is None else values.name)
+    label = name or values.attrs.get("long_name") or display_name(values, "")
     return pd.Series(found.to_numpy(), index=found[LABEL].to_numpy()), with_units(label, values.attrs)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xlabelstats.compat.harpy.inputs import InputError, check_gpu, named_arrays, need_image
+from xlabelstats.compat.harpy.devices import in_memory, uses_gpu
+from xlabelstats.compat.harpy.inputs import InputError, named_arrays, need_image
 from xlabelstats.compat.harpy.tables import table_of
 from xlabelstats.names import LABEL
 
@@ -37,7 +38,8 @@ class RasterAggregator:
     instance_size_key : str, default "shapeSize"
         The column of the area.
     run_on_gpu : bool, default True
-        The CPU is used in any case; with True a warning says so, once.
+        Whether to compute on the GPU.  Blocks are moved there by CuPy, one by one, when they are measured.  Without
+        CuPy, or a GPU that it can use, the CPU computes, and a warning says so, once.
 
     Raises
     ------
@@ -82,8 +84,7 @@ class RasterAggregator:
         run_on_gpu: bool = True,
     ) -> None:
         # One DataArray each for all methods, so that what is learned of the mask is remembered.
-        self._mask, self._image = named_arrays(mask_dask_array, image_dask_array)
-        check_gpu(run_on_gpu)
+        self._mask, self._image = named_arrays(mask_dask_array, image_dask_array, uses_gpu(run_on_gpu))
         self._instance_key = instance_key
         self._instance_size_key = instance_size_key
 
@@ -159,7 +160,7 @@ class RasterAggregator:
     def center_of_mass(self, index: Any | None = None) -> pd.DataFrame:
         """Mean position of every label in pixels: the columns 0, 1, 2 are z, y, x; NaN for an absent label."""
         labels, rows, ids = _chosen(index)
-        found = self._mask.labels.center_of_mass(units="pixel", labels=labels, background=True).compute()
+        found = in_memory(self._mask.labels.center_of_mass(units="pixel", labels=labels, background=True))
         return table_of(found.values[rows], found[LABEL].values if ids is None else ids, self._instance_key)
 
     def _tables(self, names: tuple[str, ...], index: Any | None) -> list[pd.DataFrame]:
@@ -168,7 +169,7 @@ class RasterAggregator:
         pixels = self._mask if set(names) == {"count"} else need_image(self._image, " and ".join(names))
         # The count costs nothing and tells which labels are absent.
         found = pixels.labels.aggregate(self._mask, (*names, "count"), labels=labels, background=True, skipna=False)
-        found = found.compute()
+        found = in_memory(found)
         values = {}
         for name in dict.fromkeys(names):
             values[name] = self._as_harpy(name, found)[rows]

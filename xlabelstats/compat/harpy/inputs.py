@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from xlabelstats.compat.harpy.devices import to_gpu
 from xlabelstats.inputs import check_chunks, check_on_host, is_dask
+from xlabelstats.kernels import kernels_for
 
 SPACE = ("z", "y", "x")
 
@@ -25,14 +25,15 @@ class InputError(ValueError, AssertionError):
     """An input that does not fit: a ValueError, and an AssertionError because harpy raises these."""
 
 
-def named_arrays(mask: Any, image: Any) -> tuple[xr.DataArray, xr.DataArray | None]:
-    """The bare arrays of a mask and an image with the names of their dims, or a complaint."""
-    check_on_host("the drop-in class", mask_dask_array=mask, image_dask_array=image)
+def named_arrays(mask: Any, image: Any, on_gpu: bool) -> tuple[xr.DataArray, xr.DataArray | None]:
+    """The bare arrays of a mask and an image with the names of their dims, where they are measured; or a complaint."""
+    if not on_gpu:
+        check_on_host("the drop-in class", mask_dask_array=mask, image_dask_array=image)
     if not np.issubdtype(mask.dtype, np.integer):
         raise ValueError(f"mask_dask_array holds integer labels, not {mask.dtype}; cast it with .astype('int32')")
     if mask.ndim != 3:
         raise InputError(f"mask_dask_array has the dims (z, y, x), but its shape is {mask.shape}; add z by mask[None]")
-    named = xr.DataArray(_lazy(mask), dims=SPACE, name="mask")
+    named = xr.DataArray(_lazy(mask, on_gpu), dims=SPACE, name="mask")
     check_chunks(named, "mask")
     if image is None:
         return named, None
@@ -40,17 +41,18 @@ def named_arrays(mask: Any, image: Any) -> tuple[xr.DataArray, xr.DataArray | No
         raise InputError(
             f"image_dask_array has the dims (c, z, y, x), but its shape is {image.shape}; add z by image[:, None]"
         )
-    pixels = xr.DataArray(_lazy(image), dims=("c", *SPACE), name="image")
+    pixels = xr.DataArray(_lazy(image, on_gpu), dims=("c", *SPACE), name="image")
     check_chunks(pixels, "image")
     if image.shape[1:] != mask.shape:
         raise InputError(f"image and mask differ in (z, y, x): {image.shape[1:]} and {mask.shape}")
     return named, pixels
 
 
-def _lazy(array: Any) -> Any:
+def _lazy(array: Any, on_gpu: bool) -> Any:
     import dask.array as da
 
-    return array if is_dask(array) else da.from_array(np.asarray(array), name=False)
+    array = array if is_dask(array) else da.from_array(kernels_for(array).xp.asarray(array), name=False)
+    return to_gpu(array) if on_gpu else array
 
 
 def need_image(image: xr.DataArray | None, what: str) -> xr.DataArray:
@@ -58,19 +60,6 @@ def need_image(image: xr.DataArray | None, what: str) -> xr.DataArray:
     if image is None:
         raise InputError(f"{what} needs an image, and image_dask_array was not given")
     return image
-
-
-def check_gpu(run_on_gpu: bool) -> None:
-    """Say, once, that the CPU does what was meant for a GPU."""
-    if run_on_gpu:
-        _warn_of_cpu()
-
-
-@cache
-def _warn_of_cpu() -> None:
-    why = "CuPy is not installed" if find_spec("cupy") is None else "these classes do not compute on a GPU yet"
-    # The frames between this and the caller: check_gpu and __init__.
-    warnings.warn(f"run_on_gpu=True, but {why}; the CPU is used", UserWarning, stacklevel=4)
 
 
 def window_size(diameter: int | None, depth: int | None) -> dict[str, int]:

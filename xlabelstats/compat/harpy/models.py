@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.compat.harpy.devices import to_gpu, to_host
 from xlabelstats.compat.harpy.inputs import InputError, parameters_of
 from xlabelstats.compat.harpy.stores import write_arrays
+from xlabelstats.engine.runs import Array
 from xlabelstats.instances.featurize import apply_model, lazy_features
+from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.names import LABEL
 from xlabelstats.placement import scratch_beside, told_when_full
 from xlabelstats.store import to_zarr
@@ -22,12 +25,12 @@ if TYPE_CHECKING:
     import dask.array as da
 
 
-def random_projection(batch: np.ndarray, embedding_dimension: int) -> np.ndarray:
+def random_projection(batch: Array, embedding_dimension: int) -> Array:
     """A placeholder for a model: the pixels of each window times a fixed random matrix."""
     pixels = batch.reshape(len(batch), -1).astype(np.float32)
     n = pixels.shape[1]
     matrix = np.random.default_rng(0).standard_normal((n, embedding_dimension), np.float32)
-    return pixels @ matrix / np.sqrt(max(n, 1), dtype=np.float32)
+    return pixels @ kernels_for(batch).xp.asarray(matrix) / np.sqrt(max(n, 1), dtype=np.float32)
 
 
 def check_model(model: Callable[..., Any], keywords: Mapping[str, Any]) -> None:
@@ -61,11 +64,12 @@ def features_by_store(
 ) -> da.Array:
     """The features (i, d) of windows (i, [c,] z, y, x), written to the target, the windows to a store beside it before.
 
-    The windows are removed in any case.
+    The windows are removed in any case.  Those of CuPy are read from there to the GPU again.
     """
     n = int(keywords["embedding_dimension"])
     apply = partial(apply_model, model=model, kwargs=dict(keywords), n=n, dtype=np.dtype(dtype))
     with told_when_full([target], windows.nbytes), scratch_beside([target]) as (folder,):
-        cells = to_zarr(windows, folder / "windows.zarr").data
+        stored = to_zarr(windows.copy(data=to_host(windows.data)), folder / "windows.zarr").data
+        cells = to_gpu(stored) if on_device(windows.data) else stored
         features = lazy_features(cells, windows[LABEL].values, int("c" in windows.dims), apply)
-        return write_arrays([features], [target], overwrite)[0]
+        return write_arrays([to_host(features)], [target], overwrite)[0]

@@ -162,9 +162,9 @@ for _name in _METHODS.split():
 
 # The functions of CuPy that are used, which do on arrays of the device what those of numpy do on its own.
 _FUNCTIONS = """
-    abs arange argsort array_equal bincount broadcast_to clip concatenate cumsum empty empty_like eye flatnonzero floor
-    full indices isfinite lexsort log2 maximum minimum moveaxis ones repeat result_type rint sort sqrt stack swapaxes
-    take take_along_axis tensordot transpose triu triu_indices unique where zeros zeros_like
+    abs arange argpartition argsort array_equal bincount broadcast_to clip concatenate cumsum empty empty_like eye
+    flatnonzero floor full indices isfinite lexsort log2 maximum minimum moveaxis ones repeat result_type rint sort
+    sqrt stack swapaxes take take_along_axis tensordot transpose triu triu_indices unique where zeros zeros_like
 """
 for _name in ("float64", "float32", "int64", "bool_", "newaxis", "nan", "inf", "iinfo", "finfo"):
     globals()[_name] = getattr(np, _name)
@@ -220,8 +220,18 @@ lib = SimpleNamespace(
         )
     )
 )
+
+
+class CUDARuntimeError(RuntimeError):
+    """What CuPy raises where the driver of the GPU is missing or too old."""
+
+
 cuda = SimpleNamespace(
-    runtime=SimpleNamespace(getDeviceCount=lambda: 1, getDeviceProperties=lambda i: {"name": b"a stand-in"}),
+    runtime=SimpleNamespace(
+        getDeviceCount=lambda: 1,
+        getDeviceProperties=lambda i: {"name": b"a stand-in"},
+        CUDARuntimeError=CUDARuntimeError,
+    ),
     Device=lambda: SimpleNamespace(synchronize=lambda: None),
 )
 

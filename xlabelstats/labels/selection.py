@@ -173,9 +173,12 @@ def _find_ids(mask: Any, background: bool, chunks: Any = None) -> Ids:
         search = partial(map_mask_blocks, _ids_of_block, background=background, looks=looks)
         scans = [search(array, kept=kept) for array, kept in zip(arrays, places, strict=True)]
         merged = [_merge_ids(tables) for tables in _computed(scans, _merge_ids)]
+        if not all(kept is not None and kept.complete for kept in places):
+            # What is read again of one part of a mask is read again of all.
+            places = [None] * len(arrays)
         to_host = kernels_for(mask).to_host
         found = [
-            Ids(to_host(labels), spread.seems_wide(edges), kept if kept is not None and kept.complete else None)
+            Ids(to_host(labels), spread.seems_wide(edges), kept)
             for (labels, spread), kept in zip(merged, places, strict=True)
         ]
         ids = _memory.put(mask, background, frames, found)

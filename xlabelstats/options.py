@@ -26,9 +26,9 @@ class set_options:
         client, which computes elsewhere, scans and `xlabelstats.to_zarr` show the client's progress; for
         the rest, use ``dask.distributed.progress(result.persist())``, or look at the client's dashboard.
     mask_memory : int, default 268435456
-        Bytes of memory in which the scans of dask masks may keep what they read, so that the masks need not be read
-        again to be measured; for all masks together.  With 0 nothing is kept, and a mask is read again.  With less
-        than a mask needs, about a twentieth of its size, it is read again too.
+        Bytes of memory for what the scans of dask masks keep, so that masks need not be read again to be measured;
+        for all masks together.  A mask of cells needs about 4 % of its size.  One for which there is no
+        room is read again, as all are with 0.
 
     Raises
     ------

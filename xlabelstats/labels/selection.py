@@ -210,7 +210,8 @@ def _merge_ids(blocks: Sequence[tuple[Array, Spread]]) -> tuple[Array, Spread]:
 def clear_cache() -> None:
     """Forget the remembered scans of masks, so that the next call scans again.
 
-    The scan of a dask mask is remembered for as long as the mask itself is in use, for at most 16 masks.
+    The scan of a dask mask is remembered for as long as the mask itself is in use, for at most 16 masks; with what it
+    read of the mask, up to the option ``mask_memory`` of `set_options`.
     """
     _memory.clear()
 

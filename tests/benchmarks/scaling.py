@@ -132,9 +132,7 @@ def measure_aggregate(path: str) -> dict[str, float]:
 def stored(folder: Path) -> Iterator[Figure]:
     """Statistics from Zarr beside a plain read of it."""
     found = child("stored", make(folder / "stored.zarr", (4096, 4096), 1024, channels=2))
-    print(
-        f"  one read in {found['read']:.2f} s; the mean of given labels takes {found['labels given'] / found['read']:.2f}"
-    )
+    print(f"  one read in {found['read']:.2f} s, the mean of given labels in {found['labels given']:.2f} s")
     yield "time for the mean over that for one read", found["mean"] / found["read"], "", 1.5
     yield "time for all eight over that for one read", found["all"] / found["read"], "", 2.2
     yield "time for the mean over that for one read, mask read twice", found["mean, twice"] / found["read"], "", 2

@@ -71,14 +71,14 @@ def _narrow(numbers: np.ndarray) -> np.ndarray:
 
 
 class KeptRuns:
-    """The runs of all blocks of a dask mask, or of none: if they would take too much memory, nothing is kept.
+    """The runs of all blocks of dask masks that are scanned together, or of none, if they would take too much memory.
 
-    The runs of all masks together take no more than the option ``mask_memory`` allows, for as long as the mask or
-    the graph of a result refers to them.
+    What is kept of all masks takes no more than the option ``mask_memory`` allows, for as long as a mask or the graph
+    of a result refers to it.
 
     Parameters
     ----------
-    mask : dask array
+    masks : sequence of dask arrays
     background : bool
         Whether the runs of label 0 are among them.
     """
@@ -86,55 +86,61 @@ class KeptRuns:
     _lock = threading.Lock()
     _living: ClassVar[weakref.WeakSet[KeptRuns]] = weakref.WeakSet()
 
-    def __init__(self, mask: Any, background: bool) -> None:
-        self._name, self._background, self._number = mask.name, background, mask.npartitions
-        self._most = int(mask.nbytes * PART)
-        self._blocks: dict[tuple[int, ...], PackedRuns] = {}
-        self._nbytes = 0
-        self.open = True
+    def __init__(self, masks: Sequence[Any], background: bool) -> None:
+        self._background = background
+        self._numbers = {mask.name: mask.npartitions for mask in masks}
+        self._most = int(sum(mask.nbytes for mask in masks) * PART)
+        self._blocks: dict[tuple[str, tuple[int, ...]], PackedRuns] = {}
+        self.nbytes, self.open = 0, True
         with self._lock:
             self._living.add(self)
+
+    @classmethod
+    def taken(cls) -> int:
+        """The bytes of all that is kept."""
+        return sum(kept.nbytes for kept in cls._living)
+
+    def add(self, name: str, offset: Sequence[int], labels: LabelRuns) -> None:
+        """Keep the runs of a block, by its mask and position; if there is no room for them, keep nothing at all."""
+        place, packed = (name, tuple(offset)), PackedRuns.of(labels)
+        with self._lock:
+            if not self.open or place in self._blocks:
+                return
+            if self.nbytes + packed.nbytes > self._most or self.taken() + packed.nbytes > room():
+                self.open, self.nbytes = False, 0
+                self._blocks.clear()
+            else:
+                self._blocks[place] = packed
+                self.nbytes += packed.nbytes
 
     @property
     def complete(self) -> bool:
         """Whether the runs of all blocks are here."""
-        return self.open and len(self._blocks) == self._number
-
-    def add(self, offset: Sequence[int], labels: LabelRuns) -> None:
-        """Keep the runs of the block at this position; without room for them, keep nothing at all."""
-        packed = PackedRuns.of(labels)
-        with self._lock:
-            taken = sum(kept._nbytes for kept in self._living)
-            if not self.open or self._nbytes + packed.nbytes > self._most or taken + packed.nbytes > room():
-                self.open, self._nbytes = False, 0
-                self._blocks.clear()
-            elif tuple(offset) not in self._blocks:
-                self._blocks[tuple(offset)] = packed
-                self._nbytes += packed.nbytes
+        return len(self._blocks) == sum(self._numbers.values())
 
     def fits(self, mask: Any) -> bool:
-        """Whether these are the runs of the blocks of a mask as it is cut here."""
-        return self.complete and self._name == mask.name
+        """Whether a mask is one of these, cut to the same blocks."""
+        return self.complete and mask.name in self._numbers
 
     def runs_of(self, mask: Any) -> Any:
-        """A dask array with the runs in place of every block of the mask, which is not read for them."""
+        """A dask array with the runs in place of every block of one of the masks, which is not read for them."""
         from dask.base import tokenize
 
-        name = f"kept-runs-{tokenize(self._name, self._background)}"
+        name = f"kept-runs-{tokenize(mask.name, self._background)}"
         starts = [np.cumsum((0, *chunks)).tolist() for chunks in mask.chunks]
         graph: Graph = {}
         for index in np.ndindex(*mask.numblocks):
             offset = tuple(start[i] for start, i in zip(starts, index, strict=True))
-            graph[(name, *index)] = (KeptBlock(self, self._blocks[offset]),)
+            graph[(name, *index)] = (KeptBlock(self, self._blocks[mask.name, offset]),)
         # Whoever asks a result which stores it comes from learns of the mask's.
         return array_of_tasks(name, graph, mask.chunks, [mask])
 
     def __getstate__(self) -> dict[str, Any]:
         # What another process kept would be lost.
-        return self.__dict__ | {"open": False, "_blocks": {}, "_nbytes": 0}
+        return self.__dict__ | {"open": False, "_blocks": {}, "nbytes": 0}
 
     def __dask_tokenize__(self) -> tuple[str, bool]:
-        return self._name, self._background
+        return type(self).__name__, self._background
 
 
 @dataclass(frozen=True, eq=False)

@@ -161,26 +161,21 @@ def _find_ids(mask: Any, background: bool, chunks: Any = None) -> Ids:
     if ids is None:
         frames = _memory.frames_with(mask)
         arrays = [with_sources(frame, "mask") for frame in frames]
-        places: list[KeptRuns | None] = [None] * len(arrays)
+        kept = None
         if keeps_runs(mask):
             arrays = [array.rechunk(chunks or array.chunks) for array in arrays]
-            places = [KeptRuns(array, background) for array in arrays]
+            kept = KeptRuns(arrays, background)
         scanned = arrays[0]
         # From the first block to the last, so that they differ along every axis.
         blocks = np.unravel_index(np.linspace(0, scanned.npartitions - 1, LOOK_BLOCKS).astype(int), scanned.numblocks)
         edges = [np.cumsum((0, *sizes)) for sizes in scanned.chunks]
         looks = frozenset(zip(*(edge[rows].tolist() for edge, rows in zip(edges, blocks, strict=True)), strict=True))
         search = partial(map_mask_blocks, _ids_of_block, background=background, looks=looks)
-        scans = [search(array, kept=kept) for array, kept in zip(arrays, places, strict=True)]
+        scans = [search(array, kept=kept, name=array.name) for array in arrays]
         merged = [_merge_ids(tables) for tables in _computed(scans, _merge_ids)]
-        if not all(kept is not None and kept.complete for kept in places):
-            # What is read again of one part of a mask is read again of all.
-            places = [None] * len(arrays)
+        kept = kept if kept is not None and kept.complete else None
         to_host = kernels_for(mask).to_host
-        found = [
-            Ids(to_host(labels), spread.seems_wide(edges), kept)
-            for (labels, spread), kept in zip(merged, places, strict=True)
-        ]
+        found = [Ids(to_host(labels), spread.seems_wide(edges), kept) for labels, spread in merged]
         ids = _memory.put(mask, background, frames, found)
     return ids
 
@@ -192,12 +187,13 @@ def _ids_of_block(
     background: bool,
     looks: frozenset[tuple[int, ...]],
     kept: KeptRuns | None,
+    name: str,
 ) -> tuple[Array, Spread]:
     if kept is None or not kept.open:
         ids = find_labels(mask, background=background)
     else:
         runs = find_runs(mask, background=background)
-        kept.add(offset, runs)
+        kept.add(name, offset, runs)
         ids = runs.ids
     return ids, spread_of(ids, offset, looks_mixed(mask) if tuple(offset) in looks else (False, False))
 

@@ -15,8 +15,7 @@ import xarray as xr
 from conftest import blobs
 
 import xlabelstats
-from xlabelstats.engine.dask_internals import computes_here
-from xlabelstats.engine.kept_runs import KeptRuns, PackedRuns
+from xlabelstats.engine.kept_runs import KeptRuns, PackedRuns, keeps_runs
 from xlabelstats.engine.runs import find_runs
 
 EVERY = ("count", "sum", "mean", "var", "std", "skew", "kurtosis", "min", "max", "valid")
@@ -57,6 +56,11 @@ def living() -> int:
     """The bytes of all runs that are kept."""
     gc.collect()
     return KeptRuns.taken()
+
+
+def kept_blocks(result: xr.DataArray) -> list[Any]:
+    """The tasks that give runs that were kept."""
+    return [task for key, task in dict(result.data.dask).items() if "kept-runs" in str(key)]
 
 
 @pytest.fixture(autouse=True)
@@ -250,9 +254,11 @@ class TestSchedulers:
         for other in others:
             image.labels.mean(other)
         taken = living() // 4
-        kept = [task for key, task in dict(result.data.dask).items() if "kept-runs" in str(key)]
+        kept = kept_blocks(result)
         assert len(kept) == 4
         assert len(pickle.dumps(kept)) < taken + 3000
+        sent = pickle.loads(pickle.dumps(kept[0]))
+        assert not getattr(sent, "func", sent[0]).kept._blocks
         again = pickle.loads(pickle.dumps(result))
         del result
         store.array = None
@@ -267,13 +273,15 @@ class TestSchedulers:
     def test_of_other_processes_nothing_is_kept(self):
         image, mask, store = both()
         with dask.config.set(scheduler="processes"):
-            assert not computes_here(mask.data)
+            assert not keeps_runs(mask.data)
             image.labels.mean(mask)
             assert living() == 0
         xlabelstats.clear_cache()
         result = image.labels.mean(mask).compute()
         with dask.config.set(scheduler="processes"):
-            xr.testing.assert_identical(image.labels.mean(mask).compute(), result)
+            other = image.labels.mean(mask)
+            assert not kept_blocks(other)
+            xr.testing.assert_identical(other.compute(), result)
         assert store.reads == 1
 
     def test_a_cluster_reads_the_mask_again(self):
@@ -283,9 +291,10 @@ class TestSchedulers:
         before = image.labels.aggregate(mask, EVERY)
         expected = before.compute()
         with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=":0"):
-            assert not computes_here(mask.data)
+            assert not keeps_runs(mask.data)
             taken = living()
             xr.testing.assert_identical(before.compute(), expected)
+            assert not kept_blocks(image.labels.mean(mask))
             xr.testing.assert_identical(image.labels.aggregate(both()[1], EVERY).compute(), expected)
             assert living() == taken
 

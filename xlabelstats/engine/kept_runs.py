@@ -6,7 +6,6 @@ import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -136,7 +135,7 @@ class KeptRuns:
         return array_of_tasks(name, graph, mask.chunks, [mask])
 
     def __getstate__(self) -> dict[str, Any]:
-        # What another process kept would be lost.
+        # What another process kept would be lost, and a task that is sent there needs the runs of its block alone.
         return self.__dict__ | {"open": False, "_blocks": {}, "nbytes": 0}
 
     def __dask_tokenize__(self) -> tuple[str, bool]:
@@ -145,17 +144,14 @@ class KeptRuns:
 
 @dataclass(frozen=True, eq=False)
 class KeptBlock:
-    """The task that gives the runs of a block.  Pickled it holds these alone, in this process the account of all."""
+    """The task that gives the runs of a block.  Pickled it holds these alone, in this process those of all blocks."""
 
-    kept: KeptRuns | None
+    kept: KeptRuns
     packed: PackedRuns
 
     def __call__(self) -> LabelRuns:
         """The runs."""
         return self.packed.unpack()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return partial(KeptBlock, None), (self.packed,)
 
 
 def keeps_runs(mask: Any) -> bool:

@@ -112,6 +112,13 @@ class TestReads:
         image.labels.measure(mask, ("mean", "area", "position_max")).compute()
         assert store.reads == 1
 
+    def test_after_a_scan_of_where_objects_lie_it_is_read_again(self):
+        image, mask, store = both()
+        mask.labels.scan()
+        image.labels.aggregate(mask).compute()
+        assert store.reads == 2
+        assert living() == 0
+
     def test_pixels_around_blocks_are_read(self):
         _, mask, store = both()
         mask.labels.regionprops(("perimeter",)).compute()

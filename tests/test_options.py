@@ -72,6 +72,10 @@ def test_unknown_options_and_values_are_errors():
         xlabelstats.set_options(progres=True)
     with pytest.raises(ValueError, match="progress is True or False, not 'yes'"):
         xlabelstats.set_options(progress="yes")
+    for value in (-1, 1.5, True, "256 MiB", None):
+        with pytest.raises(ValueError, match=r"mask_memory is a number of bytes, as .*, or 0 for none, not"):
+            xlabelstats.set_options(mask_memory=value)
+    assert OPTIONS == {"progress": False, "mask_memory": 2**28}
 
 
 def test_a_cluster_shows_its_own_progress(image, mask, capsys):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from xlabelstats.names import check_known
 
-OPTIONS: dict[str, Any] = {"progress": False}
+OPTIONS: dict[str, Any] = {"progress": False, "mask_memory": 2**28}
 
 _bar: Any = None
 
@@ -24,6 +25,10 @@ class set_options:
         mask, `xlabelstats.to_zarr`, and ``.compute()`` of what it returned.  With a `dask.distributed`
         client, which computes elsewhere, scans and `xlabelstats.to_zarr` show the client's progress; for
         the rest, use ``dask.distributed.progress(result.persist())``, or look at the client's dashboard.
+    mask_memory : int, default 268435456
+        Bytes of memory for what the scans of dask masks keep, so that masks need not be read again to be measured;
+        for all masks together.  A mask of cells needs about 4 % of its size.  One for which there is no
+        room is read again, as all are with 0.
 
     Raises
     ------
@@ -41,6 +46,9 @@ class set_options:
         check_known(options, OPTIONS, "option")
         if not isinstance(options.get("progress", False), bool):
             raise ValueError(f"progress is True or False, not {options['progress']!r}")
+        memory = options.get("mask_memory", 0)
+        if isinstance(memory, bool) or not isinstance(memory, Integral) or memory < 0:
+            raise ValueError(f"mask_memory is a number of bytes, as 2**28 for 256 MiB, or 0 for none, not {memory!r}")
         self._before = {name: OPTIONS[name] for name in options}
         _apply(options)
 

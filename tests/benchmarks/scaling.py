@@ -5,6 +5,7 @@ the system when it is done.  Prints the figures and their limits; exits 1 when o
 
     aggregate   all eight statistics of 4 x 16384 x 16384 uint16 with 345,000 labels: memory,
                 tasks, growth from 8192 to 16384, and ten times the labels in the same pixels
+    stored      the mean and all eight statistics of 2 x 4096 x 4096 uint16 in Zarr, over one read of the same stores
     scan        the label table of a 256 x 2048 x 2048 mask in 64 x 512 x 512 chunks: memory; and ids
                 near 2**62 beside small ones
     windows     64 x 64 windows of 4 x 16384 x 16384 uint16 with 345,000 labels written to Zarr, and its
@@ -27,8 +28,9 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 Figure = tuple[str, float, str, float]
@@ -125,6 +127,63 @@ def measure_aggregate(path: str) -> dict[str, float]:
         "labels": result.sizes["label"],
         "tasks": tasks / blocks,
     }
+
+
+def stored(folder: Path) -> Iterator[Figure]:
+    """Statistics from Zarr beside a plain read of it."""
+    found = child("stored", make(folder / "stored.zarr", (4096, 4096), 1024, channels=2))
+    print(f"  one read in {found['read']:.2f} s, the mean of given labels in {found['labels given']:.2f} s")
+    yield "time for the mean over that for one read", found["mean"] / found["read"], "", 1.5
+    yield "time for all eight over that for one read", found["all"] / found["read"], "", 2.2
+    yield "time for the mean over that for one read, mask read twice", found["mean, twice"] / found["read"], "", 2
+    yield "time for all eight over that for one read, mask read twice", found["all, twice"] / found["read"], "", 3
+
+
+def measure_stored(path: str) -> dict[str, float]:
+    """Read a stored field by dask alone, and measure it, in turn, from the call to the numbers."""
+    import dask
+    import dask.array as da
+    import xarray as xr
+
+    import xlabelstats
+
+    def opened() -> tuple[xr.DataArray, xr.DataArray]:
+        # Opened anew: nothing remembered of the mask may help.
+        image = xr.DataArray(da.from_zarr(path, component="image"), dims=("c", "y", "x"))
+        return image, xr.DataArray(da.from_zarr(path, component="mask"), dims=("y", "x"))
+
+    def read() -> None:
+        image, mask = opened()
+        dask.compute(image.data.sum(), mask.data.max())
+
+    def mean(labels: Any = None) -> None:
+        image, mask = opened()
+        image.labels.aggregate(mask, "mean", labels=labels).compute()
+
+    def eight() -> None:
+        image, mask = opened()
+        image.labels.aggregate(mask).compute()
+
+    def twice(call: Callable[[], None]) -> None:
+        with xlabelstats.set_options(mask_memory=0):
+            call()
+
+    ids = opened()[1].labels.ids()
+    calls = {
+        "read": read,
+        "mean": mean,
+        "all": eight,
+        "labels given": lambda: mean(ids),
+        "mean, twice": lambda: twice(mean),
+        "all, twice": lambda: twice(eight),
+    }
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(16):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - start)
+    return {name: min(each) for name, each in times.items()}
 
 
 def scan(folder: Path) -> Iterator[Figure]:
@@ -383,6 +442,7 @@ def start(folder: Path) -> Iterator[Figure]:
 
 BENCHMARKS = {
     "aggregate": aggregate,
+    "stored": stored,
     "scan": scan,
     "windows": windows,
     "profile": profile,
@@ -392,6 +452,7 @@ BENCHMARKS = {
 }
 CHILDREN = {
     "aggregate": measure_aggregate,
+    "stored": measure_stored,
     "scan": measure_scan,
     "windows": measure_windows,
     "profile": measure_profile,

@@ -40,6 +40,14 @@ def test_delayed_tasks_are_computed_by_key():
     assert dask.compute(*internals.delayed_tasks("sum", graph, [("sum", 2), ("sum", 0)], [])) == (3, 1)
 
 
+def test_the_schedulers_that_compute_in_this_process_are_known():
+    array = da.ones(3)
+    assert internals.computes_here(array)
+    for scheduler, here in [("threads", True), ("sync", True), ("processes", False), (ThreadPoolExecutor(1), False)]:
+        with dask.config.set(scheduler=scheduler):
+            assert internals.computes_here(array) is here
+
+
 def test_keys_of_blocks_are_those_of_dask():
     array = da.ones((5, 6), chunks=(2, 3))
     assert internals.block_keys(array).tolist() == array.__dask_keys__()

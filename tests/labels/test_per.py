@@ -440,7 +440,13 @@ class Counted:
         return {n for n in self.reads.values() if n}
 
 
-def test_every_block_is_read_once_to_find_the_labels_and_once_to_measure():
+@pytest.mark.parametrize(("memory", "reads"), [(0, 2), (2**28, 1)])
+def test_every_block_is_read_once_to_find_the_labels_and_without_memory_for_them_once_to_measure(memory, reads):
+    with xlabelstats.set_options(mask_memory=memory):
+        assert_reads(reads)
+
+
+def assert_reads(reads: int) -> None:
     image, mask = series(6)
     stored = Counted(image.values), Counted(mask.values)
     lazy = [
@@ -454,7 +460,7 @@ def test_every_block_is_read_once_to_find_the_labels_and_once_to_measure():
     assert stored[1].blocks_read() == {1}
     result.compute()
     assert stored[0].blocks_read() == {1}
-    assert stored[1].blocks_read() == {2}
+    assert stored[1].blocks_read() == {reads}
 
 
 def test_what_is_found_at_more_times_than_scans_are_remembered_is_found_in_one_compute():

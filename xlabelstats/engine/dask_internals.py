@@ -227,6 +227,17 @@ def wants_one_thread() -> bool:
     return one or dask.config.get("pool", None) is not None
 
 
+def computes_here(array: Any) -> bool:
+    """Whether dask is set to compute an array in this process, so that its tasks share what lies in memory.
+
+    Relies on `dask.base.get_scheduler`, and on the functions that are the schedulers of threads and of one thread.
+    """
+    from dask import local, threaded
+    from dask.base import get_scheduler
+
+    return get_scheduler(collections=[array]) in (threaded.get, local.get_sync)
+
+
 def map_mask_blocks(function: Callable[..., Any], mask: Any, **options: Any) -> Any:
     """A dask array with an object, ``function(block, offset, **options)``, in place of every block of a mask.
 

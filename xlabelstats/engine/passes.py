@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xlabelstats.engine.dask_internals import is_in_memory, map_mask_blocks
+from xlabelstats.engine.kept_runs import KeptRuns
 from xlabelstats.engine.local import map_locally, stretches
 from xlabelstats.engine.merge_tree import LABELS_PER_CHUNK, Column, filled, lazy_columns
 from xlabelstats.engine.ownership import Region, find_regions, map_regions
@@ -90,7 +91,7 @@ def run_merging(subject: Subject, finishing: Finishing) -> tuple[Selection, dict
     )
     image, weights = (subject.image, subject.weights) if collection.reads_image else (None, None)
     if selection is not None and is_dask(subject.mask):
-        tables = lazy_tables(collection, subject.mask, image, weights)
+        tables = lazy_tables(collection, subject.mask, image, weights, subject.kept)
         return selection, lazy_columns(
             tables,
             selection.ids,
@@ -134,10 +135,13 @@ def _collect_lines(
     return collect(collection.reductions, Block(labels, origin, image, weights))
 
 
-def lazy_tables(collection: Collection, mask: Any, image: Any = None, weights: Any = None) -> Any:
+def lazy_tables(
+    collection: Collection, mask: Any, image: Any = None, weights: Any = None, kept: KeptRuns | None = None
+) -> Any:
     """A dask array (*other, *shared) of tables, one per block of the mask, or of the image over it.
 
-    Weights of one block along an axis serve all blocks along it.
+    Weights of one block along an axis serve all blocks along it.  Where the mask's runs are ``kept`` it is not read,
+    unless the pixels around blocks are looked at.
     """
     import dask.array as da
     from dask import delayed
@@ -145,6 +149,8 @@ def lazy_tables(collection: Collection, mask: Any, image: Any = None, weights: A
     starts = tuple(np.cumsum((0, *chunks)) for chunks in mask.chunks)
     if collection.halo:
         mask = map_surroundings(collection.find_surrounded, mask, collection.halo)
+    elif kept is not None:
+        mask = kept.runs_of(mask)
     elif image is not None and image.npartitions > mask.npartitions:
         # The runs of a block are found once and serve all chunks of the image's own dims.
         mask = map_mask_blocks(_find_runs, mask, collection=collection)

@@ -14,12 +14,13 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.catalogue.positions import LabelTable, Positions
-from xlabelstats.engine.dask_internals import block_keys, delayed_tasks, map_mask_blocks
+from xlabelstats.engine.dask_internals import block_keys, computes_here, delayed_tasks, map_mask_blocks
+from xlabelstats.engine.kept_runs import KeptRuns, keeps_runs, room
 from xlabelstats.engine.local import map_locally, stretches
 from xlabelstats.engine.merge_tree import merge_by_range, take_rows
 from xlabelstats.engine.passes import Collection, lazy_tables, tables_of
 from xlabelstats.engine.reduction import merge
-from xlabelstats.engine.runs import Array, find_labels, union
+from xlabelstats.engine.runs import Array, find_labels, find_runs, union
 from xlabelstats.inputs import check_labels, check_switches, data_of, is_dask
 from xlabelstats.kernels import kernels_for, on_device
 from xlabelstats.labels.mixed import Spread, looks_mixed, merge_spreads, spread_of
@@ -35,10 +36,14 @@ LOOK_BLOCKS = 4
 
 @dataclass(frozen=True)
 class Ids:
-    """The labels of a dask mask, sorted, and whether they seem to lie among each other, as grey values do."""
+    """The labels of a dask mask, sorted, and whether they seem to lie among each other, as grey values do.
+
+    With the runs of the mask, if these were kept.
+    """
 
     ids: np.ndarray
     mixed: bool
+    kept: KeptRuns | None = None
 
 
 @dataclass(frozen=True)
@@ -83,9 +88,10 @@ class Selection:
         return dict(arrays) if self.rows is None else take_rows(arrays, self.rows)
 
 
-def choose_labels(mask: xr.DataArray, labels: Any, background: bool) -> Selection:
-    """The labels the user named, or those of the mask, for which it is scanned now."""
-    return named_labels(mask, labels) or Selection(label_ids(mask, background=background), False, background)
+def choose_labels(mask: xr.DataArray, labels: Any, background: bool, chunks: Any = None) -> Selection:
+    """The labels the user named, or those of the mask, for which it is scanned now, in these chunks if it is lazy."""
+    named = named_labels(mask, labels)
+    return named or Selection(label_ids(mask, background=background, chunks=chunks), False, background)
 
 
 def named_labels(mask: xr.DataArray, labels: Any) -> Selection | None:
@@ -107,7 +113,11 @@ def label_table(mask: xr.DataArray, *, background: bool = False) -> LabelTable:
     join = partial(merge, collection.reductions)
     frames = _memory.frames_with(array)
     if is_dask(array):
-        several = _computed([lazy_tables(collection, with_sources(frame, "mask")) for frame in frames], join)
+        tables = [
+            lazy_tables(collection, with_sources(frame, "mask"), kept=kept_runs(frame, background, frame))
+            for frame in frames
+        ]
+        several = _computed(tables, join)
     else:
         several = [tables_of(collection, array)]
     merged = [join(tables) for tables in several]
@@ -115,14 +125,17 @@ def label_table(mask: xr.DataArray, *, background: bool = False) -> LabelTable:
     return _memory.put(array, background, frames, found)
 
 
-def label_ids(mask: xr.DataArray, *, background: bool = False) -> np.ndarray:
-    """The sorted labels of a checked mask, in main memory: what a scan finds, without the geometry."""
+def label_ids(mask: xr.DataArray, *, background: bool = False, chunks: Any = None) -> np.ndarray:
+    """The sorted labels of a checked mask, in main memory: what a scan finds, without the geometry.
+
+    A lazy mask is scanned in its own chunks unless others are given.
+    """
     check_switches(background=background)
     array = array_of(mask)
     to_host = kernels_for(array).to_host
     if is_dask(array):
         table = _memory.get(array, background, LabelTable)
-        return to_host(_find_ids(array, background).ids if table is None else table.ids)
+        return to_host(_find_ids(array, background, chunks).ids if table is None else table.ids)
     if on_device(array):
         return to_host(find_labels(array, background=background))
     contiguous = np.ascontiguousarray(array)
@@ -135,28 +148,53 @@ def labels_seem_mixed(mask: Any, background: bool) -> bool:
     return _memory.get(mask, background, LabelTable) is not None or _find_ids(mask, background).mixed
 
 
-def _find_ids(mask: Any, background: bool) -> Ids:
+def kept_runs(mask: Any, background: bool, cut: Any) -> KeptRuns | None:
+    """The runs of a dask mask, if its scan has kept them of the blocks to which it is ``cut``."""
+    ids = _memory.get(mask, background, Ids)
+    kept = None if ids is None or not room() else ids.kept
+    return kept if kept is not None and kept.fits(cut) and computes_here(cut) else None
+
+
+def _find_ids(mask: Any, background: bool, chunks: Any = None) -> Ids:
     """The labels of a dask mask, found now or remembered."""
     ids = _memory.get(mask, background, Ids)
     if ids is None:
+        frames = _memory.frames_with(mask)
+        arrays = [with_sources(frame, "mask") for frame in frames]
+        kept = None
+        if keeps_runs(mask):
+            arrays = [array.rechunk(chunks or array.chunks) for array in arrays]
+            kept = KeptRuns(arrays, background)
+        scanned = arrays[0]
         # From the first block to the last, so that they differ along every axis.
-        blocks = np.unravel_index(np.linspace(0, mask.npartitions - 1, LOOK_BLOCKS).astype(int), mask.numblocks)
-        edges = [np.cumsum((0, *sizes)) for sizes in mask.chunks]
+        blocks = np.unravel_index(np.linspace(0, scanned.npartitions - 1, LOOK_BLOCKS).astype(int), scanned.numblocks)
+        edges = [np.cumsum((0, *sizes)) for sizes in scanned.chunks]
         looks = frozenset(zip(*(edge[rows].tolist() for edge, rows in zip(edges, blocks, strict=True)), strict=True))
         search = partial(map_mask_blocks, _ids_of_block, background=background, looks=looks)
-        frames = _memory.frames_with(mask)
-        scans = _computed([search(with_sources(frame, "mask")) for frame in frames], _merge_ids)
+        scans = [search(array, kept=kept, name=array.name) for array in arrays]
+        merged = [_merge_ids(tables) for tables in _computed(scans, _merge_ids)]
+        kept = kept if kept is not None and kept.complete else None
         to_host = kernels_for(mask).to_host
-        merged = [_merge_ids(tables) for tables in scans]
-        found = [Ids(to_host(labels), spread.seems_wide(edges)) for labels, spread in merged]
+        found = [Ids(to_host(labels), spread.seems_wide(edges), kept) for labels, spread in merged]
         ids = _memory.put(mask, background, frames, found)
     return ids
 
 
 def _ids_of_block(
-    mask: Array, offset: Sequence[int], *, background: bool, looks: frozenset[tuple[int, ...]]
+    mask: Array,
+    offset: Sequence[int],
+    *,
+    background: bool,
+    looks: frozenset[tuple[int, ...]],
+    kept: KeptRuns | None,
+    name: str,
 ) -> tuple[Array, Spread]:
-    ids = find_labels(mask, background=background)
+    if kept is None or not kept.open:
+        ids = find_labels(mask, background=background)
+    else:
+        runs = find_runs(mask, background=background)
+        kept.add(name, offset, runs)
+        ids = runs.ids
     return ids, spread_of(ids, offset, looks_mixed(mask) if tuple(offset) in looks else (False, False))
 
 
@@ -168,7 +206,8 @@ def _merge_ids(blocks: Sequence[tuple[Array, Spread]]) -> tuple[Array, Spread]:
 def clear_cache() -> None:
     """Forget the remembered scans of masks, so that the next call scans again.
 
-    The scan of a dask mask is remembered for as long as the mask itself is in use, for at most 16 masks.
+    The scan of a dask mask is remembered for as long as the mask itself is in use, for at most 16 masks; with what it
+    read of the mask, up to the option ``mask_memory`` of `set_options`.
     """
     _memory.clear()
 

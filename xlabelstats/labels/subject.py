@@ -13,10 +13,18 @@ import xarray as xr
 
 from xlabelstats.align import align, other_coords
 from xlabelstats.catalogue.positions import LabelTable
+from xlabelstats.engine.kept_runs import KeptRuns
 from xlabelstats.engine.reduction import Rows
 from xlabelstats.inputs import check_mask, check_pooling, check_taken, data_of, is_dask
 from xlabelstats.kernels import kernels_for
-from xlabelstats.labels.selection import Selection, choose_labels, label_table, named_labels
+from xlabelstats.labels.selection import (
+    Selection,
+    array_of,
+    choose_labels,
+    kept_runs,
+    label_table,
+    named_labels,
+)
 from xlabelstats.labels.swapped import MEAN, ask_if_swapped
 from xlabelstats.labels.weights import as_lazy_as, weights_over
 
@@ -68,6 +76,8 @@ class Subject:
         The labels of the result; None if they are those that the pass over a numpy mask finds.
     weights : array over the mask, or None
         What every pixel weighs: of length 1 along dims that it does not vary along, else with the chunks of the mask.
+    kept : KeptRuns or None
+        The runs of a dask mask, if its scan has kept them.
     """
 
     mask: Any
@@ -78,6 +88,7 @@ class Subject:
     background: bool
     selection: Selection | None
     weights: Any = field(default=None, kw_only=True)
+    kept: KeptRuns | None = field(default=None, kw_only=True)
 
     def select(self, ids: Any) -> Selection:
         """The selection of all labels that a pass has found."""
@@ -147,13 +158,17 @@ def find_subject(
         return _whole(image, mask, arrays, labels, background)
     # The labels come from the mask as the caller holds it, for which a scan may be remembered.
     waits = labels is None and not lazy
-    selection = None if waits else choose_labels(mask, labels, background)
+    # It is scanned block by block as it will be measured, so that what is kept of the blocks serves both.
+    chunks = arrays[0].chunks if lazy and mask.size and arrays[3] == mask.dims else None
+    selection = None if waits else choose_labels(mask, labels, background, chunks)
     if selection is not None and whole(lazy, selection.ids.size * channels):
         return _whole(image, mask, arrays, labels, background, call)
     if image is not None and labels is None:
         ask_if_swapped(mask, image, background, call=call)
     weighing = None if weights is None else weights_over(weights, arrays[0], arrays[3])
-    return Subject(*arrays, background if selection is None else selection.background, selection, weights=weighing)
+    kept = kept_runs(array_of(mask), background, arrays[0]) if labels is None and lazy else None
+    background = background if selection is None else selection.background
+    return Subject(*arrays, background, selection, weights=weighing, kept=kept)
 
 
 def find_whole(

@@ -1,0 +1,316 @@
+"""Runs that the scan of a mask keeps: what is read again, what memory they take, and that no result changes."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import blobs
+
+import xlabelstats
+from xlabelstats.engine.kept_runs import KeptRuns, PackedRuns, keeps_runs
+from xlabelstats.engine.runs import find_runs
+
+EVERY = ("count", "sum", "mean", "var", "std", "skew", "kurtosis", "min", "max", "valid")
+
+
+class Store:
+    """An array in storage that counts the pixels that are read of it."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array, self.pixels = array, 0
+        self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        self.pixels += self.array[key].size
+        return self.array[key]
+
+    @property
+    def reads(self) -> float:
+        """How often it was read, as a whole."""
+        return self.pixels / self.array.size
+
+
+def stored(array: np.ndarray, chunks: Any, dims: str) -> tuple[xr.DataArray, Store]:
+    store = Store(array)
+    return xr.DataArray(da.from_array(store, chunks=chunks, name=False), dims=tuple(dims), name="stored"), store
+
+
+LABELS = blobs((60, 80), 30, seed=3)
+PIXELS = np.random.default_rng(3).integers(0, 4000, (3, 60, 80)).astype("u2")
+
+
+def both(chunks: Any = (30, 40), image_chunks: Any = (3, 30, 40)) -> tuple[xr.DataArray, xr.DataArray, Store]:
+    mask, store = stored(LABELS, chunks, "yx")
+    return stored(PIXELS, image_chunks, "cyx")[0], mask, store
+
+
+def living() -> int:
+    """The bytes of all runs that are kept."""
+    gc.collect()
+    return KeptRuns.taken()
+
+
+def kept_blocks(result: xr.DataArray) -> list[Any]:
+    """The tasks that give runs that were kept."""
+    return [task for key, task in dict(result.data.dask).items() if "kept-runs" in str(key)]
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    xlabelstats.clear_cache()
+    yield
+    xlabelstats.clear_cache()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "i4", "u8"])
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("shape", [(60, 80), (3, 20, 90), (4000,), (0, 5), (5, 70000)])
+def test_packed_runs_are_the_same_unpacked(dtype, background, shape):
+    mask = blobs(shape, 12).astype(dtype) if np.prod(shape) else np.zeros(shape, dtype)
+    runs = find_runs(mask, background=background)
+    packed = PackedRuns.of(runs)
+    again = packed.unpack()
+    for one, other in zip((runs.ids, *runs.runs), (again.ids, *again.runs), strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype
+    painted = np.zeros(mask.size, mask.dtype)
+    codes, starts, lengths, _ = again.runs
+    painted[np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())] = np.repeat(
+        again.ids[codes], lengths
+    )
+    np.testing.assert_array_equal(painted.reshape(shape), mask)
+    assert packed.nbytes <= runs.__sizeof__()
+
+
+class TestReads:
+    @pytest.mark.parametrize("image_chunks", [(3, 30, 40), (1, 30, 40), (3, 60, 80), (2, 17, 80), (3, 20, 16)])
+    @pytest.mark.parametrize(("memory", "reads"), [(2**28, 1), (0, 2)])
+    def test_a_mask_is_read_once_or_without_memory_for_it_twice(self, image_chunks, memory, reads):
+        image, mask, store = both(image_chunks=image_chunks)
+        with xlabelstats.set_options(mask_memory=memory):
+            result = image.labels.aggregate(mask)
+            assert store.reads == 1
+            result.compute()
+            assert store.reads == reads
+
+    def test_the_calls_that_follow_do_not_read_it(self):
+        image, mask, store = both()
+        assert mask.labels.ids().size
+        image.labels.aggregate(mask).compute()
+        mask.labels.scan()
+        mask.labels.count().compute()
+        mask.labels.center_of_mass().compute()
+        image.labels.histogram(mask, 8).compute()
+        image.labels.measure(mask, ("mean", "area", "position_max")).compute()
+        assert store.reads == 1
+
+    def test_after_a_scan_of_where_objects_lie_it_is_read_again(self):
+        image, mask, store = both()
+        mask.labels.scan()
+        image.labels.aggregate(mask).compute()
+        assert store.reads == 2
+        assert living() == 0
+
+    def test_pixels_around_blocks_are_read(self):
+        _, mask, store = both()
+        mask.labels.regionprops(("perimeter",)).compute()
+        assert store.reads == 2
+
+    def test_with_labels_given_it_is_read_when_computed_and_nothing_is_kept(self):
+        image, mask, store = both()
+        result = image.labels.aggregate(mask, labels=[1, 5, 999])
+        assert store.reads == 0
+        result.compute()
+        assert store.reads == 1
+        assert living() == 0
+
+    def test_a_mask_that_is_computed_is_computed_once(self):
+        image, mask, store = both()
+        computed = mask.copy(data=mask.data.map_blocks(lambda block: block * 2, dtype=mask.dtype))
+        expected = image.labels.aggregate(xr.DataArray(LABELS * 2, dims=("y", "x")), EVERY)
+        xr.testing.assert_allclose(image.labels.aggregate(computed, EVERY).compute(), expected, rtol=1e-9)
+        assert store.reads == 1
+
+    def test_frames_are_read_once(self):
+        labels = np.stack([LABELS, LABELS[::-1], np.roll(LABELS, 7, 1)])
+        mask, store = stored(labels, (2, 30, 40), "tyx")
+        image, _ = stored(labels[:, None] * 2.0, (2, 1, 20, 80), "tcyx")
+        result = image.labels.mean(mask, per="t").compute()
+        assert store.reads == 1
+        np.testing.assert_array_equal(result[:, 0], result["label"] * 2.0)
+
+    @pytest.mark.parametrize("background", [False, True])
+    def test_background_is_scanned_apart(self, background):
+        image, mask, store = both()
+        image.labels.sum(mask, background=not background).compute()
+        found = image.labels.sum(mask, background=background).compute()
+        assert store.reads == 2
+        expected = [PIXELS[:, label == LABELS].sum(1) for label in found["label"].values]
+        np.testing.assert_array_equal(found, expected)
+
+    def test_arrays_in_memory_are_not_kept(self):
+        image = xr.DataArray(da.from_array(PIXELS, chunks=(3, 30, 40)), dims=("c", "y", "x"))
+        for mask in (da.from_array(LABELS, chunks=30), both()[1].data.persist()):
+            image.labels.mean(xr.DataArray(mask, dims=("y", "x"))).compute()
+            assert living() == 0
+
+
+@pytest.mark.parametrize("chunks", [(60, 80), (30, 40), (17, 23), (1, 80), ((10, 50), (79, 1))])
+@pytest.mark.parametrize("image_chunks", [(3, 60, 80), (1, 30, 40), (2, 17, 23)])
+def test_results_are_the_same_bits(chunks, image_chunks):
+    def results(memory: int) -> list[Any]:
+        with xlabelstats.set_options(mask_memory=memory):
+            image, mask, _ = both(chunks, image_chunks)
+            weights = xr.DataArray(np.linspace(0.5, 2, 80), dims="x")
+            return [
+                image.labels.aggregate(mask, EVERY, background=True).compute(),
+                (image * 0.1).labels.aggregate(mask, EVERY).compute(),
+                image.transpose("c", "x", "y").labels.aggregate(mask, EVERY).compute(),
+                image.labels.aggregate(mask, weights=weights).compute(),
+                mask.labels.regionprops(("area", "centroid", "perimeter", "moments_hu")).compute(),
+                mask.labels.scan(),
+            ]
+
+    for kept, read in zip(results(2**28), results(0), strict=True):
+        xr.testing.assert_identical(kept, read)
+
+
+class TestMemory:
+    def test_is_let_go_with_the_mask_and_its_results(self):
+        image, mask, _ = both()
+        result = image.labels.mean(mask)
+        taken = living()
+        assert 0 < taken < LABELS.nbytes / 10
+        del mask
+        assert living() == taken
+        result.compute()
+        del result
+        assert living() == 0
+
+    def test_is_let_go_by_clear_cache(self):
+        image, mask, store = both()
+        image.labels.mean(mask)
+        xlabelstats.clear_cache()
+        assert living() == 0
+        image.labels.mean(mask).compute()
+        assert store.reads == 2
+
+    def test_is_bounded_for_all_masks_together(self):
+        image, mask, store = both()
+        image.labels.mean(mask).compute()
+        taken = living()
+        with xlabelstats.set_options(mask_memory=2 * taken - 1):
+            _, other, read_again = both()
+            image.labels.mean(other).compute()
+            assert living() == taken
+        with xlabelstats.set_options(mask_memory=2 * taken):
+            _, third, read_once = both()
+            image.labels.mean(third).compute()
+            assert living() == 2 * taken
+        assert (store.reads, read_again.reads, read_once.reads) == (1, 2, 1)
+
+    def test_masks_of_short_runs_are_read_again(self):
+        noise, store = stored(np.random.default_rng(0).integers(0, 9, (60, 80)).astype("i4"), 20, "yx")
+        result = both()[0].labels.mean(noise)
+        assert living() == 0
+        result.compute()
+        assert store.reads == 2
+
+    def test_without_memory_what_was_kept_is_not_used(self):
+        image, mask, store = both()
+        image.labels.mean(mask).compute()
+        with xlabelstats.set_options(mask_memory=0):
+            image.labels.mean(mask).compute()
+        assert store.reads == 2
+
+
+class TestChanges:
+    def test_a_mask_is_measured_as_it_was_scanned(self):
+        image, mask, store = both()
+        expected = image.labels.aggregate(mask).compute()
+        result = image.labels.aggregate(mask)
+        store.array = np.roll(LABELS, 5, axis=0)
+        xr.testing.assert_identical(result.compute(), expected)
+        xr.testing.assert_identical(image.labels.aggregate(mask).compute(), expected)
+        opened_again = mask.copy(data=da.from_array(store, chunks=(30, 40), name=False))
+        assert not image.labels.aggregate(opened_again).compute().identical(expected)
+
+    def test_a_mask_that_was_not_kept_is_checked(self):
+        image, mask, store = both()
+        with xlabelstats.set_options(mask_memory=0):
+            result = image.labels.aggregate(mask)
+            store.array = np.where(LABELS == 0, 999, LABELS)
+            with pytest.raises(RuntimeError, match="mask has changed since it was scanned: label 999 is new"):
+                result.compute()
+
+
+class TestSchedulers:
+    def test_a_result_that_is_pickled_takes_its_runs_with_it_once(self):
+        image, mask, store = both()
+        result = image.labels.mean(mask)
+        expected = result.compute()
+        others = [both()[1] for _ in range(3)]
+        for other in others:
+            image.labels.mean(other)
+        taken = living() // 4
+        kept = kept_blocks(result)
+        assert len(kept) == 4
+        assert len(pickle.dumps(kept)) < taken + 3000
+        sent = pickle.loads(pickle.dumps(kept[0]))
+        assert not getattr(sent, "func", sent[0]).kept._blocks
+        again = pickle.loads(pickle.dumps(result))
+        del result
+        store.array = None
+        xr.testing.assert_identical(again.compute(), expected)
+
+    @pytest.mark.parametrize("scheduler", ["sync", "threads", "processes"])
+    def test_every_scheduler_computes_it(self, scheduler):
+        image, mask, _ = both()
+        expected = image.labels.aggregate(mask, EVERY).compute()
+        xr.testing.assert_identical(image.labels.aggregate(mask, EVERY).compute(scheduler=scheduler), expected)
+
+    def test_of_other_processes_nothing_is_kept(self):
+        image, mask, store = both()
+        with dask.config.set(scheduler="processes"):
+            assert not keeps_runs(mask.data)
+            image.labels.mean(mask)
+            assert living() == 0
+        xlabelstats.clear_cache()
+        result = image.labels.mean(mask).compute()
+        with dask.config.set(scheduler="processes"):
+            other = image.labels.mean(mask)
+            assert not kept_blocks(other)
+            xr.testing.assert_identical(other.compute(), result)
+        assert store.reads == 1
+
+    def test_a_cluster_reads_the_mask_again(self):
+        from distributed import Client
+
+        image, mask, _ = both()
+        before = image.labels.aggregate(mask, EVERY)
+        expected = before.compute()
+        with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=":0"):
+            assert not keeps_runs(mask.data)
+            taken = living()
+            xr.testing.assert_identical(before.compute(), expected)
+            assert not kept_blocks(image.labels.mean(mask))
+            xr.testing.assert_identical(image.labels.aggregate(both()[1], EVERY).compute(), expected)
+            assert living() == taken
+
+    def test_threads_share_it(self):
+        image, mask, store = both()
+        image.labels.mean(mask)
+        expected = image.labels.aggregate(mask, EVERY).compute()
+        with ThreadPoolExecutor(8) as pool:
+            results = pool.map(lambda _: image.labels.aggregate(mask, EVERY).compute(scheduler="sync"), range(16))
+            for result in results:
+                xr.testing.assert_identical(result, expected)
+        assert store.reads == 1

@@ -10,6 +10,7 @@ the system when it is done.  Prints the figures and their limits; exits 1 when o
                 near 2**62 beside small ones
     windows     64 x 64 windows of 4 x 16384 x 16384 uint16 with 345,000 labels written to Zarr, and its
                 quantiles: memory, on threads and in every process of a local cluster of two
+    cuts        48 x 48 windows of 2 x 4096 x 4096 uint16 in memory with 21,000 labels, beside one read of the pixels
     profile     the whole profile of the same cells written to Zarr: memory; and microseconds an object and family
     chunks      a mean of 10,000 and of 202,500 chunks of one pixel: tasks are all there is to it, and twenty times
                 as many must not take more than 25 times as long; dask's own plain sum for comparison (20 minutes)
@@ -271,6 +272,52 @@ def measure_quantiles(path: str) -> dict[str, float]:
     return {"seconds": time.perf_counter() - started, "peak": peak()}
 
 
+def cuts(folder: Path) -> Iterator[Figure]:
+    """Windows of arrays in memory."""
+    found = child("cuts")
+    yield "processor time over one read, dask", found["dask"], "", 20
+    yield "processor time over one read, numpy", found["numpy"], "", 14
+
+
+def measure_cuts() -> dict[str, float]:
+    """The processor time of windows, the scan of the mask included, divided by that of a sum and a maximum."""
+    import dask.array as da
+    import numpy as np
+    import xarray as xr
+    from fields import cells
+
+    import xlabelstats  # noqa: F401
+
+    n, size = 147, 4096
+    rng = np.random.default_rng(0)
+    labels = cells((0, 0), (size, size), 28, (rng.permutation(int(n * n * 1.3))[: n * n] + 1).reshape(n, n))
+    pixels = (rng.standard_gamma(2.0, (2, size, size), np.float32) * 400).astype(np.uint16)
+
+    def read() -> None:
+        pixels.sum()
+        labels.max()
+
+    def lazy() -> None:
+        image = xr.DataArray(da.from_array(pixels, chunks=(2, 1024, 1024), name=False), dims=("c", "y", "x"))
+        mask = xr.DataArray(da.from_array(labels, chunks=1024, name=False), dims=("y", "x"))
+        image.instances.windows(mask, 48).compute()
+
+    def at_once() -> None:
+        xr.DataArray(pixels, dims=("c", "y", "x")).instances.windows(xr.DataArray(labels, dims=("y", "x")), 48)
+
+    times: dict = {read: [], lazy: [], at_once: []}
+    with warnings.catch_warnings():
+        # Cells at the border are cut off there.
+        warnings.simplefilter("ignore", UserWarning)
+        for _ in range(11):
+            for run in times:
+                started = time.process_time()
+                run()
+                times[run].append(time.process_time() - started)
+    once, *of_windows = (min(runs[1:]) for runs in times.values())
+    return dict(zip(("dask", "numpy"), (each / once for each in of_windows), strict=True))
+
+
 def profile(folder: Path) -> Iterator[Figure]:
     """The morphological profile written to disk, and the time of each family."""
     field = make(folder / "large.zarr", (16384, 16384), 2048, channels=4)
@@ -445,6 +492,7 @@ BENCHMARKS = {
     "stored": stored,
     "scan": scan,
     "windows": windows,
+    "cuts": cuts,
     "profile": profile,
     "chunks": chunks,
     "function": function,
@@ -455,6 +503,7 @@ CHILDREN = {
     "stored": measure_stored,
     "scan": measure_scan,
     "windows": measure_windows,
+    "cuts": measure_cuts,
     "profile": measure_profile,
     "families": measure_families,
     "quantiles": measure_quantiles,

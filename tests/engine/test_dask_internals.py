@@ -95,6 +95,7 @@ def test_what_lies_in_memory_is_told_from_what_is_computed(stored):
     pixels = np.ones((4, 4))
     for array in (da.from_array(pixels, chunks=2), xr.DataArray(pixels).chunk(2).data, da.ones((4, 4)).persist()):
         assert internals.is_in_memory(array)
+        assert internals.is_in_memory(internals.with_other_sources(array, lambda source: None))
     for array in (da.ones((4, 4), chunks=2), da.from_array(pixels, chunks=2) + 1, da.from_zarr(stored)):
         assert not internals.is_in_memory(array)
 

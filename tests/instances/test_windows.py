@@ -441,7 +441,7 @@ class TestLabels:
                 array.instances.windows(3, labels=[3, 3])
 
     @pytest.mark.parametrize("alone", [True, False])
-    def test_image_blocks_that_no_window_touches_are_never_read(self, alone):
+    def test_image_blocks_that_no_window_touches_or_no_object_in_it_are_never_read(self, alone):
         mask = field(blobs((60, 61), 40, seed=2))
         places = pixels_of(mask.values)
         ids = list(places)
@@ -455,10 +455,12 @@ class TestLabels:
             xr.testing.assert_identical(lazy.compute(), result)
             needed = set()
             for label in labels:
-                along = [
-                    range(max(c - 6, 0) // 10, min(c + 6, n - 1) // 10 + 1)
-                    for c, n in zip(centre_of(places[label]), mask.shape, strict=True)
-                ]
+                along = []
+                for c, n, where in zip(centre_of(places[label]), mask.shape, places[label], strict=True):
+                    first, last = max(c - 6, 0), min(c + 6, n - 1)
+                    if alone:
+                        first, last = max(first, where.min()), min(last, where.max())
+                    along.append(range(first // 10, last // 10 + 1))
                 needed |= set(itertools.product(range(2), *along))
             found = storage.blocks((1, 10, 10))
             assert set(found) <= needed, f"{sorted(set(found) - needed)} are read for labels {labels}"
@@ -471,7 +473,15 @@ class TestLabels:
         labels[10, 15], labels[15, 10] = 1, 2
         storage, mask = Storage(random_bits(labels.shape, "u2", 0)), field(labels).chunk(10)
         image = xr.DataArray(storage.lazy(10), dims=mask.dims)
+        windows(image, mask, 3, remove_background=False).compute()
+        assert set(storage.blocks(10)) == {(1, 1), (0, 1), (1, 0)}
+        storage.reads.clear()
         windows(image, mask, 3).compute()
+        assert set(storage.blocks(10)) == {(1, 1)}
+        # The objects reach as far as their windows.
+        labels[9, 15], labels[15, 9] = 1, 2
+        storage.reads.clear()
+        windows(image, field(labels).chunk(10), 3).compute()
         assert set(storage.blocks(10)) == {(1, 1), (0, 1), (1, 0)}
 
     def test_mask_blocks_that_no_window_touches_are_read_by_the_scan_alone(self):
@@ -479,11 +489,28 @@ class TestLabels:
         labels[5, 5], labels[31:33, 28:33], labels[59, 59] = 1, 2, 3
         storage = Storage(labels)
         mask = xr.DataArray(storage.lazy(10), dims=("y", "x"))
-        lazy = mask.instances.windows(7, labels=[2])
+        lazy = mask.instances.windows(7, labels=[2], remove_background=False)
         assert len(storage.reads) == 36
         storage.reads.clear()
         lazy.compute()
         assert set(storage.blocks(10)) == {(2, 2), (2, 3), (3, 2), (3, 3)}
+        storage.reads.clear()
+        mask.instances.windows(7, labels=[2]).compute()
+        assert set(storage.blocks(10)) == {(3, 2), (3, 3)}
+
+    def test_a_window_that_its_object_lies_outside_of_is_empty(self):
+        # A ring: its centre is in its hole, and the hole in another block than the ring's pixels.
+        labels = np.zeros((40, 40), int)
+        labels[2:37, 2:37], labels[5:34, 5:34] = 7, 0
+        labels[19, 19] = 3
+        mask = field(labels)
+        image = picture(mask, "u2")
+        for chunk in (None, 40, 9, (15, 10, 15)):
+            a, b = (image, mask) if chunk is None else (image.chunk(y=chunk, x=chunk), mask.chunk(y=chunk, x=chunk))
+            result = assert_is_loop(a, b, 4)
+            assert not result["mask"].sel(label=7).values.any()
+            assert_is_loop(a, b, 4, labels=[7])
+            assert_is_loop(None, b, 4, labels=[7])
 
     def test_every_block_is_read_once(self, nuclei2d):
         image, mask = nuclei2d

@@ -156,13 +156,14 @@ def _layers_of_blocks(array: Any) -> list[str]:
 def is_in_memory(array: Any) -> bool:
     """Whether the blocks of a dask array are parts of an array in memory.
 
-    Relies on the graph then holding the blocks themselves.
+    Relies on the graph then holding the blocks themselves, or `as_task` of them.
     """
     graph = array.__dask_graph__()
     layer = graph.layers[array.name]
     if graph.dependencies[array.name] or hasattr(layer, "task"):
         return False
-    return not any(isinstance(value, tuple) or hasattr(value, "dependencies") for value in layer.values())
+    blocks = [value[1] if type(value) is tuple and value[0] is _same else value for value in layer.values()]
+    return not any(isinstance(block, tuple) or hasattr(block, "dependencies") for block in blocks)
 
 
 def read_apart(array: Any, seed: Any) -> Any:

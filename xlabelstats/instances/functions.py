@@ -184,7 +184,7 @@ class WindowFunction(ObjectFunction):
             )
             return (self.call(inputs, objects.ids, None, mask),)
         here = replace(objects, centre=objects.centre - np.array(block.offset))
-        cells, inside = cut_windows(mask, mask, here, self.window, True, inside=True)
+        cells, inside = cut_windows(mask, mask, here, self.window, True, tight=False, marks=np.dtype(bool))
         flags = inside.reshape(len(inside), -1).view(np.uint8)
         count = kernels_for(inside).to_host(flags.sum(axis=1, dtype=np.min_scalar_type(flags.shape[1])))
         off = np.flatnonzero((count > objects.count) | (self.window.whole(objects) & (count < objects.count)))

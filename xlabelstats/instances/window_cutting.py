@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.engine.dask_internals import Graph, array_of_tasks, as_task
+from xlabelstats.engine.dask_internals import Graph, array_of_tasks, as_task, is_in_memory
+from xlabelstats.engine.local import map_locally
 from xlabelstats.engine.merge_tree import filled, uniform
 from xlabelstats.engine.ownership import Region, find_regions
 from xlabelstats.engine.region_pixels import Part, Routes, Supply, pieces
@@ -23,6 +24,9 @@ from xlabelstats.labels.subject import Objects, WholeSubject
 
 # Chunks of windows from more regions than these are put together of parts.
 FEW_REGIONS = 2
+
+# Windows of numpy arrays are cut in pieces of about so many bytes, on as many threads as there are.
+PIECE_BYTES = 2**22
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,19 @@ class Window:
 
     def boxes(self, objects: Objects, shape: Any) -> tuple[np.ndarray, np.ndarray]:
         """The part of every object's window that lies in a mask of this shape: first pixel and end."""
+        return self.corners(objects, tight=False).boxes(shape)
+
+    def corners(self, objects: Objects, tight: bool) -> Corners:
+        """Where to cut: if ``tight``, no more of each window than the bounding box of its object."""
         starts = self.starts(objects)
-        return np.maximum(starts, 0), np.minimum(starts + self.size, shape)
+        low, high = np.zeros_like(starts), np.broadcast_to(self.size, starts.shape)
+        if tight:
+            low, high = np.maximum(objects.low - starts, 0), np.minimum(objects.high - starts, self.size)
+            outside = (low >= high).any(axis=1)
+            # A window that its object lies outside of is cut at its centre, which belongs to a block like any pixel.
+            low[outside] = (objects.centre - starts)[outside]
+            high[outside] = low[outside] + 1
+        return Corners(objects.ids, starts, low, high)
 
     def whole(self, objects: Objects) -> np.ndarray:
         """Whether each object (object,) lies whole in its window."""
@@ -55,29 +70,65 @@ class Window:
 
 @dataclass(frozen=True)
 class Corners:
-    """Where to cut: the labels of some objects, and the first pixels (object, axis) of their windows."""
+    """Where to cut the windows of some objects.
+
+    Attributes
+    ----------
+    ids : array (object,)
+    starts : array (object, axis)
+        The first pixel of each window, which may lie outside the mask.
+    low, high : array (object, axis)
+        The part of each window that is cut, counted from its first pixel; the rest is 0.
+    """
 
     ids: np.ndarray
     starts: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def boxes(self, shape: Any) -> tuple[np.ndarray, np.ndarray]:
+        """What is cut of a mask of this shape for each: first pixel and end."""
+        return np.maximum(self.starts + self.low, 0), np.minimum(self.starts + self.high, shape)
 
     def take(self, rows: Any) -> Corners:
         """Some of them."""
-        return Corners(self.ids[rows], self.starts[rows])
+        return Corners(self.ids[rows], self.starts[rows], self.low[rows], self.high[rows])
+
+    def packed(self, window: Window, shape: Sequence[int]) -> Corners:
+        """The same in the smallest dtypes for such a mask."""
+        place = np.int32 if max(shape) < 2**30 else np.int64
+        offset = np.min_scalar_type(int(window.size.max()))
+        return Corners(self.ids, self.starts.astype(place), self.low.astype(offset), self.high.astype(offset))
 
     def __sizeof__(self) -> int:
-        return self.ids.nbytes + self.starts.nbytes
+        return sum(array.nbytes for array in (self.ids, self.starts, self.low, self.high))
 
 
-def cut_windows(mask: Array, pixels: Array, objects: Objects, window: Window, alone: bool, inside: bool = False) -> Any:
+def cut_windows(
+    mask: Array, pixels: Array, objects: Objects, window: Window, alone: bool, *, tight: bool = True, marks: Any = None
+) -> Any:
     """The windows (object, *other, *window) of pixels (*other, *shared), 0 beyond their border.
 
-    If ``alone``, they are 0 too where the mask (*shared) does not carry the object's label.  If ``inside``, a second
-    array (object, *window) says where it does.
+    If ``alone``, they are 0 too where the mask (*shared) does not carry the object's label; if also ``tight``, the mask
+    is not looked at beyond the bounding box of the object.  With a dtype of ``marks``, there is a second array
+    (object, *window) of it: the object's label where the mask has it, or True if the dtype is bool, and 0 elsewhere.
     """
-    corners = Corners(objects.ids, window.starts(objects))
-    out = _Windows(len(corners.ids), pixels.shape[: pixels.ndim - mask.ndim], window, pixels, inside)
-    out.cut((0,) * mask.ndim, pixels, mask if alone else None, corners, np.arange(len(corners.ids)))
-    return (out.cells, out.inside) if inside else out.cells
+    corners = window.corners(objects, alone and tight)
+    n = len(corners.ids)
+    out = _Windows(n, pixels.shape[: pixels.ndim - mask.ndim], window, pixels, marks)
+    order = in_reading_order(corners)
+    pieces = max(1, min(out.cells.nbytes // PIECE_BYTES, n)) if kernels_for(pixels).xp is np else 1
+
+    def cut(rows: np.ndarray) -> None:
+        out.cut((0,) * mask.ndim, pixels, mask if alone or marks is not None else None, alone, corners.take(rows), rows)
+
+    map_locally(cut, np.array_split(order, pieces))
+    return out.cells if marks is None else (out.cells, out.marked)
+
+
+def in_reading_order(corners: Corners) -> np.ndarray:
+    """The rows of windows, such that those come one after the other that lie side by side and share pages of memory."""
+    return np.lexsort(corners.starts.T[::-1])
 
 
 class _Windows:
@@ -86,21 +137,29 @@ class _Windows:
     Attributes
     ----------
     cells : array (object, *other, *window)
-    inside : array (object, *window) of bool
-        Where the windows' own objects are; empty if that was not asked for.
+    marked : array (object, *window)
+        Where the windows' own objects are, in the dtype of ``marks``; empty if there is none.
     """
 
-    def __init__(self, n: int, other: tuple[int, ...], window: Window, like: Array, inside: bool = False) -> None:
-        self.window = window
+    def __init__(self, n: int, other: tuple[int, ...], window: Window, like: Array, marks: Any = None) -> None:
+        self.window, self.marking = window, marks is not None
         xp = kernels_for(like).xp
         size = tuple(window.size.tolist())
         self.cells = xp.zeros((n, *other, *size), native(like.dtype))
-        self.inside = xp.zeros((n, *size) if inside else (0,) * (1 + len(size)), bool)
+        self.marked = xp.zeros((n, *size) if self.marking else (0,) * (1 + len(size)), marks or bool)
 
-    def cut(self, low: Sequence[int], pixels: Array, mask: Array | None, corners: Corners, rows: np.ndarray) -> None:
+    def cut(
+        self,
+        low: Sequence[int],
+        pixels: Array,
+        mask: Array | None,
+        alone: bool,
+        corners: Corners,
+        rows: np.ndarray,
+    ) -> None:
         """Copy what pixels (*other, *shared) from ``low`` on hold of windows to the given rows.
 
-        With a mask (*shared), only the pixels that carry their label.
+        If ``alone``, only those that carry their label in the mask (*shared).
         """
         if mask is not None and mask.shape != pixels.shape[pixels.ndim - mask.ndim :]:
             raise RuntimeError(f"a block of the mask has the shape {mask.shape}, one of the image {pixels.shape}")
@@ -113,18 +172,24 @@ class _Windows:
         for count, step in zip(pixels.shape[:other], steps[:other], strict=True):
             channels = np.add.outer(channels, step * np.arange(count)).ravel()
         ids = np.zeros(len(rows), flat.dtype) if mask is None else corners.ids.astype(native(mask.dtype))
-        starts = corners.starts - np.array(low, np.int64)
-        # Windows that lie side by side share pages of memory, so they are cut one after the other.
-        order = np.lexsort(starts.T[::-1])
+        dtype = self.marked.dtype
         kernels_for(pixels).cut(
             Memory(flat, steps[other:]),
             channels,
             Memory(labels, label_steps),
             np.array(pixels.shape[other:], np.int64),
-            protocol.Cuts(starts[order], self.window.size, as_bits(ids[order]), rows[order].astype(np.int64)),
-            mask is not None,
+            protocol.Cuts(
+                corners.starts - np.array(low, np.int64),
+                corners.low.astype(np.int64),
+                corners.high.astype(np.int64),
+                self.window.size,
+                as_bits(ids),
+                rows.astype(np.int64),
+                as_bits(np.ones(len(rows), dtype) if dtype.kind == "b" else ids.astype(dtype)),
+            ),
+            alone,
             self.cells.view(flat.dtype).reshape(n, channels.size, size),
-            self.inside.reshape(len(self.inside), size if self.inside.size else 0),
+            self.marked.view(f"u{dtype.itemsize}").reshape(len(self.marked), size if self.marking else 0),
         )
 
 
@@ -175,7 +240,8 @@ class LazyWindows:
         self.subject, self.window, self.alone = subject, window, alone
         objects = subject.objects
         n = objects.ids.size
-        boxes = window.boxes(objects, subject.mask.shape)
+        corners = window.corners(objects, alone)
+        boxes = corners.boxes(subject.mask.shape)
         by_block = find_regions(objects, *boxes, subject.mask.chunks)
         self.regions = [region for regions in by_block for region in regions]
         rows_of_blocks = [np.sort(np.concatenate([region.rows for region in regions])) for regions in by_block]
@@ -185,8 +251,7 @@ class LazyWindows:
         self.shares: list[list[_Share]] = [[] for _ in self.chunks]
         if n == 0:
             return
-        small = np.int32 if max(subject.mask.shape) < 2**30 else np.int64
-        corners = Corners(objects.ids, window.starts(objects).astype(small))
+        corners = corners.packed(window, subject.mask.shape)
         self.routes = Routes(self.regions, *boxes, subject.mask.chunks)
         self.owned, self.labels = share_out(corners, self.regions), Supply(subject.mask, self.routes)
         position = np.argsort(rows)
@@ -225,6 +290,8 @@ class LazyWindows:
         token = uuid.uuid4().hex
         cut, names = f"cut-{token}", (f"windows-{token}", f"mask-windows-{token}")
         several = math.prod(map(len, pixels.other_chunks)) > 1
+        # Blocks in memory are there anyway, so all regions can be cut from at once.
+        at_once = len(self.regions) if is_in_memory(mask) and is_in_memory(source) else FEW_REGIONS
         layer: Graph = {}
         labelled: Graph = {}
         zeros = (0,) * len(size)
@@ -237,14 +304,15 @@ class LazyWindows:
                 keys: list[list[Any]] = [owned, read]
                 if image is not None and self.alone:
                     keys.append([self.labels.keys(share.region, reading=i) for share in shares])
-                inside = both and i == 0
+                marking = both and i == 0
                 key = (names[0], j, *index, *zeros)
-                call = partial(_cut_chunk, window=self.window, alone=self.alone, inside=inside)
-                task, parts = _chunk_task(call, held, shares, keys, (f"part-{token}", j, *index))
-                layer |= {(cut, j) if inside else key: task, **parts}
-                if inside:
+                marks = dtypes[1] if marking else None
+                call = partial(_cut_chunk, window=self.window, alone=self.alone, marks=marks)
+                task, parts = _chunk_task(call, held, shares, keys, (f"part-{token}", j, *index), at_once)
+                layer |= {(cut, j) if marking else key: task, **parts}
+                if marking:
                     layer[key] = (operator.itemgetter(0), (cut, j))
-                    labelled[(names[1], j, *zeros)] = (partial(_label, dtype=dtypes[1]), (cut, j))
+                    labelled[(names[1], j, *zeros)] = (operator.itemgetter(1), (cut, j))
         dependencies = [self.owned, *pixels.dependencies, *self.labels.dependencies]
         chunks = (self.chunks, *pixels.other_chunks, *((n,) for n in size))
         cells = array_of_tasks(names[0], layer, chunks, dependencies, xp.empty((0,) * len(chunks), dtypes[0]))
@@ -256,13 +324,14 @@ class LazyWindows:
 
 
 def _chunk_task(
-    call: partial, held: Any, shares: Sequence[_Share], keys: Sequence[list[Any]], name: tuple[Any, ...]
+    call: partial, held: Any, shares: Sequence[_Share], keys: Sequence[list[Any]], name: tuple[Any, ...], at_once: int
 ) -> tuple[Any, Graph]:
     """The task that cuts a chunk out of what the keys of every share hold, and the tasks of its parts, if any.
 
-    ``held`` is the key of the shares, if other tasks need them too.
+    ``held`` is the key of the shares, if other tasks need them too.  A chunk of more shares than ``at_once`` is put
+    together of parts.
     """
-    if len(shares) <= FEW_REGIONS:
+    if len(shares) <= at_once:
         return ((call, held, *keys) if held else (partial(call, _Shares(shares)), *keys)), {}
     # One region at a time, so that not all their blocks are in memory at once.
     parts: Graph = {}
@@ -282,10 +351,10 @@ def _cut_chunk(
     *,
     window: Window,
     alone: bool,
-    inside: bool,
+    marks: np.dtype | None,
     part: int | None = None,
 ) -> Any:
-    """One chunk of windows; if ``inside``, also where in them their objects are, and the labels.
+    """One chunk of windows; with a dtype of ``marks``, also those of the mask.
 
     Without masks of their own the pixels are the mask.  With ``part``, of one share only, and its windows alone.
     """
@@ -293,17 +362,17 @@ def _cut_chunk(
     if part is not None:
         shares = [replace(shares[part], rows=np.arange(shares[part].rows.size))]
     n = sum(share.rows.size for share in shares)
-    ids = np.empty(n, owned[0].objects.ids.dtype)
     pixels = [pieces(share.parts, held, region.low) for share, held, region in zip(shares, read, owned, strict=True)]
     _, some = pixels[0][0]
-    out = _Windows(n, some.shape[: some.ndim - len(owned[0].low)], window, some, inside)
+    out = _Windows(n, some.shape[: some.ndim - len(owned[0].low)], window, some, marks)
     for k, (share, region) in enumerate(zip(shares, owned, strict=True)):
         corners = region.objects.take(share.objects)
-        ids[share.rows] = corners.ids
+        order = in_reading_order(corners)
+        corners, rows = corners.take(order), share.rows[order]
         labels = pixels[k] if masks is None else pieces(share.parts, masks[k], region.low)
         for (low, piece), (_, mask) in zip(pixels[k], labels, strict=True):
-            out.cut(low, piece, mask if alone else None, corners, share.rows)
-    return (out.cells, out.inside, ids) if inside else out.cells
+            out.cut(low, piece, mask if alone else None, alone, corners, rows)
+    return out.cells if marks is None else (out.cells, out.marked)
 
 
 def _join_chunk(held: _Shares, parts: list[Any]) -> Any:
@@ -320,12 +389,6 @@ def _join_parts(parts: list[Any], places: list[np.ndarray]) -> Any:
     for part, rows in zip(parts, places, strict=True):
         joined[xp.asarray(rows)] = part
     return joined
-
-
-def _label(cut: tuple[Array, Array, np.ndarray], *, dtype: np.dtype) -> Array:
-    """Windows of the mask from where the objects are in them."""
-    _, inside, ids = cut
-    return inside * kernels_for(inside).xp.asarray(ids.astype(dtype)).reshape(-1, *(1,) * (inside.ndim - 1))
 
 
 def _memory_of(array: Array) -> tuple[Array, np.ndarray]:

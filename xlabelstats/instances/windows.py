@@ -6,6 +6,7 @@ import math
 import numbers
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from xlabelstats.align import display_name, share_coords
 from xlabelstats.cautions import caution
 from xlabelstats.encoding import without_encoding
 from xlabelstats.engine.merge_tree import LABELS_PER_CHUNK
+from xlabelstats.engine.runs import native
 from xlabelstats.inputs import check_mask
 from xlabelstats.instances.window_cutting import LazyWindows, Window, cut_windows
 from xlabelstats.labels.per import apart
@@ -60,9 +62,11 @@ def windows(
     else:
         objects = in_order(subject)
         ids = objects.ids
-        labelled = cut_windows(subject.mask, subject.mask, objects, window, remove_background)
-        if image is not None:
-            cells = cut_windows(subject.mask, subject.image, objects, window, remove_background)
+        cut = partial(cut_windows, subject.mask, objects=objects, window=window, alone=remove_background)
+        if image is not None and remove_background:
+            cells, labelled = cut(subject.image, marks=native(subject.mask.dtype))
+        else:
+            cells, labelled = None if image is None else cut(subject.image), cut(subject.mask)
     variables = {"mask": ((LABEL, *subject.shared), labelled, _about(mask, "mask"))}
     if image is not None:
         variables = {"image": ((LABEL, *subject.other, *subject.shared), cells, _about(image, "image"))} | variables

@@ -392,25 +392,28 @@ __global__ void gather(
 }
 
 // One thread per window, channel and pixel; a channel beyond the last marks where the object is.
-template <typename T, typename L>
+template <typename T, typename L, typename M>
 __global__ void cut(
     const T* image, const integer* first, integer channels, const integer* steps, const L* mask, const integer* mask_steps,
-    const integer* shape, integer ndim, const integer* starts, const integer* size, integer cells, const L* labels, bool alone,
-    const integer* rows, integer windows, T* out, bool* inside, bool marking
+    const integer* shape, integer ndim, const integer* starts, const integer* low, const integer* high, const integer* size,
+    integer cells, const L* labels, bool alone, const integer* rows, integer windows, T* out, const M* marks, M* marked,
+    bool marking
 ) {
     integer t = thread();
     if (t >= windows * (channels + marking) * cells) return;
     integer cell = t % cells, c = t / cells % (channels + marking), window = t / cells / (channels + marking);
     integer source = 0, mask_source = 0, rest = cell;
     for (integer axis = ndim - 1; axis >= 0; axis--) {
-        integer position = starts[window * ndim + axis] + rest % size[axis];
+        integer inside = rest % size[axis], position = starts[window * ndim + axis] + inside;
         rest /= size[axis];
+        if (inside < low[window * ndim + axis] || inside >= high[window * ndim + axis]) return;
         if (position < 0 || position >= shape[axis]) return;
         source += position * steps[axis];
         mask_source += position * mask_steps[axis];
     }
-    if (c == channels)
-        inside[rows[window] * cells + cell] = mask[mask_source] == labels[window];
-    else if (!alone || mask[mask_source] == labels[window])
+    bool own = (alone || c == channels) && mask[mask_source] == labels[window];
+    if (c == channels) {
+        if (own) marked[rows[window] * cells + cell] = marks[window];
+    } else if (own || !alone)
         out[(rows[window] * channels + c) * cells + cell] = image[first[c] + source];
 }

@@ -290,15 +290,15 @@ def _sorted(keys, count, channels, kind):
     return keys, segment, ends, lengths, n
 
 
-def cut(image, channels, mask, shape, cuts, alone, out, inside):
+def cut(image, channels, mask, shape, cuts, alone, out, marked):
     """Copy what a piece of an image holds of some windows to ``out``, see `cpu_objects.cut`."""
-    cells, marking = out.shape[2], inside.size > 0
-    starts, size, labels, rows = cuts
-    labels = xp.asarray(labels)
+    cells, marking = out.shape[2], marked.size > 0
+    starts, low, high, size, labels, rows, marks = cuts
+    labels, marks = xp.asarray(labels), xp.asarray(marks)
     each(
         "cut",
         len(starts) * (channels.size + marking) * cells,
-        [image.elements, labels],
+        [image.elements, labels, marks],
         image.elements,
         xp.asarray(channels),
         channels.size,
@@ -307,7 +307,7 @@ def cut(image, channels, mask, shape, cuts, alone, out, inside):
         xp.asarray(mask.steps),
         xp.asarray(shape),
         shape.size,
-        xp.ascontiguousarray(xp.asarray(starts, np.int64)),
+        *(xp.ascontiguousarray(xp.asarray(corner, np.int64)) for corner in (starts, low, high)),
         xp.asarray(size),
         cells,
         labels,
@@ -315,6 +315,7 @@ def cut(image, channels, mask, shape, cuts, alone, out, inside):
         xp.asarray(rows),
         len(starts),
         out,
-        inside,
+        marks,
+        marked,
         marking,
     )

@@ -64,18 +64,25 @@ class Cuts(NamedTuple):
     ----------
     starts : array (window, axis)
         Their first pixels in the piece, inside or outside of it.
+    low, high : array (window, axis)
+        The part of each that is cut, half-open, counted from its first pixel.
     size : array (axis,)
         Their size.
     labels : array (window,)
         The label of each.
     rows : array (window,)
         The row of the result that each goes to.
+    marks : array (window,)
+        What is written where the label of each is.
     """
 
     starts: Array
+    low: Array
+    high: Array
     size: Array
     labels: Array
     rows: Array
+    marks: Array
 
 
 class Bins(NamedTuple):
@@ -227,6 +234,6 @@ class Kernels(Protocol):
         cuts: Cuts,
         alone: bool,
         out: Array,
-        inside: Array,
+        marked: Array,
     ) -> None:
         """Copy what a piece of an image holds of some windows."""

@@ -24,7 +24,7 @@ from dask.sizeof import sizeof
 import xlabelstats
 from xlabelstats.embeddings import pca
 from xlabelstats.pipeline import Cache, connected_components, watershed
-from xlabelstats.pipeline.clumps import Clumps
+from xlabelstats.pipeline.clumps import PeakedClumps
 
 distributed = pytest.importorskip("distributed")
 
@@ -306,7 +306,7 @@ class TestWhatWorkersHold:
         peaks = np.full(1, None)
         peaks[0] = np.arange(10_000)
         one = np.ones(1, np.int64)
-        clumps = Clumps(one, one, places, places, places, one, peaks, one)
+        clumps = PeakedClumps(one, one, places, places, places, one, peaks, one)
         assert sizeof(clumps) == pytest.approx(len(cloudpickle.dumps(clumps)), rel=0.1)
 
     @pytest.mark.parametrize(

@@ -9,77 +9,29 @@ from xlabelstats.kernels.cpu_runs import kernel
 
 
 @kernel
-def find_peaks(boxes, heights, parts, n, ndim, reach, peaks):
+def find_peaks(boxes, heights, parts, reach, peaks):
     """Mark the ``peaks`` (pixel,) of every clump, at least one in each of its parts.
 
     A peak is no lower than any pixel of its part within ``reach`` pixels along every axis; of several that are nearer
-    to each other than this, the first is one.  Where all pixels of a part would be, those are that an opening removes.
-    A part with none of these has its first highest pixel.  ``parts`` (pixel,) are numbers below ``n``, and pixels that
-    share a face are of one part; the image has the last ``ndim`` axes of the boxes.
+    to each other than this, the first is one.  ``parts`` (pixel,) are numbers.
     """
     place, first, size, _ = boxes
     room = largest_crop(size)
-    height, part, taken = np.zeros(room), np.empty(room, parts.dtype), np.empty(room, np.bool_)
-    # How many pixels of a part are not known to be lower than another, and whether it has a peak.
-    lower, peaked = np.zeros(n, np.int64), np.zeros(n, np.bool_)
-    highest = np.full(n, -1)
-    strides = np.ones(3, np.int64)
+    height, part, taken = np.empty(room), np.empty(room, parts.dtype), np.empty(room, np.bool_)
     for clump in range(size.shape[0]):
-        begin, end = first[clump], first[clump + 1]
-        strides[1], strides[0] = size[clump, 2], size[clump, 1] * size[clump, 2]
-        faces = strides[3 - ndim :]
-        whole = size[clump, 0] * strides[0]
-        height[:whole], taken[:whole] = 0, False
-        for i in range(begin, end):
-            height[place[i]], part[place[i]] = heights[i], parts[i]
-        # What fills the image has no background to be far from.
-        if heights[begin] == 0:
-            peaks[begin] = True
+        if heights[first[clump]] == 0:
+            # What fills the image has no background to be far from.
+            peaks[first[clump]] = True
             continue
-        for i in range(begin, end):
-            p, name = place[i], parts[i]
-            peaks[i] = _is_summit(height, p, faces) and _is_highest(height, part, size[clump], p, reach)
-            lower[name] += not peaks[i]
-            if highest[name] < 0 or heights[i] > heights[highest[name]]:
-                highest[name] = i
-        for i in range(begin, end):
-            p, name = place[i], parts[i]
-            if peaks[i]:
-                thin = lower[name] > 0 or not _is_inner(height, p, faces)
-                peaks[i] = thin and not _is_near(taken, part, size[clump], p, reach - 1)
+        whole = size[clump, 0] * size[clump, 1] * size[clump, 2]
+        height[:whole], taken[:whole] = -1, False
+        for i in range(first[clump], first[clump + 1]):
+            height[place[i]], part[place[i]] = heights[i], parts[i]
+        for i in range(first[clump], first[clump + 1]):
+            p = place[i]
+            if _is_highest(height, part, size[clump], p, 1) and _is_highest(height, part, size[clump], p, reach):
+                peaks[i] = not _is_near(taken, part, size[clump], p, reach - 1)
                 taken[p] = peaks[i]
-                peaked[name] |= peaks[i]
-        for i in range(begin, end):
-            peaks[i] |= not peaked[parts[i]] and highest[parts[i]] == i
-
-
-@kernel
-def _is_summit(height, p, faces):
-    """Whether no pixel that shares a face is higher."""
-    highest = height[p]
-    for stride in faces:
-        highest = max(highest, height[p - stride], height[p + stride])
-    return highest == height[p]
-
-
-@kernel
-def _is_inner(height, p, faces):
-    """Whether a pixel is left by an opening: it, or one that shares a face, is surrounded by pixels of the clump."""
-    inner = _is_core(height, p, faces)
-    for stride in faces:
-        inner |= _is_core(height, p - stride, faces) or _is_core(height, p + stride, faces)
-    return inner
-
-
-@kernel
-def _is_core(height, p, faces):
-    """Whether a pixel and all that share a face with it are of the clump."""
-    lowest = height[p]
-    for stride in faces:
-        # A pixel beyond the clump may lie at the rim of its box.
-        if lowest > 0:
-            lowest = min(lowest, height[p - stride], height[p + stride])
-    return lowest > 0
 
 
 @kernel

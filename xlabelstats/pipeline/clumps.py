@@ -8,31 +8,36 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.kernels.cpu_clumps import Boxes, distances
-from xlabelstats.kernels.cpu_components import connect_runs
-from xlabelstats.kernels.cpu_crops import place_pixels
-from xlabelstats.kernels.cpu_floods import flood, paint_pixels
-from xlabelstats.kernels.cpu_peaks import find_peaks
-from xlabelstats.kernels.protocol import Runs
+from xlabelstats.kernels.protocol import Boxes, Runs
 from xlabelstats.labels.subject import Objects
 from xlabelstats.pipeline.foreground import find_components
 
 
 @dataclass(frozen=True)
 class Clumps(Objects):
-    """Clumps, and the objects that each is split into.
+    """Clumps of the pixels of an image.
 
     Attributes
     ----------
     pixel : array (clump,) of int64
         The first pixel of each, as an index of the flattened image.
+    """
+
+    pixel: np.ndarray
+
+
+@dataclass(frozen=True)
+class PeakedClumps(Clumps):
+    """Clumps, and the objects that each is split into.
+
+    Attributes
+    ----------
     peaks : array (clump,) of arrays
         Which pixels of the clump, in the order of rows, the objects are flooded from.
     first : array (clump,) of int64
         The id of the first of these objects; the others follow.
     """
 
-    pixel: np.ndarray
     peaks: np.ndarray
     first: np.ndarray
 
@@ -106,6 +111,8 @@ class Layout:
     """
 
     def __init__(self, foreground: np.ndarray, low: Sequence[int], clumps: Clumps, split: Split) -> None:
+        from xlabelstats.kernels.cpu_crops import place_pixels
+
         self._split = split
         found = find_components(foreground, foreground.ndim)
         corner = np.array(low, np.int64)
@@ -122,7 +129,7 @@ class Layout:
         self.starts, self.lengths = found.starts[self._held], found.lengths[self._held]
         self.shape = in_three(found.shape, 1)
         margin = in_three((1,) * foreground.ndim, 0)
-        first = np.concatenate([np.zeros(1, np.int64), np.cumsum(clumps.count)])
+        first = edges_of(clumps.count)
         size = in_three(clumps.high - clumps.low + 2, 1)
         beyond = np.stack([clumps.low == 0, clumps.high == split.shape], axis=-1)
         beyond = np.concatenate([np.zeros((len(size), 3 - foreground.ndim, 2), bool), beyond], axis=1)
@@ -131,28 +138,31 @@ class Layout:
         place_pixels(runs, self.shape, first[:-1], in_three(clumps.low - corner, 0), size, margin, place)
         self.boxes = Boxes(place, first, size, beyond)
 
-    def parts(self) -> tuple[np.ndarray, int]:
-        """The part of its clump that every pixel belongs to, as the flooding connects them, and how many there are."""
+    def parts(self) -> np.ndarray:
+        """The part of its clump that every pixel belongs to, as the flooding connects them."""
+        from xlabelstats.kernels.cpu_components import connect_runs
+
         found, connectivity = self._found, self._split.connectivity
-        codes, n = found.codes, found.n
+        codes = found.codes
         if connectivity < len(found.shape):
             codes = np.empty_like(found.codes)
-            n = connect_runs(found.starts, found.lengths, np.array(found.shape, np.int64), connectivity, codes)
-        return np.repeat(codes[self._held], self.lengths), n
+            connect_runs(found.starts, found.lengths, np.array(found.shape, np.int64), connectivity, codes)
+        return np.repeat(codes[self._held], self.lengths)
 
     def heights(self, boxes: Boxes) -> np.ndarray:
         """The distance of every pixel of some of the boxes to what is beyond its clump."""
+        from xlabelstats.kernels.cpu_clumps import distances
+
         spacing = in_three(self._split.spacing, 1.0)
-        steps = (spacing[:, None] * np.arange(boxes.size.max(initial=0))) ** 2
+        steps = (spacing[:, None] * np.arange(boxes.size.max(initial=0) + 1)) ** 2
         heights = np.empty(boxes.place.size)
         distances(boxes, steps, heights)
         return heights
 
     def brightness(self, image: np.ndarray) -> np.ndarray:
         """The value of an image over the region at every pixel; NaN is below all others."""
-        before = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
-        pixels = np.repeat(self.starts - before, self.lengths) + np.arange(self.boxes.place.size)
-        return np.nan_to_num(image.reshape(-1)[pixels].astype(np.float64), nan=-np.inf)
+        pixels = image.reshape(-1)[counted(self.starts, self.lengths)]
+        return np.nan_to_num(pixels.astype(np.float64), nan=-np.inf)
 
 
 def in_three(values: Any, missing: Any) -> np.ndarray:
@@ -162,18 +172,31 @@ def in_three(values: Any, missing: Any) -> np.ndarray:
     return np.pad(values, lacking, constant_values=missing)
 
 
+def edges_of(counts: np.ndarray) -> np.ndarray:
+    """Where each of several stretches begins that lie one after the other, and the end of the last."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+
+
+def counted(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """So many consecutive numbers from every start on."""
+    edges = edges_of(counts)
+    return np.repeat(starts - edges[:-1], counts) + np.arange(edges[-1])
+
+
 def peaks_of(
     foreground: np.ndarray, image: None, low: Sequence[int], clumps: Clumps, *, split: Split
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """The ids of the clumps of a region, and which of its pixels, in the order of rows, are the peaks of each."""
+    from xlabelstats.kernels.cpu_peaks import find_peaks
+
     layout = Layout(foreground, low, clumps, split)
     boxes = layout.boxes
     peaks = np.zeros(boxes.place.size, np.bool_)
     # No pixel of a box is farther than this.
     reach = min(split.min_distance, int(boxes.size.max(initial=0)))
-    find_peaks(boxes, layout.heights(boxes), *layout.parts(), foreground.ndim, reach, peaks)
+    find_peaks(boxes, layout.heights(boxes), layout.parts(), reach, peaks)
     pixels = np.flatnonzero(peaks)
-    edges = np.searchsorted(pixels, boxes.first)
+    edges = np.searchsorted(pixels, np.asarray(boxes.first))
     return clumps.ids, np.split(pixels - np.repeat(boxes.first[:-1], np.diff(edges)), edges[1:-1])
 
 
@@ -181,28 +204,28 @@ def split_clumps(
     foreground: np.ndarray,
     image: np.ndarray | None,
     low: Sequence[int],
-    clumps: Clumps,
+    clumps: PeakedClumps,
     *,
     split: Split,
     dtype: np.dtype,
 ) -> Piece:
     """The objects of the clumps of a region, flooded from their peaks."""
+    from xlabelstats.kernels.cpu_floods import flood
+
     layout = Layout(foreground, low, clumps, split)
     ids = np.repeat(clumps.first.astype(dtype), clumps.count)
-    counts = np.fromiter((peaks.size for peaks in clumps.peaks), np.int64, clumps.ids.size)
-    several = counts > 1
+    n = np.fromiter((peaks.size for peaks in clumps.peaks), np.int64, clumps.ids.size)
+    several = n > 1
     if several.any():
         place, _, size, beyond = layout.boxes
         pixels = np.repeat(several, clumps.count)
-        first = np.concatenate([np.zeros(1, np.int64), np.cumsum(clumps.count[several])])
-        boxes = Boxes(place[pixels], first, size[several], beyond[several])
+        some, n = clumps.take(several), n[several]
+        boxes = Boxes(place[pixels], edges_of(some.count), size[several], beyond[several])
         heights = layout.heights(boxes) if image is None else layout.brightness(image)[pixels]
-        peaks = np.repeat(first[:-1], counts[several]) + np.concatenate(clumps.peaks[several])
-        markers = np.zeros(first[-1], dtype)
-        rank = np.arange(peaks.size) - np.repeat(np.cumsum(counts[several]) - counts[several], counts[several])
-        markers[peaks] = np.repeat(clumps.first[several], counts[several]) + rank
-        flood(boxes, heights, neighbours_of(foreground.ndim, split.connectivity), markers)
-        ids[pixels] = markers
+        flooded = np.zeros(heights.size, dtype)
+        flooded[np.repeat(boxes.first[:-1], n) + np.concatenate(some.peaks)] = counted(some.first, n)
+        flood(boxes, heights, neighbours_of(foreground.ndim, split.connectivity), flooded)
+        ids[pixels] = flooded
     return Piece(in_three(low, 0), layout.shape, layout.starts, layout.lengths, ids)
 
 
@@ -218,6 +241,8 @@ def paint_pieces(
     foreground: np.ndarray, pieces: Sequence[Piece], *, offset: Sequence[int], dtype: np.dtype
 ) -> np.ndarray:
     """A block that begins at ``offset``, with the ids of the objects that reach into it."""
+    from xlabelstats.kernels.cpu_floods import paint_pixels
+
     block = np.zeros(foreground.shape, dtype)
     start = in_three(offset, 0)
     whole = block.reshape(in_three(block.shape, 1))

@@ -25,7 +25,7 @@ class Components:
     ----------
     starts, lengths : array (run,)
         The first pixel of each run in the flattened block, and the number of its pixels.
-    codes : array (run,) of int32
+    codes : array (run,)
         The component of each, from 0 on.
     n : int
         The number of components.
@@ -47,7 +47,7 @@ class Components:
         paint_runs(self.starts, self.lengths, values[self.codes], pixels.reshape(-1))
         return pixels
 
-    def extents(self, offset: Sequence[int], shape: Offset) -> Extents:
+    def extents(self, offset: Sequence[int], shape: Offset, *, boxes: bool) -> Extents:
         """Where the components lie in an image of a shape, of which the block begins at ``offset``."""
         first = np.empty(self.n, np.int64)
         # Of several values for one element the last is kept.
@@ -56,6 +56,8 @@ class Components:
         first = np.ravel_multi_index([at + start for at, start in zip(place, offset, strict=True)], shape)
         count = np.bincount(self.codes, self.lengths, self.n).astype(np.int64)
         low, high = np.full((self.n, len(shape)), np.iinfo(np.int64).max), np.zeros((self.n, len(shape)), np.int64)
+        if not boxes:
+            return Extents(first, count, low[:, :0], high[:, :0])
         kernels_for(low).boxes(Runs(self.codes, self.starts, self.lengths, np.array(self.shape, np.int64)), low, high)
         return Extents(first, count, low + np.array(offset, np.int64), high + np.array(offset, np.int64))
 
@@ -71,7 +73,7 @@ class Extents:
     count : array (component,) of int64
         How many pixels it has.
     low, high : array (component, axis) of int64
-        Bounding box, half-open.
+        Bounding box, half-open; without axes if it was not asked for.
     """
 
     first: np.ndarray

@@ -61,9 +61,9 @@ class Joined:
     extents: Extents
 
 
-def join_blocks(binary: Any, connectivity: int) -> Joined:
-    """The components of a dask array, whose chunks have pixels, computed now."""
-    joints = map_mask_blocks(_joints, binary, connectivity=connectivity, shape=binary.shape)
+def join_blocks(binary: Any, connectivity: int, *, boxes: bool = False) -> Joined:
+    """The components of a dask array, whose chunks have pixels, computed now; their ``boxes`` if asked for."""
+    joints = map_mask_blocks(_joints, binary, connectivity=connectivity, shape=binary.shape, boxes=boxes)
     steps = [by for by in itertools.product((-1, 0, 1), repeat=binary.ndim) if _forward(by, connectivity)]
     name = f"touching-{joints.name}"
     keys = block_keys(joints)
@@ -81,12 +81,12 @@ def join_blocks(binary: Any, connectivity: int) -> Joined:
     return Joined(components, [checksum for _, _, checksum in found], extents)
 
 
-def _joints(binary: np.ndarray, offset: Sequence[int], *, connectivity: int, shape: Offset) -> Joints:
+def _joints(binary: np.ndarray, offset: Sequence[int], *, connectivity: int, shape: Offset, boxes: bool) -> Joints:
     foreground = foreground_of(binary)
     found = find_components(foreground, connectivity)
     labels = found.paint(np.arange(1, found.n + 1, dtype=np.int32))
     faces = {(axis, side): np.take(labels, side, axis) for axis in range(labels.ndim) for side in (0, -1)}
-    return Joints(found.extents(offset, shape), faces, checksum_of(foreground))
+    return Joints(found.extents(offset, shape, boxes=boxes), faces, checksum_of(foreground))
 
 
 def _forward(step: Offset, connectivity: int) -> bool:
@@ -98,12 +98,11 @@ def _touching(
     own: Joints, others: Sequence[Joints], *, steps: Sequence[Offset], blocks: Sequence[int], connectivity: int
 ) -> tuple[Extents, list[tuple[int, np.ndarray]], int]:
     """Where a block's components lie; for each neighbour its number and the pairs that touch; the checksum."""
-    structure = ndimage.generate_binary_structure(own.extents.low.shape[1], connectivity)
     found = []
     for by, block, other in zip(steps, blocks, others, strict=True):
         here = _edge(own.faces, by)
         there = _edge(other.faces, tuple(-b for b in by))
-        found.append((block, _pairs(here, there, by, structure)))
+        found.append((block, _pairs(here, there, by, ndimage.generate_binary_structure(len(by), connectivity))))
     return own.extents, found, own.checksum
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +21,7 @@ from xlabelstats.engine.ownership import Region, find_regions, map_regions
 from xlabelstats.grid import given_grid, regular_grid
 from xlabelstats.inputs import check_image, is_dask
 from xlabelstats.options import compute
-from xlabelstats.pipeline.clumps import Clumps, Split, paint_pieces, peaks_of, split_clumps
+from xlabelstats.pipeline.clumps import Clumps, PeakedClumps, Split, paint_pieces, peaks_of, split_clumps
 from xlabelstats.pipeline.components import check_binary, check_connectivity, id_dtype, instances_like
 from xlabelstats.pipeline.foreground import Extents, checked_foreground, find_components, foreground_of
 from xlabelstats.pipeline.joints import join_blocks, without_empty_chunks
@@ -124,23 +123,13 @@ def _find_clumps(binary: xr.DataArray) -> tuple[xr.DataArray, Clumps]:
         foreground, extents = np.zeros(binary.shape, np.uint8), Extents.of_nothing(binary.ndim)
     elif is_dask(binary.data):
         blocks = without_empty_chunks(binary.data)
-        joined = join_blocks(blocks, binary.ndim)
+        joined = join_blocks(blocks, binary.ndim, boxes=True)
         foreground, extents = checked_foreground(blocks, joined.checksums), joined.extents
     else:
         foreground = foreground_of(binary.data)
-        extents = find_components(foreground, binary.ndim).extents((0,) * binary.ndim, binary.shape)
-    n = extents.first.size
-    middle = (extents.low + extents.high) // 2
-    clumps = Clumps(
-        np.arange(1, n + 1),
-        extents.count,
-        extents.low,
-        extents.high,
-        middle,
-        extents.first,
-        np.full(n, None),
-        np.ones(n),
-    )
+        extents = find_components(foreground, binary.ndim).extents((0,) * binary.ndim, binary.shape, boxes=True)
+    ids, middle = np.arange(1, extents.first.size + 1), (extents.low + extents.high) // 2
+    clumps = Clumps(ids, extents.count, extents.low, extents.high, middle, extents.first)
     return instances_like(binary, foreground), clumps
 
 
@@ -182,7 +171,7 @@ def _check_size(objects: Clumps, limit: int, binary: xr.DataArray) -> None:
     )
 
 
-def _number(clumps: Clumps, found: Sequence[tuple[np.ndarray, list[np.ndarray]]]) -> tuple[Clumps, np.dtype]:
+def _number(clumps: Clumps, found: Sequence[tuple[np.ndarray, list[np.ndarray]]]) -> tuple[PeakedClumps, np.dtype]:
     """The clumps with their peaks and the ids of their objects, and the dtype that these need."""
     peaks = np.full(clumps.ids.size, None)
     for ids, of_region in found:
@@ -190,7 +179,7 @@ def _number(clumps: Clumps, found: Sequence[tuple[np.ndarray, list[np.ndarray]]]
             peaks[row] = own
     counts = np.fromiter((own.size for own in peaks), np.int64, peaks.size)
     first = np.cumsum(counts) - counts + 1
-    return replace(clumps, peaks=peaks, first=first), id_dtype(int(counts.sum()))
+    return PeakedClumps(**vars(clumps), peaks=peaks, first=first), id_dtype(int(counts.sum()))
 
 
 def _split(split: Split, foreground: np.ndarray, image: Any, clumps: Clumps) -> np.ndarray:

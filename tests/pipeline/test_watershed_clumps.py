@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -150,6 +152,15 @@ class TestTheWhole:
                 found = watershed(binary, image, min_distance=2, connectivity=connectivity)
                 assert found.max() > 3
                 np.testing.assert_array_equal(found, by_scikit_image(binary, image, 2, connectivity))
+
+
+def test_scikit_image_is_not_needed() -> None:
+    code = (
+        "import sys; sys.modules['skimage'] = None\n"
+        "import numpy as np; from xlabelstats.pipeline import watershed\n"
+        "assert watershed(np.eye(9, dtype=int), np.ones((9, 9)), min_distance=1).max() > 1"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 class TestDistances:

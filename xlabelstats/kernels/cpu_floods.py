@@ -1,4 +1,4 @@
-"""Loops that flood clumps from their peaks, each in a box of its own, compiled by numba.
+"""Loops that flood clumps from their peaks, each in a box of its own, and paint what they give, compiled by numba.
 
 Pixels wait in a heap, the highest first, and of those of one height the one that has waited longest.  A heap is three
 arrays that are moved together: the negated heights, when the pixels were reached, and where they lie.

@@ -24,7 +24,7 @@ from dask.sizeof import sizeof
 import xlabelstats
 from xlabelstats.embeddings import pca
 from xlabelstats.pipeline import Cache, connected_components, watershed
-from xlabelstats.pipeline.watershed import Clumps
+from xlabelstats.pipeline.clumps import PeakedClumps
 
 distributed = pytest.importorskip("distributed")
 
@@ -305,7 +305,8 @@ class TestWhatWorkersHold:
         places = np.zeros((1, 2), np.int64)
         peaks = np.full(1, None)
         peaks[0] = np.arange(10_000)
-        clumps = Clumps(np.ones(1, np.int64), np.ones(1, np.int64), places, places, places, peaks, np.ones(1, np.int64))
+        one = np.ones(1, np.int64)
+        clumps = PeakedClumps(one, one, places, places, places, one, peaks, one)
         assert sizeof(clumps) == pytest.approx(len(cloudpickle.dumps(clumps)), rel=0.1)
 
     @pytest.mark.parametrize(

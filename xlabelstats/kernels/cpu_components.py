@@ -42,3 +42,77 @@ def count_parts(runs, parts):
                         connected[max(a, b)] = min(a, b)
                         parts[code] -= 1
                     touching += 1
+
+
+@kernel
+def connect_runs(starts, lengths, shape, connectivity, codes):
+    """Number the components of the runs of a foreground in ``codes`` (run,), and return how many there are.
+
+    Pixels are connected if they differ by one along at most ``connectivity`` axes.  Component 0 has the first pixel.
+    """
+    last = shape.size - 1
+    width, lines = shape[last], 1
+    for axis in range(last):
+        lines *= shape[axis]
+    edges = np.zeros(lines + 1, np.int64)
+    for run in range(starts.size):
+        edges[starts[run] // width + 1] += 1
+    for line in range(lines):
+        edges[line + 1] += edges[line]
+    connected = np.arange(starts.size)
+    # The lines next to a line that come before it: combinations of steps of -1, 0 and 1 along the other axes.
+    for combination in range((3**last - 1) // 2):
+        reach, steps = connectivity, combination
+        for _ in range(last):
+            reach -= steps % 3 != 1
+            steps //= 3
+        if reach < 0:
+            continue
+        for line in range(lines):
+            if edges[line] == edges[line + 1]:
+                continue
+            rest, steps, stride, other, inside = line, combination, 1, 0, True
+            for axis in range(last - 1, -1, -1):
+                place = rest % shape[axis] + steps % 3 - 1
+                inside &= (place >= 0) & (place < shape[axis])
+                other += place * stride
+                stride *= shape[axis]
+                rest //= shape[axis]
+                steps //= 3
+            if inside:
+                _connect_lines(connected, starts, lengths, edges, line, other, width, min(reach, 1))
+    n = 0
+    for run in range(starts.size):
+        # The first of those that are connected, which has its number already.
+        first = root(connected, run)
+        if first == run:
+            codes[run] = n
+            n += 1
+        else:
+            codes[run] = codes[first]
+    return n
+
+
+@kernel
+def _connect_lines(connected, starts, lengths, edges, line, other, width, reach):
+    """Connect the runs of two lines that lie over each other, or are at most ``reach`` pixels beside."""
+    here, there = edges[line], edges[other]
+    apart = (line - other) * width
+    while here < edges[line + 1] and there < edges[other + 1]:
+        first, first_there = starts[here] - apart, starts[there]
+        end, end_there = first + lengths[here], first_there + lengths[there]
+        if first < end_there + reach and first_there < end + reach:
+            a, b = root(connected, here), root(connected, there)
+            connected[max(a, b)] = min(a, b)
+        if end < end_there:
+            here += 1
+        else:
+            there += 1
+
+
+@kernel
+def paint_runs(starts, lengths, values, pixels):
+    """Give the ``pixels`` (of a flattened block) of every run its value."""
+    for run in range(starts.size):
+        for i in range(starts[run], starts[run] + lengths[run]):
+            pixels[i] = values[run]

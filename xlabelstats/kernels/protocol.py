@@ -28,6 +28,27 @@ class Runs(NamedTuple):
     shape: Array
 
 
+class Boxes(NamedTuple):
+    """Clumps of pixels, each in a box that has one pixel more on each side.
+
+    Attributes
+    ----------
+    place : array (pixel,) of int64
+        Where the pixels lie in their flattened box, clump by clump, those of each in the order of rows.
+    first : array (clump + 1,) of int64
+        The first of the pixels of every clump, and the end of the last.
+    size : array (clump, 3) of int64
+        The size of the boxes, with the pixels more along the axes that the image has.
+    beyond : array (clump, 3, 2) of bool
+        Whether what a box has more at the low and at the high side lies beyond the image.
+    """
+
+    place: Array
+    first: Array
+    size: Array
+    beyond: Array
+
+
 class Places(NamedTuple):
     """Where the pixels of labels lie, in pixels.
 

@@ -9,39 +9,29 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy import ndimage
 
 from xlabelstats.align import align
 from xlabelstats.engine.dask_internals import Graph, array_of_tasks, block_values
 from xlabelstats.engine.ownership import Region, find_regions, map_regions
-from xlabelstats.extras import need
 from xlabelstats.grid import given_grid, regular_grid
 from xlabelstats.inputs import check_image, is_dask
-from xlabelstats.labels.paint import paint
-from xlabelstats.labels.subject import Objects, find_objects
-from xlabelstats.names import LABEL
 from xlabelstats.options import compute
-from xlabelstats.pipeline.components import (
-    check_binary,
-    components_of_blocks,
-    id_dtype,
-    instances_like,
-    number_components,
-    structure_of,
-)
+from xlabelstats.pipeline.clumps import Clumps, PeakedClumps, Split, paint_pieces, peaks_of, split_clumps
+from xlabelstats.pipeline.components import check_binary, check_connectivity, id_dtype, instances_like
+from xlabelstats.pipeline.foreground import Extents, checked_foreground, find_components, foreground_of
+from xlabelstats.pipeline.joints import join_blocks, without_empty_chunks
 from xlabelstats.pipeline.steps import Array, like, named, step
 
 # A clump is looked at in its bounding box, which is mostly empty if it is thin and winding.
 PIXELS_PER_BOX = 16
 
 
-@step(1)
+@step(2)
 def watershed(
     binary: Array,
     image: Any = None,
@@ -83,16 +73,17 @@ def watershed(
         ``binary`` does not hold integers.
     ValueError
         A component is too large; the coordinates are not evenly spaced; or an argument is out of its range.
-    ModuleNotFoundError
-        scikit-image, of the extra ``pipeline``, is not installed.
 
     Notes
     -----
     The peaks are those that `skimage.feature.peak_local_max` finds in each component, up to the border of the image,
-    and the flooding is `skimage.segmentation.watershed` of the negated distance.  A lazy ``binary`` is read now, to
-    find and count the objects, and again when the result is computed.  If its foreground has changed by then, for
-    example because its store was rewritten, you get a RuntimeError; changes of ``image`` are not noticed, as it is read
-    only then.
+    and the flooding is that of `skimage.segmentation.watershed` of the negated distance, in compiled loops that run on
+    all cores.  With a spacing such as 0.3 distances are rounded, and which of two that are equal counts as larger may
+    differ from scikit-image.
+
+    A lazy ``binary`` is read now, to find and count the objects, and again when the result is computed.  If its
+    foreground has changed by then, for example because its store was rewritten, you get a RuntimeError; changes of
+    ``image`` are not noticed, as it is read only then.
 
     Examples
     --------
@@ -106,18 +97,16 @@ def watershed(
            [1, 1, 1, 1, 2, 2, 2],
            [1, 1, 1, 0, 2, 2, 2]], dtype=int32)
     """
-    need("skimage", "pipeline", "watershed")
     mask = check_binary(named(binary, "binary"))
-    structure = structure_of(mask, connectivity)
+    check_connectivity(mask, connectivity)
     _check_pixels(min_distance, "min_distance")
     _check_pixels(max_component_size, "max_component_size")
     grid = regular_grid(mask, "give spacing=") if spacing is None else given_grid(mask, spacing)
-    split = Split(int(min_distance), structure, tuple(grid.spacing.tolist()))
-    clumps, again = _clumps(mask)
-    objects = find_objects(clumps)[1]
-    _check_size(objects, max_component_size, mask)
-    pixels, clumps = _landscape(image, clumps)
-    found: Any = (_split_blocks if is_dask(clumps.data) else _split)(split, clumps, again, pixels, objects)
+    split = Split(int(min_distance), int(connectivity), tuple(grid.spacing.tolist()), mask.shape)
+    foreground, clumps = _find_clumps(mask)
+    _check_size(clumps, max_component_size, mask)
+    pixels, foreground = _landscape(image, foreground)
+    found: Any = (_split_blocks if is_dask(foreground) else _split)(split, foreground, pixels, clumps)
     if is_dask(found):
         found = found.rechunk(mask.chunks) if is_dask(mask.data) else compute(found)
     return like(binary, instances_like(mask, found))
@@ -131,33 +120,39 @@ def _check_pixels(value: Any, what: str) -> None:
         raise ValueError(f"{what} is at least 1, not {value}")
 
 
-def _clumps(binary: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """The clumps of a binary image, twice, so that a block of one need not be kept for the other."""
-    touching = structure_of(binary, binary.ndim)
-    if is_dask(binary.data):
-        clumps, again = components_of_blocks(binary.data, touching, copies=2)
+def _find_clumps(binary: xr.DataArray) -> tuple[xr.DataArray, Clumps]:
+    """The foreground of a binary image as 0 and 1, and its clumps, not split yet."""
+    if not binary.size:
+        foreground, extents = np.zeros(binary.shape, np.uint8), Extents.of_nothing(binary.ndim)
+    elif is_dask(binary.data):
+        blocks = without_empty_chunks(binary.data)
+        joined = join_blocks(blocks, binary.ndim, boxes=True)
+        foreground, extents = checked_foreground(blocks, joined.checksums), joined.extents
     else:
-        clumps = again = number_components(binary.data, touching)
-    return instances_like(binary, clumps), instances_like(binary, again)
+        foreground = foreground_of(binary.data)
+        extents = find_components(foreground, binary.ndim).extents((0,) * binary.ndim, binary.shape, boxes=True)
+    ids, middle = np.arange(1, extents.first.size + 1), (extents.low + extents.high) // 2
+    clumps = Clumps(ids, extents.count, extents.low, extents.high, middle, extents.first)
+    return instances_like(binary, foreground), clumps
 
 
-def _landscape(image: Any, clumps: xr.DataArray) -> tuple[Any, xr.DataArray]:
-    """The pixels of the image to flood, if any, and the clumps, with matching chunks."""
+def _landscape(image: Any, foreground: xr.DataArray) -> tuple[Any, Any]:
+    """The pixels of the image to flood, if any, and of the foreground, with matching chunks."""
     if image is None:
-        return None, clumps
+        return None, foreground.data
     over = named(image, "image")
     check_image(over)
-    if set(over.dims) != set(clumps.dims):
-        other = [dim for dim in over.dims if dim not in clumps.dims]
+    if set(over.dims) != set(foreground.dims):
+        other = [dim for dim in over.dims if dim not in foreground.dims]
         if other:
             raise ValueError(
                 f"the image has the dim {other[0]!r}, which the binary image lacks; select one, as by .isel"
             )
-    pair = align(over, clumps, mask_order=True)
-    return pair.image, clumps.copy(data=pair.mask)
+    pair = align(over, foreground, mask_order=True)
+    return pair.image, pair.mask
 
 
-def _check_size(objects: Objects, limit: int, binary: xr.DataArray) -> None:
+def _check_size(objects: Clumps, limit: int, binary: xr.DataArray) -> None:
     """Complain about the largest clump if it does not fit."""
     if not objects.ids.size:
         return
@@ -179,159 +174,54 @@ def _check_size(objects: Objects, limit: int, binary: xr.DataArray) -> None:
     )
 
 
-@dataclass(frozen=True)
-class Clumps(Objects):
-    """Clumps and the objects that each is split into.
-
-    Attributes
-    ----------
-    peaks : array (clump,) of arrays
-        Where the objects are flooded from, in the flattened box of the clump with the pixels next to it.
-    first : array (clump,) of int64
-        The id of the first of these objects; the others follow.
-    """
-
-    peaks: np.ndarray
-    first: np.ndarray
-
-    def __sizeof__(self) -> int:
-        return super().__sizeof__() + sum(peaks.nbytes for peaks in self.peaks)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A clump as it is split: a box of pixels that begins at ``low``, holding ids, 0 where it is not."""
-
-    low: tuple[int, ...]
-    ids: np.ndarray
-
-    def __sizeof__(self) -> int:
-        return self.ids.nbytes
-
-
-@dataclass(frozen=True)
-class Split:
-    """How a clump is split.
-
-    Attributes
-    ----------
-    min_distance : int
-    structure : array of bool
-        The pixels connected to the one in the middle.
-    spacing : tuple of float
-    """
-
-    min_distance: int
-    structure: np.ndarray
-    spacing: tuple[float, ...]
-
-    def distance(self, clump: np.ndarray) -> np.ndarray:
-        """The distance of a clump's pixels to those beyond it."""
-        # What fills the image has no background to be far from.
-        return np.zeros(clump.shape) if clump.all() else ndimage.distance_transform_edt(clump, sampling=self.spacing)
-
-    def peaks(self, clump: np.ndarray) -> np.ndarray:
-        """The peaks of a clump, as indices of its flattened box, in the order of rows."""
-        from skimage.feature import peak_local_max
-
-        if clump.all():
-            return np.zeros(1, np.int64)
-        distance = self.distance(clump)
-        parts, n = (clump.astype(np.int32), 1) if self.structure.all() else ndimage.label(clump, self.structure)
-        found = peak_local_max(distance, min_distance=self.min_distance, labels=parts, exclude_border=False)
-        peaks = np.ravel_multi_index(tuple(found.T), clump.shape)
-        bare = np.setdiff1d(np.arange(1, n + 1), parts.flat[peaks])
-        highest = [np.argmax(np.where(parts == part, distance, -1)) for part in bare]
-        return np.sort(np.concatenate([peaks, np.array(highest, np.int64)]))
-
-    def flood(self, clump: np.ndarray, peaks: np.ndarray, image: np.ndarray | None) -> np.ndarray:
-        """The objects of a clump, numbered from 1."""
-        from skimage.segmentation import watershed
-
-        markers = np.zeros(clump.shape, np.int32)
-        markers.flat[peaks] = np.arange(1, peaks.size + 1)
-        height = self.distance(clump) if image is None else np.nan_to_num(image.astype(np.float64), nan=-np.inf)
-        return watershed(-height, markers, connectivity=self.structure, mask=clump)
-
-
-def _room(objects: Objects, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The box of every clump with the pixels next to it, which are background."""
-    return np.maximum(objects.low - 1, 0), np.minimum(objects.high + 1, shape)
-
-
-def _peaks(labels: np.ndarray, image: None, low: Sequence[int], objects: Objects, *, split: Split, shape: Any) -> Any:
-    """The ids of the clumps of a region, and the peaks of each."""
-    boxes = _boxes(objects, low, shape)
-    return objects.ids, [split.peaks(labels[box] == clump) for clump, box in zip(objects.ids, boxes, strict=True)]
-
-
-def _flood(labels: np.ndarray, image: Any, low: Sequence[int], clumps: Clumps, *, split: Split, shape: Any) -> Any:
-    """The clumps of a region, each split into its objects."""
-    found = []
-    for i, box in enumerate(_boxes(clumps, low, shape)):
-        clump = labels[box] == clumps.ids[i]
-        pieces = split.flood(clump, clumps.peaks[i], None if image is None else image[box])
-        first = tuple(start + along.start for start, along in zip(low, box, strict=True))
-        ids = np.where(pieces > 0, pieces + (clumps.first[i] - 1), 0)
-        found.append(Piece(first, ids.astype(id_dtype(int(clumps.first[i] + clumps.peaks[i].size)))))
-    return found
-
-
-def _boxes(objects: Objects, low: Sequence[int], shape: Sequence[int]) -> list[tuple[slice, ...]]:
-    """Where the clumps lie in a region that begins at ``low``, each with the pixels next to it."""
-    return [
-        tuple(slice(int(a) - start, int(b) - start) for a, b, start in zip(first, last, low, strict=True))
-        for first, last in zip(*_room(objects, shape), strict=True)
-    ]
-
-
-def _number(objects: Objects, found: Sequence[tuple[np.ndarray, list[np.ndarray]]]) -> tuple[Clumps, np.ndarray]:
-    """The clumps with their peaks and the ids of their objects, in their own order; and how many objects each is."""
-    peaks = np.full(objects.ids.size, None)
+def _number(clumps: Clumps, found: Sequence[tuple[np.ndarray, list[np.ndarray]]]) -> tuple[PeakedClumps, np.dtype]:
+    """The clumps with their peaks and the ids of their objects, and the dtype that these need."""
+    peaks = np.full(clumps.ids.size, None)
     for ids, of_region in found:
-        for row, own in zip(np.searchsorted(objects.ids, ids), of_region, strict=True):
+        for row, own in zip((ids - 1).tolist(), of_region, strict=True):
             peaks[row] = own
     counts = np.fromiter((own.size for own in peaks), np.int64, peaks.size)
     first = np.cumsum(counts) - counts + 1
-    return Clumps(objects.ids, objects.count, objects.low, objects.high, objects.centre, peaks, first), counts
+    return PeakedClumps(**vars(clumps), peaks=peaks, first=first), id_dtype(int(counts.sum()))
 
 
-def _split(split: Split, clumps: xr.DataArray, again: xr.DataArray, image: Any, objects: Objects) -> np.ndarray:
+def _split(split: Split, foreground: np.ndarray, image: Any, clumps: Clumps) -> np.ndarray:
     """The objects of an array in memory."""
-    labels, origin = clumps.data, (0,) * clumps.ndim
-    numbered, counts = _number(objects, [_peaks(labels, None, origin, objects, split=split, shape=labels.shape)])
-    pieces = _flood(labels, image, origin, numbered.take(counts > 1), split=split, shape=labels.shape)
-    return _overlay(_paint_first(again, numbered).data, [pieces], offset=origin)
+    origin, pieces = (0,) * foreground.ndim, []
+    dtype = id_dtype(0)
+    if clumps.ids.size:
+        numbered, dtype = _number(clumps, [peaks_of(foreground, None, origin, clumps, split=split)])
+        pieces = [split_clumps(foreground, image, origin, numbered, split=split, dtype=dtype)]
+    return paint_pieces(foreground, pieces, offset=origin, dtype=dtype)
 
 
-def _split_blocks(split: Split, clumps: xr.DataArray, again: xr.DataArray, image: Any, objects: Objects) -> Any:
+def _split_blocks(split: Split, foreground: Any, image: Any, clumps: Clumps) -> Any:
     """The objects of a dask array: their peaks are found now, which pixels are theirs later."""
-    import dask.array as da
     from dask.base import tokenize
 
-    labels, shape = clumps.data, clumps.shape
-    found = []
-    if objects.ids.size:
-        peaks = partial(_peaks, split=split, shape=shape)
-        found = block_values(map_regions(peaks, labels, None, objects, *_room(objects, shape)))
-    numbered, counts = _number(objects, found)
-    whole = _paint_first(again, numbered).data
-    # In memory, if only the image over it is lazy.
-    whole = whole if is_dask(whole) else da.from_array(whole, chunks=labels.chunks, name=False)
-    several = numbered.take(counts > 1)
-    if not several.ids.size:
-        return whole.rechunk(labels.chunks)
-    low, high = _room(several, shape)
-    pieces = map_regions(partial(_flood, split=split, shape=shape), labels, image, several, low, high)
-    reached = _reached(several, find_regions(several, low, high, labels.chunks), whole.chunks)
-    starts = [np.cumsum((0, *sizes)).tolist() for sizes in whole.chunks]
-    name = f"watershed-{tokenize(labels, image, split)}"
+    dtype, pieces = id_dtype(0), []
+    reached: dict[tuple[int, ...], list[int]] = {}
+    if clumps.ids.size:
+        found = block_values(
+            map_regions(partial(peaks_of, split=split), foreground, None, clumps, clumps.low, clumps.high)
+        )
+        numbered, dtype = _number(clumps, found)
+        divide = partial(split_clumps, split=split, dtype=dtype)
+        pieces = [map_regions(divide, foreground, image, numbered, clumps.low, clumps.high)]
+        regions = find_regions(clumps, clumps.low, clumps.high, foreground.chunks)
+        reached = _reached(clumps, regions, foreground.chunks)
+    starts = [np.cumsum((0, *sizes)).tolist() for sizes in foreground.chunks]
+    name = f"watershed-{tokenize(foreground, image, split)}"
     graph: Graph = {}
-    for index in np.ndindex(*whole.numblocks):
-        call = partial(_overlay, offset=[start[i] for start, i in zip(starts, index, strict=True)])
-        graph[(name, *index)] = (call, (whole.name, *index), [(pieces.name, r) for r in reached.get(index, [])])
-    meta = np.empty((0,) * whole.ndim, whole.dtype)
-    return array_of_tasks(name, graph, whole.chunks, [whole, pieces], meta).rechunk(labels.chunks)
+    for index in np.ndindex(*foreground.numblocks):
+        call = partial(paint_pieces, offset=[start[i] for start, i in zip(starts, index, strict=True)], dtype=dtype)
+        graph[(name, *index)] = (
+            call,
+            (foreground.name, *index),
+            [(each.name, r) for each in pieces for r in reached.get(index, [])],
+        )
+    meta = np.empty((0,) * foreground.ndim, dtype)
+    return array_of_tasks(name, graph, foreground.chunks, [foreground, *pieces], meta)
 
 
 def _reached(
@@ -350,26 +240,3 @@ def _reached(
         for block in dict.fromkeys(itertools.chain.from_iterable(reach)):
             blocks.setdefault(block, []).append(r)
     return blocks
-
-
-def _paint_first(clumps: xr.DataArray, numbered: Clumps) -> xr.DataArray:
-    """Every clump with the id of its first object."""
-    last = int(numbered.first[-1] + numbered.peaks[-1].size - 1) if numbered.ids.size else 0
-    first = numbered.first.astype(id_dtype(last))
-    return paint(clumps, xr.DataArray(first, dims=LABEL, coords={LABEL: numbered.ids}))
-
-
-def _overlay(ids: np.ndarray, regions: Sequence[Sequence[Piece]], *, offset: Sequence[int]) -> np.ndarray:
-    """A block that begins at ``offset``, with the ids of the clumps that are split."""
-    if not regions:
-        return ids
-    ids = ids.copy()
-    for piece in itertools.chain.from_iterable(regions):
-        here, there = [], []
-        for low, size, start, extent in zip(piece.low, piece.ids.shape, offset, ids.shape, strict=True):
-            begin, end = max(low, start), max(min(low + size, start + extent), low, start)
-            here.append(slice(begin - start, end - start))
-            there.append(slice(begin - low, end - low))
-        part = piece.ids[tuple(there)]
-        np.copyto(ids[tuple(here)], part, where=part > 0)
-    return ids

@@ -164,6 +164,13 @@ class TestSplit:
         assert lazy.dtype == np.int32
         assert not lazy.compute().any()
 
+    @pytest.mark.parametrize("shape", [(0,), (0, 5), (3, 0, 4)])
+    def test_no_pixels_are_as_lazy_as_any(self, shape) -> None:
+        lazy = watershed(da.zeros(shape, dtype=np.uint8), min_distance=1)
+        assert (lazy.shape, lazy.dtype) == (shape, np.int32)
+        assert lazy.compute().shape == shape
+        assert isinstance(watershed(np.zeros(shape, np.uint8), min_distance=1), np.ndarray)
+
 
 class TestComplaints:
     def test_a_component_that_is_too_large_is_named_with_remedies(self) -> None:

@@ -33,7 +33,7 @@ class PeakedClumps(Clumps):
     Attributes
     ----------
     peaks : array (clump,) of arrays
-        Which pixels of the clump, in the order of rows, the objects are flooded from.
+        Which pixels of the clump, in the order of rows, the objects are flooded from; if it is one object, of any one.
     first : array (clump,) of int64
         The id of the first of these objects; the others follow.
     """

@@ -122,8 +122,13 @@ def _check_pixels(value: Any, what: str) -> None:
 
 def _find_clumps(binary: xr.DataArray) -> tuple[xr.DataArray, Clumps]:
     """The foreground of a binary image as 0 and 1, and its clumps, not split yet."""
+    foreground: Any
     if not binary.size:
         foreground, extents = np.zeros(binary.shape, np.uint8), Extents.of_nothing(binary.ndim)
+        if is_dask(binary.data):
+            import dask.array as da
+
+            foreground = da.from_array(foreground, chunks=-1, name=False)
     elif is_dask(binary.data):
         blocks = without_empty_chunks(binary.data)
         joined = join_blocks(blocks, binary.ndim, boxes=True)
@@ -177,10 +182,12 @@ def _check_size(objects: Clumps, limit: int, binary: xr.DataArray) -> None:
 def _number(clumps: Clumps, found: Sequence[tuple[np.ndarray, list[np.ndarray]]]) -> tuple[PeakedClumps, np.dtype]:
     """The clumps with their peaks and the ids of their objects, and the dtype that these need."""
     peaks = np.full(clumps.ids.size, None)
+    # Most clumps have one peak, and are not flooded from it: all of these share an array, which is sent once.
+    one = np.zeros(1, np.int64)
     for ids, of_region in found:
-        for row, own in zip((ids - 1).tolist(), of_region, strict=True):
-            peaks[row] = own
-    counts = np.fromiter((own.size for own in peaks), np.int64, peaks.size)
+        for row, pixels in zip((ids - 1).tolist(), of_region, strict=True):
+            peaks[row] = pixels if pixels.size > 1 else one
+    counts = np.fromiter((pixels.size for pixels in peaks), np.int64, peaks.size)
     first = np.cumsum(counts) - counts + 1
     return PeakedClumps(**vars(clumps), peaks=peaks, first=first), id_dtype(int(counts.sum()))
 

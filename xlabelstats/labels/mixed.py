@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xlabelstats.catalogue.positions import Positions
-from xlabelstats.engine.reduction import Block, collect
-from xlabelstats.engine.runs import Array, find_runs
+from xlabelstats.engine.runs import Array
 from xlabelstats.kernels import kernels_for
 
 # At least so many labels, of which the median box covers more than this part of a mask, may be grey values.
@@ -93,13 +91,13 @@ def sample(block: Array) -> Array:
     return block[np.ix_(*rows)]
 
 
-def seems_mixed(count: Array, low: Array, high: Array, shape: Sequence[int]) -> tuple[bool, bool]:
+def seems_mixed(count: np.ndarray, low: np.ndarray, high: np.ndarray, shape: Sequence[int]) -> tuple[bool, bool]:
     """Whether a sample has many labels, and whether these lie among each other, by their pixels and boxes in it."""
     several = count > 1
     if 2 * len(count) < MANY or several.sum() < FEW:
         return 2 * len(count) >= MANY, False
     # So much of each side of a box do n points reach over that lie anywhere in it.
-    n = float(np.median(kernels_for(count).to_host(count[several])))
+    n = float(np.median(count[several]))
     reach = ((n - 1) / (n + 1)) ** len(shape)
     return True, median_box(low[several], high[several], shape) > WIDE * reach / 2
 
@@ -112,7 +110,13 @@ def median_box(low: Array, high: Array, shape: Sequence[int]) -> float:
 
 def looks_mixed(block: Array) -> tuple[bool, bool]:
     """Whether a sample of a block's pixels has many labels, and whether these lie among each other."""
-    some = sample(block)
-    table = collect((Positions(),), Block(find_runs(some), (0,) * block.ndim))
-    low, high, *_ = table.parts[0]
-    return seems_mixed(table.count, low, high, some.shape)
+    some = kernels_for(block).to_host(sample(block))
+    places = np.nonzero(some)
+    labels = some[places]
+    order = np.argsort(labels, kind="stable")
+    _, first, count = np.unique(labels[order], return_index=True, return_counts=True)
+    if not count.size:
+        return False, False
+    along = np.stack(places, axis=1)[order]
+    low, high = np.minimum.reduceat(along, first), np.maximum.reduceat(along, first) + 1
+    return seems_mixed(count, low, high, some.shape)

@@ -7,7 +7,8 @@ disk if there is a folder for it.
 
 What differs by call and not by pixel has a kernel each: a branch within a loop would be compiled
 as several loops.  Memory to work in comes from outside: a kernel that asks for it takes longer to
-compile.
+compile.  For the same reason elements are copied one by one: numba takes a second to compile what one
+array does with the shape of another.
 
 Images are ``(channel, pixel)``; what is collected is ``(code, channel, field)``, a code being the
 position of a label in its block: what one run adds to lies side by side.  Blocks are read in the
@@ -32,6 +33,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 _compiled = {
     cached: numba.njit(nogil=True, cache=cached, error_model="numpy", fastmath={"contract"}) for cached in (True, False)
 }
+
+# What a counter starts from that is handed to other kernels: numba would compile these for the literal 0, too.
+ZERO = np.int64(0)
 
 # Eight bytes of 1, and how far the highest byte of eight has to be moved to be the lowest.
 ONE, ONES, HIGH_BYTE = np.uint64(1), np.uint64(0x0101010101010101), np.uint64(56)

@@ -91,13 +91,13 @@ def sample(block: Array) -> Array:
     return block[np.ix_(*rows)]
 
 
-def seems_mixed(count: np.ndarray, low: np.ndarray, high: np.ndarray, shape: Sequence[int]) -> tuple[bool, bool]:
+def seems_mixed(count: Array, low: Array, high: Array, shape: Sequence[int]) -> tuple[bool, bool]:
     """Whether a sample has many labels, and whether these lie among each other, by their pixels and boxes in it."""
     several = count > 1
     if 2 * len(count) < MANY or several.sum() < FEW:
         return 2 * len(count) >= MANY, False
     # So much of each side of a box do n points reach over that lie anywhere in it.
-    n = float(np.median(count[several]))
+    n = float(np.median(kernels_for(count).to_host(count[several])))
     reach = ((n - 1) / (n + 1)) ** len(shape)
     return True, median_box(low[several], high[several], shape) > WIDE * reach / 2
 
@@ -110,13 +110,16 @@ def median_box(low: Array, high: Array, shape: Sequence[int]) -> float:
 
 def looks_mixed(block: Array) -> tuple[bool, bool]:
     """Whether a sample of a block's pixels has many labels, and whether these lie among each other."""
-    some = kernels_for(block).to_host(sample(block))
-    places = np.nonzero(some)
-    labels = some[places]
-    order = np.argsort(labels, kind="stable")
-    _, first, count = np.unique(labels[order], return_index=True, return_counts=True)
-    if not count.size:
-        return False, False
-    along = np.stack(places, axis=1)[order]
-    low, high = np.minimum.reduceat(along, first), np.maximum.reduceat(along, first) + 1
+    some = sample(block)
+    kernels = kernels_for(some)
+    xp, places = kernels.xp, kernels.xp.nonzero(some)
+    codes, ids = kernels.compact(some[places].astype(some.dtype.newbyteorder("=")))
+    count = xp.bincount(codes, minlength=ids.size)
+    end = xp.cumsum(count)
+    # Along each axis the places of a label lie side by side, in order.
+    along = [
+        (xp.sort(codes.astype(np.int64) * n + place), max(n, 1)) for n, place in zip(some.shape, places, strict=True)
+    ]
+    low = xp.stack([ordered[end - count] % n for ordered, n in along], axis=1)
+    high = xp.stack([ordered[end - 1] % n + 1 for ordered, n in along], axis=1)
     return seems_mixed(count, low, high, some.shape)

@@ -137,7 +137,8 @@ class WholeBlock(Block):
         count = xp.zeros(known.ids.size, np.int64)
         count[rows] = labels.count
         first, end = (xp.full(known.low.shape, value, np.int64) for value in (np.iinfo(np.int64).max, 0))
-        kernels.boxes(labels.runs._replace(codes=rows[labels.runs.codes]), first, end)
+        codes = rows.astype(labels.runs.codes.dtype)[labels.runs.codes]
+        kernels.boxes(labels.runs._replace(codes=codes), first, end)
         low, high = (xp.asarray(box - np.array(self.offset)) for box in (known.low, known.high))
         off = xp.flatnonzero((count != self.count) | ((first != low) | (end != high)).any(axis=1))
         if off.size:

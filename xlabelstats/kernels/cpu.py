@@ -8,7 +8,7 @@ import numpy as xp
 from xlabelstats.kernels.cpu_boundaries import border_pixels, neighbours
 from xlabelstats.kernels.cpu_channels import colocalise, cross_powers, cross_sums
 from xlabelstats.kernels.cpu_histograms import add_counts, histograms, ranked
-from xlabelstats.kernels.cpu_objects import cut, gather, modes, order_statistics
+from xlabelstats.kernels.cpu_objects import cut
 from xlabelstats.kernels.cpu_positions import (
     boxes,
     coordinate_sums,
@@ -17,15 +17,8 @@ from xlabelstats.kernels.cpu_positions import (
     merge_geometry,
     position_moments,
 )
-from xlabelstats.kernels.cpu_runs import (
-    centre,
-    count_runs,
-    count_valid,
-    merge,
-    place_runs,
-    powers,
-    sums_and_extremes,
-)
+from xlabelstats.kernels.cpu_runs import centre, count_valid, merge, place_runs, powers, sums_and_extremes
+from xlabelstats.kernels.cpu_sorting import gather, modes, order_statistics
 from xlabelstats.kernels.cpu_weights import weighted_powers
 
 __all__ = [
@@ -63,6 +56,9 @@ __all__ = [
     "xp",
 ]
 
+# So many lines, of at most so many pixels, tell about how many runs there are.
+LINES, WIDTH = 16, 2**12
+
 
 def find_runs(lines, background, placed):
     """The value, first pixel and length of every run of a (line, pixel) array; the latter two empty unless ``placed``.
@@ -70,13 +66,25 @@ def find_runs(lines, background, placed):
     Runs of 0 are left out unless ``background``.
     """
     lines = read_only(lines)
-    n = count_runs(lines, background) if lines.size else 0
+    some = lines[:: max(1, len(lines) // LINES), :WIDTH]
+    changes = np.count_nonzero(some[:, 1:] != some[:, :-1]) + len(some)
+    # There may be more runs in the others; if there is no room for them, they are looked for again.
+    room = min(lines.size, 2 * changes * lines.size // max(some.size, 1) + 2**10)
+    n, runs = _placed(lines, background, placed, room)
+    if n > room:
+        _, runs = _placed(lines, background, placed, n)
+    # What is kept takes no room beyond what was found.
+    return tuple(array[:n] if 2 * n > room else array[:n].copy() for array in runs)
+
+
+def _placed(lines, background, placed, room):
+    """How many runs there are, and the value, first pixel and length of so many as there is room for."""
     index = np.int32 if lines.size < 2**31 else np.int64
-    values = np.empty(n, lines.dtype)
-    starts, lengths = (np.empty(n if placed else 0, index) for _ in range(2))
-    if n:
-        place_runs(lines, background, values, starts, lengths)
-    return values, starts, lengths
+    runs = np.empty(room, lines.dtype), *(np.empty(room if placed else 0, index) for _ in range(2))
+    words = np.zeros(lines.shape[1] // 8 + 1, np.uint64)
+    least = lines.dtype.type(not background)
+    n = place_runs(lines, least, words.view(np.bool_), words, *runs) if lines.size else 0
+    return n, runs
 
 
 def compact(values):

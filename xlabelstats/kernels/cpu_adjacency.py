@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xlabelstats.kernels.cpu_runs import kernel
+from xlabelstats.kernels.cpu_runs import ZERO, kernel
 
 
 @kernel
@@ -36,7 +36,7 @@ def adjacency(pixels, shape, first, place, size, low, steps, direct, count, perc
     around = np.empty(offset.size, pixels.dtype)
     for code in range(first.size - 1):
         row, plane = size[code, 2], size[code, 1] * size[code, 2]
-        n, outline, touching = 0, 0, 0
+        n, outline, touching = ZERO, 0, 0
         for i in range(first[code], first[code + 1]):
             p = np.int64(place[i])
             z = p // plane
@@ -71,7 +71,8 @@ def adjacency(pixels, shape, first, place, size, low, steps, direct, count, perc
                         n = distinct(labels, n)
                         if 2 * n > labels.size:
                             more = np.empty(4 * labels.size, pixels.dtype)
-                            more[:n] = labels[:n]
+                            for j in range(n):
+                                more[j] = labels[j]
                             labels = more
                     labels[n] = other
                     n += 1

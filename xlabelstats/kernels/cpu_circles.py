@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from xlabelstats.kernels.cpu_hulls import add_corner
-from xlabelstats.kernels.cpu_runs import kernel
+from xlabelstats.kernels.cpu_runs import ZERO, kernel
 
 
 @kernel
@@ -58,7 +58,7 @@ def hull(place, width, sides, corners):
     No three of them lie on a line.
     """
     left, right = sides[0], sides[1]
-    n_left = n_right = 0
+    n_left = n_right = ZERO
     begin = 0
     while begin < place.size:
         row = np.int64(place[begin]) // width

@@ -70,8 +70,8 @@ def nearest_across(squares, labels, first, steps, out_squares, out_labels):
                 at = first + i
                 best = into_squares[i % into_squares.shape[0], low:high]
                 names = into_labels[i % into_labels.shape[0], low:high]
-                best[:] = squares[o, at, low:high]
-                names[:] = labels[o, at, low:high]
+                for x in range(best.size):
+                    best[x], names[x] = squares[o, at, low + x], labels[o, at, low + x]
                 worst = _greatest(best)
                 for d in range(1, steps.size):
                     step = steps[d]
@@ -139,7 +139,8 @@ def edge_across(squares, area, first, steps, out_squares):
             for i in range(out_squares.shape[1]):
                 at = first + i
                 best = out_squares[o, i, low:high]
-                best[:] = squares[o, at, low:high]
+                for x in range(best.size):
+                    best[x] = squares[o, at, low + x]
                 worst = _greatest(best)
                 for d in range(1, steps.size):
                     step = steps[d]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from xlabelstats.kernels.cpu_crops import ROUNDING, most_pixels
-from xlabelstats.kernels.cpu_runs import kernel
+from xlabelstats.kernels.cpu_runs import ZERO, kernel
 
 # Below this many pixels, inserting each in its place is faster than sorting by digits.
 FEW = 48
@@ -123,7 +123,7 @@ def _widen(line, wider, middle):
         wider[i] = line[i - 1] if line[i - 1] < line[i + 1] else line[i + 1]
     wider[0], wider[-1] = line[1], line[-2]
     if middle:
-        _lower(line, 0, wider)
+        _lower(line, ZERO, wider)
 
 
 @kernel
@@ -169,7 +169,8 @@ def _sort(tops, keys, order):
                 spare_key[counts[value]], spare_place[counts[value]] = key[i], place[i]
                 counts[value] += 1
             key, place, spare_key, spare_place = spare_key, spare_place, key, place
-        order[0, :n] = place
+        for i in range(n):
+            order[0, i] = place[i]
 
 
 @kernel

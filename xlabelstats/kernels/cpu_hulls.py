@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xlabelstats.kernels.cpu_runs import kernel
+from xlabelstats.kernels.cpu_runs import ZERO, kernel
 
 
 @kernel
@@ -56,14 +56,14 @@ def convex_hulls(runs, spacing, pixels, reach):
     inner_left, inner_right = np.empty((2 * room, 2), np.int64), np.empty((room, 2), np.int64)
     for code in range(pixels.size):
         begin, end = edges[code], edges[code + 1]
-        n_left = n_right = 0
+        n_left = n_right = ZERO
         for run in range(begin, end):
             if run == begin or rows[run - 1] != rows[run]:
                 n_left = _add_pixel(left, n_left, rows[run], first[run])
             if run + 1 == end or rows[run + 1] != rows[run]:
                 n_right = _add_pixel(right, n_right, rows[run], -last[run])
         count = i = j = 0
-        n_inner_left = n_inner_right = 0
+        n_inner_left = n_inner_right = ZERO
         for row in range(rows[begin], rows[end - 1] + 1):
             while left[i + 1, 0] < 2 * row:
                 i += 1

@@ -98,7 +98,9 @@ def neighbors_by_offsets(codes, places, ends, offsets):
         least[code] = none
         if size + total > len(rows):
             larger = np.empty((2 * (size + total), 3), np.int64)
-            larger[:size] = rows[:size]
+            for row in range(size):
+                for field in range(3):
+                    larger[row, field] = rows[row, field]
             rows = larger
         for other in met[:total]:
             rows[size, 0], rows[size, 1], rows[size, 2] = code, other, least[other]
@@ -185,7 +187,8 @@ def neighbors_by_boxes(first, second, squares, least, beyond, order, reach):
             if best < beyond:
                 if size == len(rows):
                     larger, longer = np.empty((2 * size, 2), np.int64), np.empty(2 * size)
-                    larger[:size], longer[:size] = rows, lengths
+                    for row in range(size):
+                        larger[row, 0], larger[row, 1], longer[row] = rows[row, 0], rows[row, 1], lengths[row]
                     rows, lengths = larger, longer
                 rows[size, 0], rows[size, 1], lengths[size] = a, b, best
                 size += 1

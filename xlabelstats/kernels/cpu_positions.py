@@ -15,31 +15,38 @@ def geometry(runs, origin, low, high, s1, s2):
     small objects are whole numbers and exact.  The pixels of a run add up in closed form.
     """
     codes, starts, lengths, shape = runs
-    ndim = shape.size
-    seen = np.zeros(origin.shape[0], np.bool_)
-    last = ndim - 1
-    position = np.empty(ndim, np.int64)
+    last = shape.size - 1
+    width = shape[last]
+    position = np.empty(last, np.int64)
+    row, end = 0, 0
+    for code in range(origin.shape[0]):
+        origin[code, last] = -1
     for run in range(codes.size):
-        code, n = codes[run], lengths[run]
-        rest = starts[run]
-        for axis in range(last, -1, -1):
-            position[axis] = rest % shape[axis]
-            rest //= shape[axis]
-        if not seen[code]:
-            seen[code] = True
-            for axis in range(ndim):
+        code, start, n = codes[run], starts[run], lengths[run]
+        # Runs of the same row follow each other, and divisions cost more than all else here.
+        if start < row or start >= end:
+            rest = start // width
+            row, end = rest * width, rest * width + width
+            for axis in range(last - 1, -1, -1):
+                position[axis] = rest % shape[axis]
+                rest //= shape[axis]
+        begin = start - row
+        if origin[code, last] < 0:
+            origin[code, last] = low[code, last] = high[code, last] = begin
+            for axis in range(last):
                 origin[code, axis] = low[code, axis] = high[code, axis] = position[axis]
-        for axis in range(ndim):
-            low[code, axis] = min(low[code, axis], position[axis])
-            high[code, axis] = max(high[code, axis], position[axis] + (n if axis == last else 1))
-            position[axis] -= origin[code, axis]
-        first = float(position[last])
+        low[code, last] = min(low[code, last], begin)
+        high[code, last] = max(high[code, last], begin + n)
+        first = float(begin - origin[code, last])
         along = n * first + n * (n - 1) / 2
         for a in range(last):
-            s1[code, a] += n * position[a]
-            s2[code, a, last] += along * position[a]
+            low[code, a] = min(low[code, a], position[a])
+            high[code, a] = max(high[code, a], position[a] + 1)
+            x = position[a] - origin[code, a]
+            s1[code, a] += n * x
+            s2[code, a, last] += along * x
             for b in range(a, last):
-                s2[code, a, b] += float(n * position[a]) * position[b]
+                s2[code, a, b] += float(n * x) * (position[b] - origin[code, b])
         s1[code, last] += along
         s2[code, last, last] += n * first**2 + first * n * (n - 1) + (n - 1.0) * n * (2 * n - 1) / 6
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from xlabelstats.kernels.cpu_crops import ROUNDING, most_pixels
 from xlabelstats.kernels.cpu_edge_distances import edge_squares, scratch
-from xlabelstats.kernels.cpu_runs import kernel
+from xlabelstats.kernels.cpu_runs import ZERO, kernel
 
 DIAGONAL = math.sqrt(2)
 
@@ -42,7 +42,7 @@ def radial_distribution(first, place, size, values, rings, shares):
     for code in range(first.size - 1):
         pixels = place[first[code] : first[code + 1]]
         edge_squares(pixels, size[code], room, squares)
-        centre = 0
+        centre = ZERO
         for i in range(pixels.size):
             centre = i if squares[i] > squares[centre] else centre
         width = size[code, 2]

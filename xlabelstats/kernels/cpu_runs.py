@@ -5,6 +5,11 @@ same label.  A run costs one look-up of its label, and the pixels in it are read
 without branches.  Every kernel releases the interpreter lock and is compiled once per dtype, to
 disk if there is a folder for it.
 
+What differs by call and not by pixel has a kernel each: a branch within a loop would be compiled
+as several loops.  Memory to work in comes from outside: a kernel that asks for it takes longer to
+compile.  For the same reason elements are copied one by one: numba takes a second to compile what one
+array does with the shape of another.
+
 Images are ``(channel, pixel)``; what is collected is ``(code, channel, field)``, a code being the
 position of a label in its block: what one run adds to lies side by side.  Blocks are read in the
 order of their pixels: label by label, rows a power of two apart would push each other out of the
@@ -28,6 +33,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 _compiled = {
     cached: numba.njit(nogil=True, cache=cached, error_model="numpy", fastmath={"contract"}) for cached in (True, False)
 }
+
+# What a counter starts from that is handed to other kernels: numba would compile these for the literal 0, too.
+ZERO = np.int64(0)
 
 # Eight bytes of 1, and how far the highest byte of eight has to be moved to be the lowest.
 ONE, ONES, HIGH_BYTE = np.uint64(1), np.uint64(0x0101010101010101), np.uint64(56)
@@ -54,31 +62,18 @@ def _warn_uncached():
 
 
 @kernel
-def count_runs(mask, background):
-    """Count the runs of a (row, pixel) mask, those of label 0 only if ``background``."""
-    total = 0
-    for row in range(mask.shape[0]):
-        line = mask[row]
-        total += background or line[0] != 0
-        for i in range(1, line.size):
-            total += (line[i] != line[i - 1]) & (background or line[i] != 0)
-    return total
+def place_runs(mask, least, changes, words, labels, starts, lengths):
+    """Fill the label, the first pixel (of the flattened mask) and the length of every run; returns how many there are.
 
-
-@kernel
-def place_runs(mask, background, labels, starts, lengths):
-    """Fill the label, the first pixel (of the flattened mask) and the length of every run.
-
-    Without room for starts and lengths the labels are all that is kept.
+    Runs of labels below ``least`` are left out.  Those for which there is no room are counted only; without room for
+    starts and lengths the labels are all that is kept.  ``changes`` are the bytes of ``words``, more than a row has
+    pixels, all 0.
     """
     rows, width = mask.shape
-    placing = starts.size > 0
-    # Which pixels differ from the one before, a byte each, and the end of the row: read eight at a time, since few do.
-    changes = np.zeros(width // 8 * 8 + 8, np.bool_)
-    words = changes.view(np.uint64)
     run = 0
     for row in range(rows):
         line = mask[row]
+        # Which pixels differ from the one before, and the end of the row: read eight at a time, since few do.
         for i in range(1, width):
             changes[i] = line[i] != line[i - 1]
         changes[width] = True
@@ -91,13 +86,15 @@ def place_runs(mask, background, labels, starts, lengths):
                 # The number of bytes below the lowest that is 1, on a machine that keeps the lowest byte first.
                 end = 8 * w + np.int64((((lowest - ONE) & ONES) * ONES) >> HIGH_BYTE)
                 label = line[first]
-                if background or label != 0:
-                    labels[run] = label
-                    if placing:
+                if label >= least:
+                    if run < labels.size:
+                        labels[run] = label
+                    if run < starts.size:
                         starts[run] = row * width + first
                         lengths[run] = end - first
                     run += 1
                 first = end
+    return run
 
 
 @kernel
@@ -114,101 +111,149 @@ def count_valid(image, runs, moments):
             moments[codes[run], c, 0] += n
 
 
-@kernel
 def sums_and_extremes(image, runs, zero, sums, extremes):
-    """Add the pixels to ``sums`` and lower and raise ``extremes`` to them, NaN passed over.
+    """Add the pixels to ``sums``, and lower and raise ``extremes`` to them, NaN passed over; either may be empty.
 
-    ``zero`` gives the type in which the pixels of one run are summed.  Where there is room for it,
-    what rounding took from a sum is kept beside it (Knuth's two-sum).  Either array may be empty,
-    if it is not wanted.
+    ``zero`` gives the type in which the pixels of one run are summed.  Where there is room for it, what rounding took
+    from a sum is kept beside it (Knuth's two-sum).
     """
+    if not extremes.size:
+        _add_pixels(image, runs, zero, sums)
+    elif not sums.size:
+        _find_extremes(image, runs, extremes)
+    else:
+        _add_pixels_and_find_extremes(image, runs, zero, sums, extremes)
+
+
+@kernel
+def _add_pixels(image, runs, zero, sums):
+    """Add the pixels to ``sums`` (code, channel, field)."""
     codes, starts, lengths, _ = runs
-    summing, ranging = sums.size > 0, extremes.size > 0
+    for run in range(codes.size):
+        code, first, end = codes[run], starts[run], starts[run] + lengths[run]
+        for c in range(image.shape[0]):
+            s = zero
+            for x in image[c, first:end]:
+                s += x if x == x else zero
+            total = sums[code, c]
+            old = total[0]
+            new = old + s
+            if sums.shape[2] > 1:
+                part = new - old
+                total[1] += (old - (new - part)) + (s - part)
+            total[0] = new
+
+
+@kernel
+def _find_extremes(image, runs, extremes):
+    """Lower and raise ``extremes`` (code, channel, 2) to the pixels."""
+    codes, starts, lengths, _ = runs
     for run in range(codes.size):
         code, first, end = codes[run], starts[run], starts[run] + lengths[run]
         for c in range(image.shape[0]):
             pixels = image[c]
-            s = zero
-            if ranging:
-                into = extremes[code, c]
-                low, high = into[0], into[1]
-                if summing:
-                    for i in range(first, end):
-                        x = pixels[i]
-                        s += x if x == x else zero
-                        low = x if x < low else low
-                        high = x if x > high else high
-                else:
-                    for i in range(first, end):
-                        x = pixels[i]
-                        low = x if x < low else low
-                        high = x if x > high else high
-                into[0], into[1] = low, high
-            else:
-                for i in range(first, end):
-                    x = pixels[i]
-                    s += x if x == x else zero
-            if summing:
-                total = sums[code, c]
-                old = total[0]
-                new = old + s
-                if sums.shape[2] > 1:
-                    part = new - old
-                    total[1] += (old - (new - part)) + (s - part)
-                total[0] = new
+            low, high = extremes[code, c, 0], extremes[code, c, 1]
+            for i in range(first, end):
+                x = pixels[i]
+                low = x if x < low else low
+                high = x if x > high else high
+            extremes[code, c, 0], extremes[code, c, 1] = low, high
 
 
 @kernel
-def powers(image, runs, sums, order):
-    """Add the powers 1 to ``order`` (2 to 4) of pixel - sums[..., 0], NaN passed over, to sums."""
+def _add_pixels_and_find_extremes(image, runs, zero, sums, extremes):
+    """What `_add_pixels` and `_find_extremes` do, in one read."""
     codes, starts, lengths, _ = runs
     for run in range(codes.size):
         code, first, end = codes[run], starts[run], starts[run] + lengths[run]
         for c in range(image.shape[0]):
-            pixels, into = image[c], sums[code, c]
+            pixels, total = image[c], sums[code, c]
+            low, high = extremes[code, c, 0], extremes[code, c, 1]
+            s = zero
+            for i in range(first, end):
+                x = pixels[i]
+                s += x if x == x else zero
+                low = x if x < low else low
+                high = x if x > high else high
+            extremes[code, c, 0], extremes[code, c, 1] = low, high
+            old = total[0]
+            new = old + s
+            if sums.shape[2] > 1:
+                part = new - old
+                total[1] += (old - (new - part)) + (s - part)
+            total[0] = new
+
+
+def powers(image, runs, sums, order):
+    """Add powers of pixel - sums[..., 0], NaN passed over, to sums: 1 and 2 for ``order`` 2, else 1 to 4."""
+    (_add_squares if order == 2 else _add_powers)(image, runs, sums)
+
+
+@kernel
+def _add_squares(image, runs, sums):
+    """Add the powers 1 and 2."""
+    codes, starts, lengths, _ = runs
+    for run in range(codes.size):
+        code, first, end = codes[run], starts[run], starts[run] + lengths[run]
+        for c in range(image.shape[0]):
+            into = sums[code, c]
             mean = into[0]
-            a1 = a2 = a3 = a4 = 0.0
-            if order == 2:
-                for i in range(first, end):
-                    x = pixels[i]
-                    d = x - mean if x == x else 0.0
-                    a1 += d
-                    a2 += d * d
-            else:
-                for i in range(first, end):
-                    x = pixels[i]
-                    d = x - mean if x == x else 0.0
-                    dd = d * d
-                    a1 += d
-                    a2 += dd
-                    a3 += dd * d
-                    a4 += dd * dd
-                into[3] += a3
-                if order > 3:
-                    into[4] += a4
+            a1 = a2 = 0.0
+            for x in image[c, first:end]:
+                d = x - mean if x == x else 0.0
+                a1 += d
+                a2 += d * d
             into[1] += a1
             into[2] += a2
 
 
 @kernel
+def _add_powers(image, runs, sums):
+    """Add the powers 1 to 4."""
+    codes, starts, lengths, _ = runs
+    for run in range(codes.size):
+        code, first, end = codes[run], starts[run], starts[run] + lengths[run]
+        for c in range(image.shape[0]):
+            into = sums[code, c]
+            mean = into[0]
+            a1 = a2 = a3 = a4 = 0.0
+            for x in image[c, first:end]:
+                d = x - mean if x == x else 0.0
+                dd = d * d
+                a1 += d
+                a2 += dd
+                a3 += dd * d
+                a4 += dd * dd
+            into[1] += a1
+            into[2] += a2
+            into[3] += a3
+            into[4] += a4
+
+
 def centre(sums, moments):
     """Set the moments from 2 on from sums of powers about a rounded mean, sums[1] / n off the true one.
 
     For order 2 this is the corrected two-pass algorithm of Chan, Golub & LeVeque 1983.  How far the true mean is off
     comes last.
     """
-    order = moments.shape[2] - 2
-    for code in range(moments.shape[0]):
-        for c in range(moments.shape[1]):
-            s, out = sums[code, c], moments[code, c]
-            n = out[0]
-            d = s[1] / n if n > 0 else 0.0
-            out[2] = max(s[2] - n * d * d, 0.0)
-            if order > 2:
-                out[3] = s[3] - 3 * d * s[2] + 2 * n * d**3
-            if order > 3:
-                out[4] = max(s[4] - 4 * d * s[3] + 6 * d * d * s[2] - 3 * n * d**4, 0.0)
-            out[order + 1] = d
+    _centre_rows(*(array.reshape(-1, array.shape[-1]) for array in (sums, moments)))
+
+
+@kernel
+def _centre_rows(sums, moments):
+    order = moments.shape[1] - 2
+    for row in range(moments.shape[0]):
+        s, out = sums[row], moments[row]
+        n = out[0]
+        d = s[1] / n if n > 0 else 0.0
+        m2 = s[2] - n * d * d
+        out[2] = 0.0 if m2 < 0 else m2
+        if order > 2:
+            out[3] = s[3] - 3 * d * s[2] + 2 * n * (d * (d * d))
+        if order > 3:
+            m4 = s[4] - 4 * d * s[3] + 6 * d * d * s[2] - 3 * n * (d * d * (d * d))
+            out[4] = 0.0 if m4 < 0 else m4
+        out[order + 1] = d
 
 
 @kernel

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xlabelstats.catalogue.positions import Positions
-from xlabelstats.engine.reduction import Block, collect
-from xlabelstats.engine.runs import Array, find_runs
+from xlabelstats.engine.runs import Array
 from xlabelstats.kernels import kernels_for
 
 # At least so many labels, of which the median box covers more than this part of a mask, may be grey values.
@@ -113,6 +111,15 @@ def median_box(low: Array, high: Array, shape: Sequence[int]) -> float:
 def looks_mixed(block: Array) -> tuple[bool, bool]:
     """Whether a sample of a block's pixels has many labels, and whether these lie among each other."""
     some = sample(block)
-    table = collect((Positions(),), Block(find_runs(some), (0,) * block.ndim))
-    low, high, *_ = table.parts[0]
-    return seems_mixed(table.count, low, high, some.shape)
+    kernels = kernels_for(some)
+    xp, places = kernels.xp, kernels.xp.nonzero(some)
+    codes, ids = kernels.compact(some[places].astype(some.dtype.newbyteorder("=")))
+    count = xp.bincount(codes, minlength=ids.size)
+    end = xp.cumsum(count)
+    # Along each axis the places of a label lie side by side, in order.
+    along = [
+        (xp.sort(codes.astype(np.int64) * n + place), max(n, 1)) for n, place in zip(some.shape, places, strict=True)
+    ]
+    low = xp.stack([ordered[end - count] % n for ordered, n in along], axis=1)
+    high = xp.stack([ordered[end - 1] % n + 1 for ordered, n in along], axis=1)
+    return seems_mixed(count, low, high, some.shape)

@@ -83,7 +83,7 @@ def main() -> int:
         print(f"  {name}: {seconds:.1f} s")
     over = False
     for what, value, unit, limit in (
-        ("peak memory", first["peak"], "GiB", 3.0),
+        ("peak memory", first["peak"], "GiB", 2.0),
         ("second run", second["seconds"], "s", 5.0),
     ):
         print(f"{what}: {value:.2f} {unit} (limit {limit:g}){'' if value <= limit else '  OVER'}")

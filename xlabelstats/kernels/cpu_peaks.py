@@ -29,9 +29,21 @@ def find_peaks(boxes, heights, parts, reach, peaks):
             height[place[i]], part[place[i]] = heights[i], parts[i]
         for i in range(first[clump], first[clump + 1]):
             p = place[i]
-            if _is_highest(height, part, size[clump], p, 1) and _is_highest(height, part, size[clump], p, reach):
-                peaks[i] = not _is_near(taken, part, size[clump], p, reach - 1)
-                taken[p] = peaks[i]
+            # What is near a peak is no higher than that, so it is none itself.
+            if _is_summit(height, size[clump], p) and not _is_near(taken, part, size[clump], p, reach - 1):
+                peaks[i] = taken[p] = _is_highest(height, part, size[clump], p, reach)
+
+
+@kernel
+def _is_summit(height, size, p):
+    """Whether no pixel that shares a face is higher; these are of the same part."""
+    highest, stride = height[p], 1
+    for axis in (2, 1, 0):
+        # The image may lack the first axes.
+        if size[axis] > 1:
+            highest = max(highest, height[p - stride], height[p + stride])
+        stride *= size[axis]
+    return highest == height[p]
 
 
 @kernel

@@ -55,11 +55,13 @@ class Components:
         place = np.unravel_index(first, self.shape)
         first = np.ravel_multi_index([at + start for at, start in zip(place, offset, strict=True)], shape)
         count = np.bincount(self.codes, self.lengths, self.n).astype(np.int64)
-        low, high = np.full((self.n, len(shape)), np.iinfo(np.int64).max), np.zeros((self.n, len(shape)), np.int64)
-        if not boxes:
-            return Extents(first, count, low[:, :0], high[:, :0])
-        kernels_for(low).boxes(Runs(self.codes, self.starts, self.lengths, np.array(self.shape, np.int64)), low, high)
-        return Extents(first, count, low + np.array(offset, np.int64), high + np.array(offset, np.int64))
+        axes = len(shape) if boxes else 0
+        low, high = np.full((self.n, axes), np.iinfo(np.int64).max), np.zeros((self.n, axes), np.int64)
+        if boxes:
+            runs = Runs(self.codes, self.starts, self.lengths, np.array(self.shape, np.int64))
+            kernels_for(low).boxes(runs, low, high)
+            low, high = low + np.array(offset, np.int64), high + np.array(offset, np.int64)
+        return Extents(first, count, low, high)
 
 
 @dataclass(frozen=True)

@@ -163,8 +163,8 @@ for _name in _METHODS.split():
 # The functions of CuPy that are used, which do on arrays of the device what those of numpy do on its own.
 _FUNCTIONS = """
     abs arange argpartition argsort array_equal bincount broadcast_to clip concatenate cumsum empty empty_like eye
-    flatnonzero floor full indices isfinite lexsort log2 maximum minimum moveaxis ones repeat result_type rint sort
-    sqrt stack swapaxes take take_along_axis tensordot transpose triu triu_indices unique where zeros zeros_like
+    flatnonzero floor full indices isfinite lexsort log2 maximum minimum moveaxis nonzero ones repeat result_type rint
+    sort sqrt stack swapaxes take take_along_axis tensordot transpose triu triu_indices unique where zeros zeros_like
 """
 for _name in ("float64", "float32", "int64", "bool_", "newaxis", "nan", "inf", "iinfo", "finfo"):
     globals()[_name] = getattr(np, _name)

@@ -187,8 +187,17 @@ class TestReads:
         xr.testing.assert_identical(mask.labels.scan(), both()[1].labels.scan())
 
     def test_in_another_order_of_dims_nothing_is_kept(self):
-        image, mask, store = both()
-        image.transpose("c", "x", "y").labels.mean(mask).compute()
+        mask, store = stored(LABELS[:, :60], 30, "yx")
+        image = both()[0][:, :, :60].transpose("c", "x", "y")
+        image.labels.mean(mask).compute()
+        assert (store.reads, living()) == (2, 0)
+
+    @pytest.mark.parametrize("chunks", [((30, 0, 30), 80), ((0, 60), (0, 80)), (60, 1)])
+    def test_in_blocks_without_pixels_or_of_short_rows_nothing_is_kept(self, chunks):
+        mask, store = stored(np.kron(np.arange(48).reshape(6, 8) + 1, np.ones((10, 10), int)), 20, "yx")
+        image, _ = stored(PIXELS[0], chunks, "yx")
+        assert not keeps_runs(mask.data, mask.data.rechunk(chunks))
+        image.labels.mean(mask).compute()
         assert (store.reads, living()) == (2, 0)
 
     def test_arrays_in_memory_are_not_kept(self):

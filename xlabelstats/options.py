@@ -27,8 +27,9 @@ class set_options:
         the rest, use ``dask.distributed.progress(result.persist())``, or look at the client's dashboard.
     mask_memory : int, default 268435456
         Bytes of memory for what the scans of dask masks keep, so that masks need not be read again to be measured;
-        for all masks together.  A mask of cells needs about 4 % of its size.  One for which there is no
-        room is read again, as all are with 0.
+        for all masks together.  A mask of cells needs about 4 % of its size, and 540 bytes for every chunk.
+        One for which there is no room is read again, as all are with 0.  What is beyond a lower value is let go by
+        the next call for a dask mask.
 
     Raises
     ------

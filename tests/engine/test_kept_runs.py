@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,8 +16,9 @@ import xarray as xr
 from conftest import blobs
 
 import xlabelstats
-from xlabelstats.engine.kept_runs import KeptRuns, PackedRuns, keeps_runs
+from xlabelstats.engine.kept_runs import BLOCK_BYTES, KeptRuns, PackedRuns, keeps_runs
 from xlabelstats.engine.runs import find_runs
+from xlabelstats.pipeline import Cache
 
 EVERY = ("count", "sum", "mean", "var", "std", "skew", "kurtosis", "min", "max", "valid")
 
@@ -41,6 +43,18 @@ class Store:
 def stored(array: np.ndarray, chunks: Any, dims: str) -> tuple[xr.DataArray, Store]:
     store = Store(array)
     return xr.DataArray(da.from_array(store, chunks=chunks, name=False), dims=tuple(dims), name="stored"), store
+
+
+class Broken:
+    """An array whose last block cannot be read."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array, self.size = array, array.size
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        if all(along.stop == size for along, size in zip(key, self.array.shape, strict=True)):
+            raise OSError("the last block is broken")
+        return self.array[key]
 
 
 LABELS = blobs((60, 80), 30, seed=3)
@@ -77,7 +91,7 @@ def test_packed_runs_are_the_same_unpacked(dtype, background, shape):
     mask = blobs(shape, 12).astype(dtype) if np.prod(shape) else np.zeros(shape, dtype)
     runs = find_runs(mask, background=background)
     packed = PackedRuns.of(runs)
-    again = packed.unpack()
+    again = packed.unpack(shape)
     for one, other in zip((runs.ids, *runs.runs), (again.ids, *again.runs), strict=True):
         np.testing.assert_array_equal(one, other)
         assert one.dtype == other.dtype
@@ -87,7 +101,7 @@ def test_packed_runs_are_the_same_unpacked(dtype, background, shape):
         again.ids[codes], lengths
     )
     np.testing.assert_array_equal(painted.reshape(shape), mask)
-    assert packed.nbytes <= runs.__sizeof__()
+    assert packed.nbytes - BLOCK_BYTES <= runs.__sizeof__()
 
 
 class TestReads:
@@ -156,6 +170,36 @@ class TestReads:
         expected = [PIXELS[:, label == LABELS].sum(1) for label in found["label"].values]
         np.testing.assert_array_equal(found, expected)
 
+    @pytest.mark.parametrize(
+        ("image_chunks", "reads"),
+        [((60, 23), 1), ((17, 80), 1), ((30, 40), 1), (((30, 0, 30), 80), 3), (((0, 60), (0, 80)), 3), ((60, 1), 3)],
+    )
+    def test_grey_values_are_looked_at_in_the_blocks_that_were_scanned(self, image_chunks, reads):
+        grey, store = stored(np.broadcast_to(np.arange(60)[:, None] % 20 + 1, (60, 80)), (30, 40), "yx")
+        image, _ = stored(PIXELS[0], image_chunks, "yx")
+        with pytest.warns(UserWarning, match="are image and mask swapped"):
+            image.labels.mean(grey).compute()
+        assert store.reads == reads
+
+    def test_a_scan_gives_the_same_bits_after_one_in_other_chunks(self):
+        image, mask, _ = both(image_chunks=(3, 17, 23))
+        image.labels.mean(mask)
+        xr.testing.assert_identical(mask.labels.scan(), both()[1].labels.scan())
+
+    def test_in_another_order_of_dims_nothing_is_kept(self):
+        mask, store = stored(LABELS[:, :60], 30, "yx")
+        image = both()[0][:, :, :60].transpose("c", "x", "y")
+        image.labels.mean(mask).compute()
+        assert (store.reads, living()) == (2, 0)
+
+    @pytest.mark.parametrize("chunks", [((30, 0, 30), 80), ((0, 60), (0, 80)), (60, 1)])
+    def test_in_blocks_without_pixels_or_of_short_rows_nothing_is_kept(self, chunks):
+        mask, store = stored(np.kron(np.arange(48).reshape(6, 8) + 1, np.ones((10, 10), int)), 20, "yx")
+        image, _ = stored(PIXELS[0], chunks, "yx")
+        assert not keeps_runs(mask.data, mask.data.rechunk(chunks))
+        image.labels.mean(mask).compute()
+        assert (store.reads, living()) == (2, 0)
+
     def test_arrays_in_memory_are_not_kept(self):
         image = xr.DataArray(da.from_array(PIXELS, chunks=(3, 30, 40)), dims=("c", "y", "x"))
         for mask in (da.from_array(LABELS, chunks=30), both()[1].data.persist()):
@@ -188,7 +232,7 @@ class TestMemory:
         image, mask, _ = both()
         result = image.labels.mean(mask)
         taken = living()
-        assert 0 < taken < LABELS.nbytes / 10
+        assert 0 < taken - 4 * BLOCK_BYTES < LABELS.nbytes / 10
         del mask
         assert living() == taken
         result.compute()
@@ -216,6 +260,62 @@ class TestMemory:
             image.labels.mean(third).compute()
             assert living() == 2 * taken
         assert (store.reads, read_again.reads, read_once.reads) == (1, 2, 1)
+
+    @pytest.mark.parametrize("block", [np.zeros((64, 64), "i4"), np.pad(np.ones((20, 20), "i4"), 22)])
+    def test_is_all_that_is_taken(self, block):
+        def scan() -> None:
+            mask, _ = stored(np.tile(block, (25, 25)), 64, "yx")
+            masks.append(mask)
+            mask.labels.ids()
+
+        masks: list[Any] = []
+        scan()
+        masks.clear()
+        tracemalloc.start()
+        try:
+            scan()
+            gc.collect()
+            with_runs, counted = tracemalloc.get_traced_memory()[0], KeptRuns.taken()
+            xlabelstats.clear_cache()
+            gc.collect()
+            taken = with_runs - tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        assert counted == pytest.approx(taken, rel=0.15)
+
+    def test_what_is_beyond_a_lower_option_is_let_go_by_the_next_call(self):
+        image, first, _ = both()
+        image.labels.mean(first).compute()
+        taken = living()
+        second = both()[1]
+        image.labels.mean(second).compute()
+        with xlabelstats.set_options(mask_memory=taken):
+            image.labels.mean(second).compute()
+            assert living() == taken
+            image.labels.mean(second)
+        with xlabelstats.set_options(mask_memory=0):
+            both()[1].labels.count()
+            assert living() == 0
+
+    def test_a_scan_that_fails_keeps_nothing_while_its_exception_lives(self):
+        image, mask, store = both()
+        whole, store.array = store.array, Broken(store.array)
+        with pytest.raises(OSError, match="last block") as raised:
+            image.labels.mean(mask).compute(scheduler="sync")
+        assert living() == 0
+        assert raised.value
+        store.array = whole
+        image.labels.mean(mask)
+        assert living()
+
+    def test_noise_is_given_up_after_the_first_blocks(self, monkeypatch):
+        packed: list[int] = []
+        pack = PackedRuns.of
+        monkeypatch.setattr(PackedRuns, "of", lambda runs: packed.append(1) or pack(runs))
+        noise, _ = stored(np.random.default_rng(0).integers(0, 3000, (2048, 2048)).astype("i4"), 512, "yx")
+        with dask.config.set(scheduler="sync"):
+            noise.labels.ids()
+        assert len(packed) < 4
 
     def test_masks_of_short_runs_are_read_again(self):
         noise, store = stored(np.random.default_rng(0).integers(0, 9, (60, 80)).astype("i4"), 20, "yx")
@@ -250,6 +350,117 @@ class TestChanges:
             store.array = np.where(LABELS == 0, 999, LABELS)
             with pytest.raises(RuntimeError, match="mask has changed since it was scanned: label 999 is new"):
                 result.compute()
+
+
+def expected_means(labels: np.ndarray) -> xr.DataArray:
+    return xr.DataArray(PIXELS, dims=("c", "y", "x")).labels.mean(xr.DataArray(labels, dims=("y", "x")))
+
+
+class TestNames:
+    """What dask and the cache of pipelines know results by."""
+
+    MOVED = np.roll(LABELS, (5, 11), (0, 1))
+
+    @staticmethod
+    def opened(store: Store) -> xr.DataArray:
+        """The mask in a store, by the same name whatever it holds, as `dask.array.from_zarr` gives it."""
+        return xr.DataArray(da.from_array(store, chunks=(30, 40), name="a-mask"), dims=("y", "x"))
+
+    @staticmethod
+    def image(chunks: Any = (3, 30, 40), store: Store | None = None) -> xr.DataArray:
+        array = da.from_array(store or Store(PIXELS), chunks=chunks, name=f"an-image-{chunks}")
+        return xr.DataArray(array, dims=("c", "y", "x"))
+
+    def check(self, before: xr.DataArray, after: xr.DataArray) -> None:
+        """Measured together, the results are those of the mask as it was, and as it is."""
+        assert before.data.name != after.data.name
+        for first, second in (dask.compute(before, after), dask.compute(after, before)[::-1]):
+            xr.testing.assert_allclose(first, expected_means(LABELS))
+            xr.testing.assert_allclose(second, expected_means(self.MOVED))
+
+    @pytest.mark.parametrize("image_chunks", [(3, 30, 40), (1, 30, 40), (3, 17, 80)])
+    def test_a_mask_before_and_after_it_changed_is_measured_in_one_computation(self, image_chunks):
+        image, store = self.image(image_chunks), Store(LABELS)
+        mask = self.opened(store)
+        before = image.labels.mean(mask)
+        store.array = self.MOVED
+        after = image.labels.mean(self.opened(store))
+        assert store.reads == 2
+        self.check(before, after)
+        old, new = expected_means(LABELS), expected_means(self.MOVED)
+        xr.testing.assert_allclose((after - before).compute(), new - old)
+        xr.testing.assert_allclose(xr.concat([after, before], "when").compute(), xr.concat([new, old], "when"))
+        with pytest.raises(xr.MergeError):
+            xr.merge([before, after], compat="identical")
+        assert store.reads == 2
+
+    def test_the_same_mask_scanned_anew_after_it_changed(self):
+        image, store = self.image(), Store(LABELS)
+        mask = self.opened(store)
+        before = image.labels.mean(mask)
+        store.array = self.MOVED
+        xlabelstats.clear_cache()
+        self.check(before, image.labels.mean(mask))
+
+    def test_a_result_that_was_pickled_before_the_mask_changed(self):
+        image, store = self.image(), Store(LABELS)
+        before = pickle.loads(pickle.dumps(image.labels.mean(self.opened(store))))
+        assert living() == 0
+        store.array = self.MOVED
+        self.check(before, image.labels.mean(self.opened(store)))
+
+    def test_a_mask_that_is_read_again_beside_one_that_was_kept(self):
+        image, store = self.image(), Store(LABELS)
+        before = image.labels.mean(self.opened(store))
+        store.array = self.MOVED
+        with xlabelstats.set_options(mask_memory=1):
+            after = image.labels.mean(self.opened(store))
+        self.check(before, after)
+
+    def test_of_equal_masks_are_equal(self):
+        image = self.image()
+        masks = [self.opened(Store(array)) for array in (LABELS, self.MOVED, LABELS, self.MOVED)]
+        results = [image.labels.mean(mask) for mask in masks]
+        first, second, third, fourth = (result.data.name for result in results)
+        assert (first, second) == (third, fourth)
+        assert first != second
+
+    @pytest.mark.parametrize("image_chunks", [(3, 30, 40), (1, 30, 40), (2, 17, 23)])
+    def test_do_not_depend_on_what_is_kept(self, image_chunks):
+        def names(memory: int, first: Any = None) -> list[str]:
+            xlabelstats.clear_cache()
+            gc.collect()
+            with xlabelstats.set_options(mask_memory=memory):
+                image, mask = self.image(image_chunks), self.opened(Store(LABELS))
+                if first is not None:
+                    first(mask)
+                results = [
+                    image.labels.mean(mask),
+                    image.labels.mean(mask, background=True),
+                    mask.labels.count(),
+                    image.labels.mean(mask, labels=[5, 3]),
+                ]
+                assert len({result.data.name for result in results}) == 4
+                return [result.data.name for result in results]
+
+        kept = names(2**28)
+        assert names(2**28) == names(0) == names(300) == kept
+        assert names(2**28, lambda mask: mask.labels.ids()) == kept
+        assert names(2**28, lambda mask: mask.labels.scan()) == kept
+
+    def test_are_such_that_the_cache_of_a_pipeline_finds_a_result_again(self, tmp_path):
+        def total(means: xr.DataArray) -> xr.DataArray:
+            return means.sum().compute()
+
+        cache, pixels = Cache(tmp_path / "cache"), Store(PIXELS)
+        for memory, first in [(2**28, False), (2**28, True), (0, False), (2**28, False)]:
+            xlabelstats.clear_cache()
+            with xlabelstats.set_options(mask_memory=memory):
+                image, mask = self.image((3, 60, 80), pixels), self.opened(Store(LABELS))
+                if first:
+                    mask.labels.ids()
+                cache.run("total", total, image.labels.mean(mask))
+        assert pixels.reads == 1
 
 
 class TestSchedulers:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xlabelstats.engine.dask_internals import is_in_memory, map_mask_blocks
-from xlabelstats.engine.kept_runs import KeptRuns
+from xlabelstats.engine.dask_internals import computes_here, is_in_memory, map_mask_blocks
+from xlabelstats.engine.kept_runs import KeptRuns, PackedRuns
 from xlabelstats.engine.local import map_locally, stretches
 from xlabelstats.engine.merge_tree import LABELS_PER_CHUNK, Column, filled, lazy_columns
 from xlabelstats.engine.ownership import Region, find_regions, map_regions
@@ -141,26 +141,32 @@ def lazy_tables(
     """A dask array (*other, *shared) of tables, one per block of the mask, or of the image over it.
 
     Weights of one block along an axis serve all blocks along it.  Where the mask's runs are ``kept`` it is not read,
-    unless the pixels around blocks are looked at.
+    unless the pixels around blocks are looked at, or dask computes elsewhere.  The array has the same name then.
     """
     import dask.array as da
     from dask import delayed
+    from dask.base import tokenize
 
     starts = tuple(np.cumsum((0, *chunks)) for chunks in mask.chunks)
+    # A scan is of all labels, so tables of others cannot be taken for its.
+    mark = KeptRuns.mark_of(mask, collection.background, kept) if collection.only is None else ""
+    labels = mask
     if collection.halo:
-        mask = map_surroundings(collection.find_surrounded, mask, collection.halo)
-    elif kept is not None:
-        mask = kept.runs_of(mask)
+        mask = labels = map_surroundings(collection.find_surrounded, mask, collection.halo)
+    elif kept is not None and computes_here(mask):
+        labels = kept.runs_of(mask)
     elif image is not None and image.npartitions > mask.npartitions:
         # The runs of a block are found once and serve all chunks of the image's own dims.
-        mask = map_mask_blocks(_find_runs, mask, collection=collection)
+        labels = map_mask_blocks(_find_runs, mask, collection=collection)
     source = mask if image is None else image
-    arrays = [array for array in (mask, image, weights) if array is not None]
+    held = delayed(collection, pure=True, traverse=False)
+    names = [None if array is None else array.name for array in (mask, image, weights)]
     # As a layer of blocks, since dask then reads the image within the tasks that collect from it.
     return da.map_blocks(
         _collect,
-        *arrays,
-        collection=delayed(collection, pure=True, traverse=False),
+        *(array for array in (labels, image, weights) if array is not None),
+        name=f"tables-{tokenize(names, held.key, mark)}",
+        collection=held,
         starts=starts,
         chunks=source.chunks,
         meta=np.empty((0,) * source.ndim, object),
@@ -172,7 +178,7 @@ def _find_runs(mask: Array, offset: tuple[int, ...], *, collection: Collection) 
 
 
 def _collect(
-    mask: Array | LabelRuns,
+    mask: Array | LabelRuns | PackedRuns,
     image: Array | None = None,
     weights: Array | None = None,
     *,
@@ -183,8 +189,11 @@ def _collect(
     place = block_id[len(block_id) - len(starts) :]
     offset = tuple(int(start[i]) for start, i in zip(starts, place, strict=True))
     shape = tuple(int(start[i + 1] - start[i]) for start, i in zip(starts, place, strict=True))
-    check_shape(mask.shape, shape)
-    labels = mask if isinstance(mask, LabelRuns) else collection.find_runs(mask)
+    if isinstance(mask, PackedRuns):
+        labels = mask.unpack(shape)
+    else:
+        check_shape(mask.shape, shape)
+        labels = mask if isinstance(mask, LabelRuns) else collection.find_runs(mask)
     if image is not None:
         declared = collection.dtype
         if image.size and declared is not None and not np.can_cast(image.dtype, declared, "same_kind"):

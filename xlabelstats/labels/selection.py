@@ -19,7 +19,7 @@ from xlabelstats.engine.kept_runs import KeptRuns, keeps_runs, room
 from xlabelstats.engine.local import map_locally, stretches
 from xlabelstats.engine.merge_tree import merge_by_range, take_rows
 from xlabelstats.engine.passes import Collection, lazy_tables, tables_of
-from xlabelstats.engine.reduction import merge
+from xlabelstats.engine.reduction import Table, merge
 from xlabelstats.engine.runs import Array, find_labels, find_runs, union
 from xlabelstats.inputs import check_labels, check_switches, data_of, is_dask
 from xlabelstats.kernels import kernels_for, on_device
@@ -34,11 +34,11 @@ T = TypeVar("T")
 LOOK_BLOCKS = 4
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ids:
     """The labels of a dask mask, sorted, and whether they seem to lie among each other, as grey values do.
 
-    With the runs of the mask, if these were kept.
+    With the runs of the mask, as long as these are kept.
     """
 
     ids: np.ndarray
@@ -88,10 +88,10 @@ class Selection:
         return dict(arrays) if self.rows is None else take_rows(arrays, self.rows)
 
 
-def choose_labels(mask: xr.DataArray, labels: Any, background: bool, chunks: Any = None) -> Selection:
-    """The labels the user named, or those of the mask, for which it is scanned now, in these chunks if it is lazy."""
+def choose_labels(mask: xr.DataArray, labels: Any, background: bool, cut: Any = None) -> Selection:
+    """The labels the user named, or those of the mask, for which it is scanned now; ``cut`` as for `label_ids`."""
     named = named_labels(mask, labels)
-    return named or Selection(label_ids(mask, background=background, chunks=chunks), False, background)
+    return named or Selection(label_ids(mask, background=background, cut=cut), False, background)
 
 
 def named_labels(mask: xr.DataArray, labels: Any) -> Selection | None:
@@ -109,33 +109,48 @@ def label_table(mask: xr.DataArray, *, background: bool = False) -> LabelTable:
     table = _memory.get(array, background, LabelTable)
     if table is not None:
         return table
-    collection = Collection((Positions(),), background)
-    join = partial(merge, collection.reductions)
     frames = _memory.frames_with(array)
     if is_dask(array):
-        tables = [
-            lazy_tables(collection, with_sources(frame, "mask"), kept=kept_runs(frame, background, frame))
-            for frame in frames
-        ]
-        several = _computed(tables, join)
+        found = _lazy_label_tables(frames, background, [kept_runs(frame, background, frame) for frame in frames])
     else:
-        several = [tables_of(collection, array)]
-    merged = [join(tables) for tables in several]
-    found = [LabelTable(each.ids, each.count, *each.parts[0]) for each in merged]
+        found = [_label_table(tables_of(Collection((Positions(),), background), array))]
     return _memory.put(array, background, frames, found)
 
 
-def label_ids(mask: xr.DataArray, *, background: bool = False, chunks: Any = None) -> np.ndarray:
+def label_table_of_kept(mask: Any, background: bool) -> LabelTable | None:
+    """The label table of a dask mask from the runs that were kept of it, if they were, in whatever blocks.
+
+    It is not remembered, since the last bits of where objects lie depend on the blocks; their boxes do not.
+    """
+    kept = kept_runs(mask, background)
+    if kept is None or not computes_here(mask):
+        return None
+    return _lazy_label_tables([mask.rechunk(kept.chunks)], background, [kept])[0]
+
+
+def _lazy_label_tables(masks: Sequence[Any], background: bool, kept: Sequence[KeptRuns | None]) -> list[LabelTable]:
+    collection = Collection((Positions(),), background)
+    pairs = zip(masks, kept, strict=True)
+    tables = [lazy_tables(collection, with_sources(mask, "mask"), kept=runs) for mask, runs in pairs]
+    return [_label_table(several) for several in _computed(tables, partial(merge, collection.reductions))]
+
+
+def _label_table(tables: Sequence[Table]) -> LabelTable:
+    merged = merge((Positions(),), tables)
+    return LabelTable(merged.ids, merged.count, *merged.parts[0])
+
+
+def label_ids(mask: xr.DataArray, *, background: bool = False, cut: Any = None) -> np.ndarray:
     """The sorted labels of a checked mask, in main memory: what a scan finds, without the geometry.
 
-    A lazy mask is scanned in its own chunks unless others are given.
+    A lazy mask is scanned in the blocks in which it will be measured, those of ``cut``, if its runs can be kept.
     """
     check_switches(background=background)
     array = array_of(mask)
     to_host = kernels_for(array).to_host
     if is_dask(array):
         table = _memory.get(array, background, LabelTable)
-        return to_host(_find_ids(array, background, chunks).ids if table is None else table.ids)
+        return to_host(_find_ids(array, background, cut).ids if table is None else table.ids)
     if on_device(array):
         return to_host(find_labels(array, background=background))
     contiguous = np.ascontiguousarray(array)
@@ -148,22 +163,24 @@ def labels_seem_mixed(mask: Any, background: bool) -> bool:
     return _memory.get(mask, background, LabelTable) is not None or _find_ids(mask, background).mixed
 
 
-def kept_runs(mask: Any, background: bool, cut: Any) -> KeptRuns | None:
-    """The runs of a dask mask, if its scan has kept them of the blocks to which it is ``cut``."""
+def kept_runs(mask: Any, background: bool, cut: Any = None) -> KeptRuns | None:
+    """The runs of a dask mask, if its scan has kept them; of the blocks of ``cut``, if that is given."""
+    _memory.let_go()
     ids = _memory.get(mask, background, Ids)
-    kept = None if ids is None or not room() else ids.kept
-    return kept if kept is not None and kept.fits(cut) and computes_here(cut) else None
+    kept = None if ids is None else ids.kept
+    return kept if kept is not None and (cut is None or kept.fits(cut)) else None
 
 
-def _find_ids(mask: Any, background: bool, chunks: Any = None) -> Ids:
+def _find_ids(mask: Any, background: bool, cut: Any = None) -> Ids:
     """The labels of a dask mask, found now or remembered."""
     ids = _memory.get(mask, background, Ids)
     if ids is None:
+        _memory.let_go()
         frames = _memory.frames_with(mask)
         arrays = [with_sources(frame, "mask") for frame in frames]
         kept = None
-        if keeps_runs(mask):
-            arrays = [array.rechunk(chunks or array.chunks) for array in arrays]
+        if keeps_runs(mask, cut):
+            arrays = [array.rechunk((mask if cut is None else cut).chunks) for array in arrays]
             kept = KeptRuns(arrays, background)
         scanned = arrays[0]
         # From the first block to the last, so that they differ along every axis.
@@ -172,8 +189,14 @@ def _find_ids(mask: Any, background: bool, chunks: Any = None) -> Ids:
         looks = frozenset(zip(*(edge[rows].tolist() for edge, rows in zip(edges, blocks, strict=True)), strict=True))
         search = partial(map_mask_blocks, _ids_of_block, background=background, looks=looks)
         scans = [search(array, kept=kept, name=array.name) for array in arrays]
-        merged = [_merge_ids(tables) for tables in _computed(scans, _merge_ids)]
-        kept = kept if kept is not None and kept.complete else None
+        try:
+            merged = [_merge_ids(tables) for tables in _computed(scans, _merge_ids)]
+        except BaseException:
+            # Whoever holds the exception holds all that was scanned.
+            if kept is not None:
+                kept.close()
+            raise
+        kept = kept if kept is not None and kept.finish() else None
         to_host = kernels_for(mask).to_host
         found = [Ids(to_host(labels), spread.seems_wide(edges), kept) for labels, spread in merged]
         ids = _memory.put(mask, background, frames, found)
@@ -193,7 +216,7 @@ def _ids_of_block(
         ids = find_labels(mask, background=background)
     else:
         runs = find_runs(mask, background=background)
-        kept.add(name, offset, runs)
+        kept.add(name, offset, runs, mask.nbytes)
         ids = runs.ids
     return ids, spread_of(ids, offset, looks_mixed(mask) if tuple(offset) in looks else (False, False))
 
@@ -301,6 +324,16 @@ class _Memory:
         elif len(arrays) == 1:
             self._keep(mask, (id(mask), background, type(own)), own)
         return own
+
+    def let_go(self) -> None:
+        """Let go of the runs of masks, beginning with those scanned first, until those that are kept have room."""
+        for _, _, found in list(self._entries.values()):
+            several = found.found.values() if isinstance(found, Frames) else [[found]]
+            for ids in itertools.chain.from_iterable(several):
+                if KeptRuns.taken() <= room():
+                    return
+                if isinstance(ids, Ids):
+                    ids.kept = None
 
     def _keep(self, mask: Any, key: tuple[int, Any, type], found: Any) -> None:
         self._entries[key] = (weakref.ref(mask, lambda _: self._entries.pop(key, None)), mask.name, found)

@@ -159,8 +159,7 @@ def find_subject(
     # The labels come from the mask as the caller holds it, for which a scan may be remembered.
     waits = labels is None and not lazy
     # It is scanned block by block as it will be measured, so that what is kept of the blocks serves both.
-    chunks = arrays[0].chunks if lazy and mask.size and arrays[3] == mask.dims else None
-    selection = None if waits else choose_labels(mask, labels, background, chunks)
+    selection = None if waits else choose_labels(mask, labels, background, arrays[0] if lazy else None)
     if selection is not None and whole(lazy, selection.ids.size * channels):
         return _whole(image, mask, arrays, labels, background, call)
     if image is not None and labels is None:

@@ -11,7 +11,7 @@ from xlabelstats.cautions import caution
 from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.inputs import is_dask
 from xlabelstats.labels.mixed import MANY, WIDE, looks_mixed, median_box
-from xlabelstats.labels.selection import array_of, label_table, labels_seem_mixed
+from xlabelstats.labels.selection import array_of, label_table, label_table_of_kept, labels_seem_mixed
 
 # The call that the question shows, unless another was made.
 MEAN = "image.labels.mean(mask)"
@@ -36,7 +36,7 @@ def ask_if_swapped(
         likely = labels_seem_mixed(array, background) if is_dask(array) else looks_mixed(array)[1]
         if not likely:
             return
-        table = label_table(mask, background=background)
+        table = label_table_of_kept(array, background) or label_table(mask, background=background)
     part = median_box(table.low, table.high, mask.shape)
     if len(table.ids) >= MANY and part > WIDE and not _has_fractions(image):
         caution(

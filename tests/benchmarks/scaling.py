@@ -471,7 +471,7 @@ def start(folder: Path) -> Iterator[Figure]:
     for what, limit in (("first", 0.6), ("longer", 0.6)):
         name = {"first": "import and first call, kernels compiled", "longer": "first call over the second"}[what]
         yield name, statistics.median(run[what] for run in warm), "s", limit
-    for call, limit in (("aggregate", 1.5), ("windows", 3), ("quantiles", 2.5)):
+    for call, limit in (("aggregate", 1.5), ("windows", 1.8), ("quantiles", 1.8)):
         cold = []
         for _ in range(3):
             with tempfile.TemporaryDirectory(dir=folder) as empty:

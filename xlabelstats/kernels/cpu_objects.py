@@ -11,7 +11,6 @@ import numpy as np
 from xlabelstats.kernels.cpu_runs import kernel
 
 
-@kernel
 def cut(image, channels, mask, shape, cuts, alone, out, marked):
     """Copy what a piece of an image holds of some windows to ``out`` (object, channel, pixel of the window).
 
@@ -19,21 +18,27 @@ def cut(image, channels, mask, shape, cuts, alone, out, marked):
     channels.  If ``alone``, pixels that do not carry a window's label become 0; where they do, ``marked`` (object,
     pixel of the window) gets the window's mark if there is room for it.  Without either the mask is not read.
     """
+    # The first pixel of every window that is copied, and how many are, along every axis.
+    first = np.maximum(cuts.low, -cuts.starts)
+    extent = np.maximum(np.minimum(cuts.high, shape - cuts.starts) - first, 0)
+    _cut(image, channels, mask, cuts, first, extent, alone, out, marked)
+
+
+@kernel
+def _cut(image, channels, mask, cuts, firsts, extents, alone, out, marked):
+    """See `cut`; ``firsts`` and ``extents`` (object, axis) are the first pixel and the extent of what is copied."""
     pixels_in, steps = image
     labels_in, mask_steps = mask
-    starts, low, high, size, labels, rows, marks = cuts
-    ndim = shape.size
+    starts, _, _, size, labels, rows, marks = cuts
+    ndim = size.size
     last = ndim - 1
-    first, extent = np.empty(ndim, np.int64), np.empty(ndim, np.int64)
     zero, unmarked = pixels_in.dtype.type(0), marked.dtype.type(0)
     along, mask_along = steps[last], mask_steps[last]
     packed = along == 1 and mask_along == 1
     for i in range(starts.shape[0]):
-        for axis in range(ndim):
-            first[axis] = max(low[i, axis], -starts[i, axis])
-            extent[axis] = max(0, min(high[i, axis], shape[axis] - starts[i, axis]) - first[axis])
+        first, extent = firsts[i], extents[i]
         width, label, row, mark = extent[last], labels[i], rows[i], marks[i]
-        lines = extent[last - 1] if ndim > 1 and width else min(width, 1)
+        lines = extent[last - 1] if ndim > 1 else 1
         planes = 1
         for axis in range(last - 1):
             planes *= extent[axis]

@@ -7,20 +7,23 @@ import numpy as np
 from xlabelstats.kernels.cpu_runs import kernel
 
 
-@kernel
 def geometry(runs, origin, low, high, s1, s2):
     """Collect the box of every code and the sums of its pixel positions and of their products.
 
     Positions count from ``origin`` (code, axis), the first pixel of the code, so that the sums of
     small objects are whole numbers and exact.  The pixels of a run add up in closed form.
     """
+    low[...], high[...], origin[:, -1:] = np.iinfo(np.int64).max, 0, -1
+    _geometry(runs, np.empty(runs.shape.size, np.int64), origin, low, high, s1, s2)
+
+
+@kernel
+def _geometry(runs, position, origin, low, high, s1, s2):
+    """See `geometry`: ``origin`` is -1 along the last axis where no pixel was found, ``position`` memory to work in."""
     codes, starts, lengths, shape = runs
     last = shape.size - 1
     width = shape[last]
-    position = np.empty(last, np.int64)
     row, end = 0, 0
-    for code in range(origin.shape[0]):
-        origin[code, last] = -1
     for run in range(codes.size):
         code, start, n = codes[run], starts[run], lengths[run]
         # Runs of the same row follow each other, and divisions cost more than all else here.
@@ -31,24 +34,25 @@ def geometry(runs, origin, low, high, s1, s2):
                 position[axis] = rest % shape[axis]
                 rest //= shape[axis]
         begin = start - row
-        if origin[code, last] < 0:
-            origin[code, last] = low[code, last] = high[code, last] = begin
-            for axis in range(last):
-                origin[code, axis] = low[code, axis] = high[code, axis] = position[axis]
-        low[code, last] = min(low[code, last], begin)
-        high[code, last] = max(high[code, last], begin + n)
+        beyond, least, most = begin + n, low[code, last], high[code, last]
+        low[code, last] = begin if begin < least else least
+        high[code, last] = beyond if beyond > most else most
+        new = origin[code, last] < 0
+        origin[code, last] = begin if new else origin[code, last]
         first = float(begin - origin[code, last])
         along = n * first + n * (n - 1) / 2
         for a in range(last):
-            low[code, a] = min(low[code, a], position[a])
-            high[code, a] = max(high[code, a], position[a] + 1)
-            x = position[a] - origin[code, a]
+            here, least, most = position[a], low[code, a], high[code, a]
+            low[code, a] = here if here < least else least
+            high[code, a] = here + 1 if here >= most else most
+            origin[code, a] = here if new else origin[code, a]
+            x = here - origin[code, a]
             s1[code, a] += n * x
             s2[code, a, last] += along * x
-            for b in range(a, last):
-                s2[code, a, b] += float(n * x) * (position[b] - origin[code, b])
+            for b in range(a + 1):
+                s2[code, b, a] += float(n * (position[b] - origin[code, b])) * x
         s1[code, last] += along
-        s2[code, last, last] += n * first**2 + first * n * (n - 1) + (n - 1.0) * n * (2 * n - 1) / 6
+        s2[code, last, last] += n * (first * first) + first * n * (n - 1) + (n - 1.0) * n * (2 * n - 1) / 6
 
 
 @kernel
@@ -79,13 +83,17 @@ def merge_geometry(rows, before, count, places_in, places):
                 m2[a, i, j] += m2_in[b, i, j] + delta[i] * delta[j] * na * share
 
 
-@kernel
 def boxes(runs, low, high):
     """Lower ``low`` and raise ``high`` (code, axis) to the boxes of the runs."""
+    _boxes(runs, np.empty(runs.shape.size, np.int64), low, high)
+
+
+@kernel
+def _boxes(runs, position, low, high):
+    """See `boxes`; ``position`` (axis,) is memory to work in."""
     codes, starts, lengths, shape = runs
     last = shape.size - 1
     width = shape[last]
-    position = np.empty(last, np.int64)
     row, end = 0, 0
     for run in range(codes.size):
         code, start = codes[run], starts[run]
@@ -96,11 +104,13 @@ def boxes(runs, low, high):
             for axis in range(last - 1, -1, -1):
                 position[axis] = rest % shape[axis]
                 rest //= shape[axis]
-        for axis in range(last):
-            low[code, axis] = min(low[code, axis], position[axis])
-            high[code, axis] = max(high[code, axis], position[axis] + 1)
-        low[code, last] = min(low[code, last], start - row)
-        high[code, last] = max(high[code, last], start - row + lengths[run])
+        position[last] = start - row
+        for axis in range(last + 1):
+            here, least, most = position[axis], low[code, axis], high[code, axis]
+            low[code, axis] = here if here < least else least
+            high[code, axis] = here + 1 if here >= most else most
+        beyond, most = position[last] + lengths[run], high[code, last]
+        high[code, last] = beyond if beyond > most else most
 
 
 @kernel

@@ -43,22 +43,15 @@ def order_statistics(keys, count, channels, kind, q, low, high, valid):
     number of pixels that are not NaN.
     """
     first = _sort_pixels(keys, count, channels, kind, valid)
-    _pick(keys, first.ravel(), valid.ravel(), q, *(out.reshape(-1, q.size) for out in (low, high)))
+    if keys.size:
+        last = np.maximum(valid - 1, 0)
+        for j in range(q.size):
+            below = np.minimum((q[j] * last).astype(np.int64), last)
+            # A segment without pixels may begin beyond the last key.
+            low[:, :, j] = keys.take(first + below, mode="clip")
+            high[:, :, j] = keys.take(first + np.minimum(below + 1, last), mode="clip")
     for out in (low, high):
         _to_pixels(out, valid, kind)
-
-
-@kernel
-def _pick(keys, first, valid, q, low, high):
-    """Pick the keys of every segment next to the quantiles ``q``; ``low`` and ``high`` are (segment, quantile)."""
-    for segment in range(first.size):
-        begin, last = first[segment], valid[segment] - 1
-        if last < 0:
-            continue
-        for j in range(q.size):
-            below = min(int(q[j] * last), last)
-            low[segment, j] = keys[begin + below]
-            high[segment, j] = keys[begin + min(below + 1, last)]
 
 
 def modes(keys, count, channels, kind, mode, valid):

@@ -172,7 +172,9 @@ class _Windows:
         for count, step in zip(pixels.shape[:other], steps[:other], strict=True):
             channels = np.add.outer(channels, step * np.arange(count)).ravel()
         ids = np.zeros(len(rows), flat.dtype) if mask is None else corners.ids.astype(native(mask.dtype))
-        dtype = self.marked.dtype
+        # Where nothing is marked, loops serve that are compiled for marks.
+        marked = self.marked.reshape(n, size) if self.marking else kernels_for(pixels).xp.empty((0, 0), ids.dtype)
+        marks = np.ones(len(rows), bool) if marked.dtype.kind == "b" else ids.astype(marked.dtype)
         kernels_for(pixels).cut(
             Memory(flat, steps[other:]),
             channels,
@@ -185,11 +187,11 @@ class _Windows:
                 self.window.size,
                 as_bits(ids),
                 rows.astype(np.int64),
-                as_bits(np.ones(len(rows), dtype) if dtype.kind == "b" else ids.astype(dtype)),
+                as_bits(marks),
             ),
             alone,
             self.cells.view(flat.dtype).reshape(n, channels.size, size),
-            self.marked.view(f"u{dtype.itemsize}").reshape(len(self.marked), size if self.marking else 0),
+            marked.view(f"u{marked.itemsize}"),
         )
 
 

@@ -96,7 +96,6 @@ def cross_powers(image, runs, means, sums, products):
                         pair += min(4, channels - b)
 
 
-@kernel
 def colocalise(pixels, count, fractions, ranked, out):
     """Sum up the pixels of every two channels of an object that lie above thresholds.
 
@@ -106,6 +105,15 @@ def colocalise(pixels, count, fractions, ranked, out):
     threshold, and over those above both thresholds: the sum, the sum weighted by how near the ranks are if
     ``ranked``, the sum of products with the second channel, and that of squares.
     """
+    # The loops sort, which takes seconds to compile: integers of all sizes share those for the largest.
+    if pixels.dtype.kind != "f" and pixels.dtype.itemsize < 8:
+        pixels = pixels.astype(np.int64)
+    _colocalise(pixels, count, fractions, ranked, out)
+
+
+@kernel
+def _colocalise(pixels, count, fractions, ranked, out):
+    """Sum up the pixels of every two channels, see `colocalise`."""
     groups, channels = out.shape[1], out.shape[2]
     longest = 0
     for code in range(count.size):

@@ -307,7 +307,18 @@ class TestNames:
         assert display_name(lazy.rename("nuclei"), "image") == "nuclei"
         assert display_name(xr.DataArray([0], dims="x"), "image") == "image"
 
-    @pytest.mark.parametrize("name", ["nuclei", "nuclei-2", "0123456789abcdef0123456789abcdef.tif", 7])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "nuclei",
+            "nuclei-2",
+            "0123456789abcdef0123456789abcdef.tif",
+            "0123456789abcdef0123456789abcdef",
+            "3f2a1b2c-1111-4222-8333-444455556666",
+            "sample-3f2a1b2c-1111-4222-8333-444455556666",
+            7,
+        ],
+    )
     def test_a_name_of_the_user_is_kept_with_what_looks_like_a_token_in_it(self, name: object) -> None:
         assert display_name(xr.DataArray([0], dims="x", name=name), "image") == str(name)
 

@@ -20,8 +20,10 @@ from xlabelstats.units import common_units
 NEAREST = "calls that measure do so with align='nearest', by coordinates"
 OF_MASKS = "this call does so with align='nearest', by coordinates"
 
-# Names that end with a token or a UUID, as dask's do.
-NAMED_BY_DASK = re.compile(r"(.+-)?[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.DOTALL)
+# What is done and a token, or a UUID of version 1, as dask names arrays.
+NAMED_BY_DASK = re.compile(
+    r".+-([0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-1[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})", re.DOTALL
+)
 
 # Coordinates that differ by less than this part of their spacing are taken as equal.
 ROUNDING = 1e-6

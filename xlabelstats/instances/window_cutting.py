@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xlabelstats.engine.dask_internals import Graph, array_of_tasks, as_task, is_in_memory
+from xlabelstats.engine.dask_internals import Graph, array_of_tasks, as_task, computes_here, is_in_memory
 from xlabelstats.engine.local import map_locally
 from xlabelstats.engine.merge_tree import filled, uniform
 from xlabelstats.engine.ownership import Region, find_regions
@@ -164,9 +164,9 @@ class _Windows:
         if mask is not None and mask.shape != pixels.shape[pixels.ndim - mask.ndim :]:
             raise RuntimeError(f"a block of the mask has the shape {mask.shape}, one of the image {pixels.shape}")
         flat, steps = _memory_of(pixels)
-        labels, label_steps = (flat, steps) if mask is None else _memory_of(mask)
         shared = len(low)
         other = pixels.ndim - shared
+        labels, label_steps = (flat, steps[other:]) if mask is None else _memory_of(mask)
         n, size = len(self.cells), math.prod(self.window.size.tolist())
         channels = np.zeros(1, np.int64)
         for count, step in zip(pixels.shape[:other], steps[:other], strict=True):
@@ -292,8 +292,9 @@ class LazyWindows:
         token = uuid.uuid4().hex
         cut, names = f"cut-{token}", (f"windows-{token}", f"mask-windows-{token}")
         several = math.prod(map(len, pixels.other_chunks)) > 1
-        # Blocks in memory are there anyway, so all regions can be cut from at once.
-        at_once = len(self.regions) if is_in_memory(mask) and is_in_memory(source) else FEW_REGIONS
+        # Blocks in this memory are there anyway, so all regions can be cut from at once.
+        there = computes_here(mask) and is_in_memory(mask) and is_in_memory(source)
+        at_once = len(self.regions) if there else FEW_REGIONS
         layer: Graph = {}
         labelled: Graph = {}
         zeros = (0,) * len(size)

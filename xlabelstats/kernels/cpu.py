@@ -72,6 +72,7 @@ def find_runs(lines, background, placed):
     room = min(lines.size, 2 * changes * lines.size // max(some.size, 1) + 2**10)
     n, runs = _placed(lines, background, placed, room)
     if n > room:
+        del runs
         _, runs = _placed(lines, background, placed, n)
     # What is kept takes no room beyond what was found.
     return tuple(array[:n] if 2 * n > room else array[:n].copy() for array in runs)

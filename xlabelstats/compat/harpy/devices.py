@@ -32,7 +32,7 @@ def gpu_obstacle() -> str | None:
         import cupy
     except ImportError as error:
         # Libraries of CUDA that cannot be loaded are an ImportError too.
-        missing = isinstance(error, ModuleNotFoundError)
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "cupy"
         return f"CuPy is not installed ({CUPY})" if missing else f"CuPy cannot be imported: {error}"
     try:
         return None if cupy.cuda.runtime.getDeviceCount() else "CuPy finds no GPU"

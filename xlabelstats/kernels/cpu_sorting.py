@@ -93,7 +93,7 @@ def _sort_pixels(keys, count, channels, kind, valid):
         infinity = np.array(np.inf, f"f{keys.itemsize}").view(keys.dtype)[()]
         _order_floats(keys, sizes, sign, ~keys.dtype.type(0), infinity, valid.reshape(-1))
     _sort(keys, sizes, np.empty(int(sizes.max(initial=0)), keys.dtype), np.empty((keys.itemsize, 256), np.int64))
-    return (np.cumsum(sizes) - sizes).reshape(-1, channels)
+    return (np.cumsum(sizes) - sizes).reshape(count.size, channels)
 
 
 def _sign(keys):

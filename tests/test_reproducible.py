@@ -17,7 +17,7 @@ from scipy.spatial import KDTree
 
 from xlabelstats.catalogue import OBJECT_PROPERTIES, PROPERTIES
 from xlabelstats.embeddings import pca
-from xlabelstats.labels.selection import clear_cache
+from xlabelstats.labels.mask_scan import clear_cache
 from xlabelstats.pipeline import (
     blobs,
     centroids,

@@ -45,7 +45,7 @@ from xlabelstats.accessors import (
     LabelsTreeAccessor,
 )
 from xlabelstats.catalogue import measures
-from xlabelstats.labels.selection import clear_cache
+from xlabelstats.labels.mask_scan import clear_cache
 from xlabelstats.ngff.reading import open_ome_zarr
 from xlabelstats.options import set_options
 from xlabelstats.stitching import stitch

@@ -23,7 +23,7 @@ import xlabelstats
 from tests.calls import SHAPES, SHORTCUTS, STATS, WEIGHED, extent, features, of_box
 from tests.conftest import blobs
 from xlabelstats.accessors import InstancesAccessor, LabelsAccessor
-from xlabelstats.labels import selection
+from xlabelstats.labels import mask_scan
 
 QUANTILES = (0, 0.25, 1)
 
@@ -464,17 +464,17 @@ def assert_reads(reads: int) -> None:
 
 
 def test_what_is_found_at_more_times_than_scans_are_remembered_is_found_in_one_compute():
-    times = 3 * selection._memory.size
+    times = 3 * mask_scan.memory.size
     mask = xr.DataArray(np.random.default_rng(0).integers(0, 4, (times, 5, 6)), dims=("t", "y", "x")).chunk(t=1)
     image = mask * 2.0
     computed = Counter[str]()
-    original = selection.compute_each
+    original = mask_scan.compute_each
 
     def counting(collections: Any) -> Any:
         computed["times"] += 1
         return original(collections)
 
-    selection.compute_each = counting
+    mask_scan.compute_each = counting
     try:
         image.labels.mean(mask, per="t")
         image.labels.max(mask, per="t", background=False)
@@ -483,7 +483,7 @@ def test_what_is_found_at_more_times_than_scans_are_remembered_is_found_in_one_c
         mask.instances.windows(13, per="t")
         assert computed["times"] == 2
     finally:
-        selection.compute_each = original
+        mask_scan.compute_each = original
 
 
 def test_a_graph_has_few_layers_however_many_times_there_are():

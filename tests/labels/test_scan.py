@@ -18,7 +18,7 @@ import xlabelstats
 from xlabelstats.catalogue.positions import LabelTable, Positions
 from xlabelstats.engine.reduction import Block, collect, merge
 from xlabelstats.engine.runs import find_runs
-from xlabelstats.labels.selection import _memory
+from xlabelstats.labels.scan_memory import memory
 
 
 def assert_is_scipy(table: xr.Dataset, mask: np.ndarray) -> None:
@@ -194,10 +194,10 @@ class TestMemory:
         masks = [xr.DataArray(da.full(4, i + 1, chunks=2), dims="x") for i in range(30)]
         for mask in masks:
             mask.labels.ids()
-        assert len(_memory._entries) == _memory.size
+        assert len(memory._entries) == memory.size
         del masks, mask
         gc.collect()
-        assert len(_memory._entries) == 0
+        assert len(memory._entries) == 0
 
     def test_a_numpy_mask_changed_in_place_is_seen(self):
         mask = xr.DataArray(np.array([1, 1, 2]), dims="x")

@@ -71,7 +71,7 @@ class LabelsAccessor(RelationCalls, PointCalls, MaskCalls, LayerCalls, OmeZarrCa
         array([2, 7])
         """
         from xlabelstats.inputs import check_mask
-        from xlabelstats.labels.selection import label_ids
+        from xlabelstats.labels.mask_scan import label_ids
 
         return label_ids(check_mask(self._array), background=background).copy()
 

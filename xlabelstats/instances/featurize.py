@@ -19,7 +19,8 @@ from xlabelstats.engine.merge_tree import filled
 from xlabelstats.engine.ownership import Job
 from xlabelstats.engine.runs import Array
 from xlabelstats.instances.functions import cast
-from xlabelstats.instances.window_cutting import LazyWindows, cut_windows
+from xlabelstats.instances.lazy_windows import LazyWindows
+from xlabelstats.instances.window_cutting import cut_windows
 from xlabelstats.instances.windows import (
     batch_of,
     check_batch,

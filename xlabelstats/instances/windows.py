@@ -18,7 +18,8 @@ from xlabelstats.encoding import without_encoding
 from xlabelstats.engine.merge_tree import LABELS_PER_CHUNK
 from xlabelstats.engine.runs import native
 from xlabelstats.inputs import check_mask
-from xlabelstats.instances.window_cutting import LazyWindows, Window, cut_windows
+from xlabelstats.instances.lazy_windows import LazyWindows
+from xlabelstats.instances.window_cutting import Window, cut_windows
 from xlabelstats.labels.per import apart
 from xlabelstats.labels.selection import Selection
 from xlabelstats.labels.subject import Objects, WholeSubject, find_objects, find_whole

@@ -10,8 +10,8 @@ import xarray as xr
 
 from xlabelstats.align import given_name
 from xlabelstats.inputs import at_position, check_labels, check_mask, check_on_host, check_pooling, time_dims
+from xlabelstats.labels.mask_scan import label_ids, label_table
 from xlabelstats.labels.paint import check_rows, paint
-from xlabelstats.labels.selection import label_ids, label_table
 from xlabelstats.names import LABEL, OBJECT
 from xlabelstats.rows import rows_of
 

@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.inputs import check_mask, check_on_host
-from xlabelstats.labels.selection import label_table, named_labels
+from xlabelstats.labels.mask_scan import label_table
+from xlabelstats.labels.selection import named_labels
 from xlabelstats.names import LABEL
 
 # Distances that differ by no more than this part of them are equal, as they would be but for rounding.

@@ -15,9 +15,9 @@ from xlabelstats.cautions import one_call
 from xlabelstats.engine.merge_tree import uniform
 from xlabelstats.engine.nearest import distances, map_near
 from xlabelstats.inputs import at_position, check_is_mask, check_mask, check_on_host, check_pooling, data_of, is_dask
+from xlabelstats.labels.mask_scan import array_of, label_ids
 from xlabelstats.labels.measure import measured
 from xlabelstats.labels.reach import Reach, check_distance, grid_of, reach_of
-from xlabelstats.labels.selection import array_of, label_ids
 from xlabelstats.names import LABEL
 from xlabelstats.resampling import resampled
 

@@ -13,9 +13,9 @@ from xlabelstats.align import ROUNDING
 from xlabelstats.engine.near_labels import near_labels
 from xlabelstats.grid import Grid, grid_of_lengths
 from xlabelstats.inputs import at_position, check_is_mask, check_mask, check_on_host, check_pooling, data_of
+from xlabelstats.labels.mask_scan import label_table
 from xlabelstats.labels.pair_rows import pair_rows
 from xlabelstats.labels.reach import check_distance
-from xlabelstats.labels.selection import label_table
 from xlabelstats.names import PAIR, check_known
 
 # What distances are between, and what that is in words.

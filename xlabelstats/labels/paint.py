@@ -18,7 +18,7 @@ from xlabelstats.engine.merge_tree import uniform
 from xlabelstats.engine.runs import Array, find_rows, find_runs
 from xlabelstats.inputs import check_labels, check_mask, check_same_side, data_of, dense, is_dask
 from xlabelstats.kernels import kernels_for, on_device
-from xlabelstats.labels.selection import label_ids
+from xlabelstats.labels.mask_scan import label_ids
 from xlabelstats.names import LABEL, OBJECT
 from xlabelstats.rows import DDOF, SKIPNA, names_of_rows
 

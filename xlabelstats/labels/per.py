@@ -19,7 +19,7 @@ from xlabelstats.encoding import without_encoding
 from xlabelstats.engine.merge_tree import LABELS_PER_CHUNK, concatenated
 from xlabelstats.inputs import check_is_mask, check_mask, is_dask
 from xlabelstats.kernels import kernels_for
-from xlabelstats.labels.selection import frames_of
+from xlabelstats.labels.mask_scan import frames_of
 from xlabelstats.names import LABEL, OBJECT
 from xlabelstats.reading import pixels_of_store
 from xlabelstats.resampling import resampled

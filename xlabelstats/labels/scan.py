@@ -6,7 +6,7 @@ import xarray as xr
 
 from xlabelstats.inputs import at_position, check_is_mask, check_mask, check_pooling
 from xlabelstats.kernels import kernels_for
-from xlabelstats.labels.selection import label_table
+from xlabelstats.labels.mask_scan import label_table
 from xlabelstats.names import LABEL
 
 

@@ -24,9 +24,9 @@ from xlabelstats.inputs import (
     is_dask,
 )
 from xlabelstats.labels.growth import changed
+from xlabelstats.labels.mask_scan import array_of, label_ids
 from xlabelstats.labels.measure import measured
 from xlabelstats.labels.reach import check_distance, grid_of
-from xlabelstats.labels.selection import array_of, label_ids
 from xlabelstats.labels.swapped import ask_if_swapped
 from xlabelstats.names import LABEL
 from xlabelstats.resampling import resampled

@@ -17,14 +17,8 @@ from xlabelstats.engine.kept_runs import KeptRuns
 from xlabelstats.engine.reduction import Rows
 from xlabelstats.inputs import check_mask, check_pooling, check_taken, data_of, is_dask
 from xlabelstats.kernels import kernels_for
-from xlabelstats.labels.selection import (
-    Selection,
-    array_of,
-    choose_labels,
-    kept_runs,
-    label_table,
-    named_labels,
-)
+from xlabelstats.labels.mask_scan import array_of, kept_runs, label_table
+from xlabelstats.labels.selection import Selection, choose_labels, named_labels
 from xlabelstats.labels.swapped import MEAN, ask_if_swapped
 from xlabelstats.labels.weights import as_lazy_as, weights_over
 

@@ -10,8 +10,8 @@ import xarray as xr
 from xlabelstats.cautions import caution
 from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.inputs import is_dask
+from xlabelstats.labels.mask_scan import array_of, label_table, label_table_of_kept, labels_seem_mixed
 from xlabelstats.labels.mixed import MANY, WIDE, looks_mixed, median_box
-from xlabelstats.labels.selection import array_of, label_table, label_table_of_kept, labels_seem_mixed
 
 # The call that the question shows, unless another was made.
 MEAN = "image.labels.mean(mask)"

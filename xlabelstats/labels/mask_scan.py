@@ -1,0 +1,190 @@
+"""What a scan of a mask finds: its labels, where they lie, and its runs; of a dask mask it is remembered."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import xarray as xr
+
+from xlabelstats.catalogue.positions import LabelTable, Positions
+from xlabelstats.engine.dask_internals import block_keys, computes_here, delayed_tasks, map_mask_blocks
+from xlabelstats.engine.kept_runs import KeptRuns, keeps_runs
+from xlabelstats.engine.local import map_locally, stretches
+from xlabelstats.engine.merge_tree import merge_by_range
+from xlabelstats.engine.passes import Collection, lazy_tables, tables_of
+from xlabelstats.engine.reduction import Table, merge
+from xlabelstats.engine.runs import Array, find_labels, find_runs, union
+from xlabelstats.inputs import check_switches, data_of, is_dask
+from xlabelstats.kernels import kernels_for, on_device
+from xlabelstats.labels.mixed import Spread, looks_mixed, merge_spreads, spread_of
+from xlabelstats.labels.scan_memory import Frames, Ids, memory
+from xlabelstats.options import compute_each
+from xlabelstats.reading import with_sources
+
+T = TypeVar("T")
+
+
+# The blocks of a dask mask whose pixels are looked at, to tell a mask from an image.
+LOOK_BLOCKS = 4
+
+
+def label_table(mask: xr.DataArray, *, background: bool = False) -> LabelTable:
+    """The label table of a checked mask, computed now, or remembered from an earlier scan."""
+    check_switches(background=background)
+    array = array_of(mask)
+    table = memory.get(array, background, LabelTable)
+    if table is not None:
+        return table
+    frames = memory.frames_with(array)
+    if is_dask(array):
+        found = _lazy_label_tables(frames, background, [kept_runs(frame, background, frame) for frame in frames])
+    else:
+        found = [_label_table(tables_of(Collection((Positions(),), background), array))]
+    return memory.put(array, background, frames, found)
+
+
+def label_table_of_kept(mask: Any, background: bool) -> LabelTable | None:
+    """The label table of a dask mask from the runs that were kept of it, if they were, in whatever blocks.
+
+    It is not remembered, since the last bits of where objects lie depend on the blocks; their boxes do not.
+    """
+    kept = kept_runs(mask, background)
+    if kept is None or not computes_here(mask):
+        return None
+    return _lazy_label_tables([mask.rechunk(kept.chunks)], background, [kept])[0]
+
+
+def _lazy_label_tables(masks: Sequence[Any], background: bool, kept: Sequence[KeptRuns | None]) -> list[LabelTable]:
+    collection = Collection((Positions(),), background)
+    pairs = zip(masks, kept, strict=True)
+    tables = [lazy_tables(collection, with_sources(mask, "mask"), kept=runs) for mask, runs in pairs]
+    return [_label_table(several) for several in _computed(tables, partial(merge, collection.reductions))]
+
+
+def _label_table(tables: Sequence[Table]) -> LabelTable:
+    merged = merge((Positions(),), tables)
+    return LabelTable(merged.ids, merged.count, *merged.parts[0])
+
+
+def label_ids(mask: xr.DataArray, *, background: bool = False, cut: Any = None) -> np.ndarray:
+    """The sorted labels of a checked mask, in main memory: what a scan finds, without the geometry.
+
+    A lazy mask is scanned in the blocks in which it will be measured, those of ``cut``, if its runs can be kept.
+    """
+    check_switches(background=background)
+    array = array_of(mask)
+    to_host = kernels_for(array).to_host
+    if is_dask(array):
+        table = memory.get(array, background, LabelTable)
+        return to_host(_find_ids(array, background, cut).ids if table is None else table.ids)
+    if on_device(array):
+        return to_host(find_labels(array, background=background))
+    contiguous = np.ascontiguousarray(array)
+    search = partial(find_labels, contiguous, background=background)
+    return union(map_locally(lambda lines: search(lines=lines), stretches(array.shape)))
+
+
+def labels_seem_mixed(mask: Any, background: bool) -> bool:
+    """Whether the labels of a dask mask seem to lie among each other, from what was learned in finding them."""
+    return memory.get(mask, background, LabelTable) is not None or _find_ids(mask, background).mixed
+
+
+def kept_runs(mask: Any, background: bool, cut: Any = None) -> KeptRuns | None:
+    """The runs of a dask mask, if its scan has kept them; of the blocks of ``cut``, if that is given."""
+    memory.let_go()
+    ids = memory.get(mask, background, Ids)
+    kept = None if ids is None else ids.kept
+    return kept if kept is not None and (cut is None or kept.fits(cut)) else None
+
+
+def _find_ids(mask: Any, background: bool, cut: Any = None) -> Ids:
+    """The labels of a dask mask, found now or remembered."""
+    ids = memory.get(mask, background, Ids)
+    if ids is None:
+        memory.let_go()
+        frames = memory.frames_with(mask)
+        arrays = [with_sources(frame, "mask") for frame in frames]
+        kept = None
+        if keeps_runs(mask, cut):
+            arrays = [array.rechunk((mask if cut is None else cut).chunks) for array in arrays]
+            kept = KeptRuns(arrays, background)
+        scanned = arrays[0]
+        # From the first block to the last, so that they differ along every axis.
+        blocks = np.unravel_index(np.linspace(0, scanned.npartitions - 1, LOOK_BLOCKS).astype(int), scanned.numblocks)
+        edges = [np.cumsum((0, *sizes)) for sizes in scanned.chunks]
+        looks = frozenset(zip(*(edge[rows].tolist() for edge, rows in zip(edges, blocks, strict=True)), strict=True))
+        search = partial(map_mask_blocks, _ids_of_block, background=background, looks=looks)
+        scans = [search(array, kept=kept, name=array.name) for array in arrays]
+        try:
+            merged = [_merge_ids(tables) for tables in _computed(scans, _merge_ids)]
+        except BaseException:
+            # Whoever holds the exception holds all that was scanned.
+            if kept is not None:
+                kept.close()
+            raise
+        kept = kept if kept is not None and kept.finish() else None
+        to_host = kernels_for(mask).to_host
+        found = [Ids(to_host(labels), spread.seems_wide(edges), kept) for labels, spread in merged]
+        ids = memory.put(mask, background, frames, found)
+    return ids
+
+
+def _ids_of_block(
+    mask: Array,
+    offset: Sequence[int],
+    *,
+    background: bool,
+    looks: frozenset[tuple[int, ...]],
+    kept: KeptRuns | None,
+    name: str,
+) -> tuple[Array, Spread]:
+    if kept is None or not kept.open:
+        ids = find_labels(mask, background=background)
+    else:
+        runs = find_runs(mask, background=background)
+        kept.add(name, offset, runs, mask.nbytes)
+        ids = runs.ids
+    return ids, spread_of(ids, offset, looks_mixed(mask) if tuple(offset) in looks else (False, False))
+
+
+def _merge_ids(blocks: Sequence[tuple[Array, Spread]]) -> tuple[Array, Spread]:
+    ids, spreads = zip(*blocks, strict=True)
+    return union(ids), merge_spreads(spreads)
+
+
+def clear_cache() -> None:
+    """Forget the remembered scans of masks, so that the next call scans again.
+
+    The scan of a dask mask is remembered for as long as the mask itself is in use, for at most 16 masks; with what it
+    read of the mask, up to the option ``mask_memory`` of `set_options`.
+    """
+    memory.clear()
+
+
+def array_of(mask: xr.DataArray) -> Any:
+    """What a mask holds; if that is a dask array itself, since by that its scan is remembered."""
+    return mask.data if mask.chunks is not None else data_of(mask, "mask")
+
+
+def frames_of(mask: Any, axes: tuple[int, ...], cut: Callable[[], list[Any]]) -> Frames:
+    """What ``cut`` gives, the parts of a dask mask at all positions along some axes; remembered, as its scan is."""
+    frames = memory.get(mask, axes, Frames)
+    return memory.put(mask, axes, [mask], [Frames(cut())]) if frames is None else frames
+
+
+def _computed(scans: Sequence[Any], join: Callable[[Sequence[T]], T]) -> list[list[T]]:
+    """The tables of all blocks of each scan, merged to a few, all computed now together.
+
+    The last merge is left, so that no task holds all.
+    """
+    several = []
+    for tables in scans:
+        name = f"merge-{tables.name}"
+        merges, (last,) = merge_by_range(name, block_keys(tables).ravel().tolist(), [], join)
+        several.append(delayed_tasks(name, merges, last, [tables]))
+    values = iter(compute_each([task for tasks in several for task in tasks]))
+    return [list(itertools.islice(values, len(tasks))) for tasks in several]

@@ -63,7 +63,7 @@ class PositionMoments(Reduction):
         n, ndim = block.ids.size, len(block.shape)
         pixels = pixels_of(block.image, block.shape) if self.reads_image else no_pixels(block.ids)
         channels = len(pixels) if self.reads_image else 1
-        low, high = xp.full((n, ndim), np.iinfo(np.int64).max), xp.zeros((n, ndim), np.int64)
+        low, high = (xp.empty((n, ndim), np.int64) for _ in range(2))
         kernels.boxes(block.runs, low, high)
         out = xp.zeros((n, channels, POWERS**ndim))
         kernels.position_moments(pixels, block.runs, middle_of(low, high), POWERS, out)

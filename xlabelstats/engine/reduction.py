@@ -136,7 +136,7 @@ class WholeBlock(Block):
         rows = rows_of(labels.ids, self.ids)
         count = xp.zeros(known.ids.size, np.int64)
         count[rows] = labels.count
-        first, end = (xp.full(known.low.shape, value, np.int64) for value in (np.iinfo(np.int64).max, 0))
+        first, end = (xp.empty(known.low.shape, np.int64) for _ in range(2))
         codes = rows.astype(labels.runs.codes.dtype)[labels.runs.codes]
         kernels.boxes(labels.runs._replace(codes=codes), first, end)
         low, high = (xp.asarray(box - np.array(self.offset)) for box in (known.low, known.high))

@@ -84,33 +84,9 @@ def merge_geometry(rows, before, count, places_in, places):
 
 
 def boxes(runs, low, high):
-    """Lower ``low`` and raise ``high`` (code, axis) to the boxes of the runs."""
-    _boxes(runs, np.empty(runs.shape.size, np.int64), low, high)
-
-
-@kernel
-def _boxes(runs, position, low, high):
-    """See `boxes`; ``position`` (axis,) is memory to work in."""
-    codes, starts, lengths, shape = runs
-    last = shape.size - 1
-    width = shape[last]
-    row, end = 0, 0
-    for run in range(codes.size):
-        code, start = codes[run], starts[run]
-        # Runs of the same row follow each other, and divisions cost more than all else here.
-        if start < row or start >= end:
-            rest = start // width
-            row, end = rest * width, rest * width + width
-            for axis in range(last - 1, -1, -1):
-                position[axis] = rest % shape[axis]
-                rest //= shape[axis]
-        position[last] = start - row
-        for axis in range(last + 1):
-            here, least, most = position[axis], low[code, axis], high[code, axis]
-            low[code, axis] = here if here < least else least
-            high[code, axis] = here + 1 if here >= most else most
-        beyond, most = position[last] + lengths[run], high[code, last]
-        high[code, last] = beyond if beyond > most else most
+    """Find the box of every code, by the loop of `geometry`: another would take longer to compile than it saves."""
+    axes = low.shape[1]
+    geometry(runs, np.empty_like(low), low, high, np.zeros(low.shape), np.zeros((*low.shape, axes)))
 
 
 @kernel

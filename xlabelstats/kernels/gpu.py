@@ -168,7 +168,8 @@ def merge(rows, before, moments_in, extremes_in, moments, extremes):
 
 
 def boxes(runs, low, high):
-    """Lower ``low`` and raise ``high`` (code, axis) to the boxes of the runs."""
+    """Find the box of every code."""
+    low[...], high[...] = np.iinfo(np.int64).max, 0
     each("boxes", runs.codes.size, [], *placed(runs), low, high)
 
 
@@ -177,8 +178,6 @@ def geometry(runs, origin, low, high, s1, s2):
 
     Positions count from ``origin`` (code, axis), the corner of the box.
     """
-    limits = np.iinfo(np.int64)
-    low[...], high[...] = limits.max, limits.min
     boxes(runs, low, high)
     origin[...] = low
     each("position_sums", runs.codes.size, [], *placed(runs), origin, s1, s2)

@@ -191,7 +191,7 @@ class Kernels(Protocol):
         """Fold moments and extremes into the rows of others."""
 
     def boxes(self, runs: Runs, low: Array, high: Array) -> None:
-        """Lower and raise boxes to those of the runs."""
+        """Find the boxes of the runs; where a code has none, it is from the largest int64 to 0."""
 
     def geometry(self, runs: Runs, origin: Array, low: Array, high: Array, s1: Array, s2: Array) -> None:
         """Collect boxes, and sums of positions and of their products."""

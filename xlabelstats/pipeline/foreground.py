@@ -56,7 +56,7 @@ class Components:
         first = np.ravel_multi_index([at + start for at, start in zip(place, offset, strict=True)], shape)
         count = np.bincount(self.codes, self.lengths, self.n).astype(np.int64)
         axes = len(shape) if boxes else 0
-        low, high = np.full((self.n, axes), np.iinfo(np.int64).max), np.zeros((self.n, axes), np.int64)
+        low, high = (np.empty((self.n, axes), np.int64) for _ in range(2))
         if boxes:
             runs = Runs(self.codes, self.starts, self.lengths, np.array(self.shape, np.int64))
             kernels_for(low).boxes(runs, low, high)

@@ -126,12 +126,29 @@ class TestReads:
         image.labels.measure(mask, ("mean", "area", "position_max")).compute()
         assert store.reads == 1
 
-    def test_after_a_scan_of_where_objects_lie_it_is_read_again(self):
+    def test_after_a_scan_of_where_objects_lie_it_is_not_read_again(self):
         image, mask, store = both()
         mask.labels.scan()
         image.labels.aggregate(mask).compute()
+        mask.labels.count().compute()
+        assert store.reads == 1
+
+    def test_what_needs_objects_whole_reads_it_and_what_follows_does_not(self):
+        image, mask, store = both()
+        expected = image.labels.aggregate(mask.compute()).compute()
+        store.pixels = 0
+        image.labels.median(mask).compute()
         assert store.reads == 2
-        assert living() == 0
+        xr.testing.assert_allclose(image.labels.aggregate(mask).compute(), expected, rtol=1e-12)
+        assert store.reads == 2
+
+    def test_a_scan_of_where_objects_lie_does_not_replace_runs_of_other_blocks(self):
+        image, mask, store = both(image_chunks=(3, 20, 16))
+        image.labels.mean(mask).compute()
+        mask.labels.scan()
+        assert store.reads == 2
+        image.labels.mean(mask).compute()
+        assert store.reads == 2
 
     def test_pixels_around_blocks_are_read(self):
         _, mask, store = both()
@@ -160,6 +177,14 @@ class TestReads:
         result = image.labels.mean(mask, per="t").compute()
         assert store.reads == 1
         np.testing.assert_array_equal(result[:, 0], result["label"] * 2.0)
+
+    def test_frames_in_which_objects_were_found_whole_are_not_read_again(self):
+        mask, store = stored(np.stack([LABELS, LABELS[::-1], np.roll(LABELS, 7, 1)]), (2, 30, 40), "tyx")
+        image, _ = stored(np.stack([PIXELS[0]] * 3), (2, 30, 40), "tyx")
+        image.labels.median(mask, per="t").compute()
+        assert store.reads == 2
+        image.labels.mean(mask, per="t").compute()
+        assert store.reads == 2
 
     @pytest.mark.parametrize("background", [False, True])
     def test_background_is_scanned_apart(self, background):
@@ -297,15 +322,16 @@ class TestMemory:
             both()[1].labels.count()
             assert living() == 0
 
-    def test_a_scan_that_fails_keeps_nothing_while_its_exception_lives(self):
+    @pytest.mark.parametrize("call", [lambda image, mask: image.labels.mean(mask), lambda _, mask: mask.labels.scan()])
+    def test_a_scan_that_fails_keeps_nothing_while_its_exception_lives(self, call):
         image, mask, store = both()
         whole, store.array = store.array, Broken(store.array)
-        with pytest.raises(OSError, match="last block") as raised:
-            image.labels.mean(mask).compute(scheduler="sync")
+        with dask.config.set(scheduler="sync"), pytest.raises(OSError, match="last block") as raised:
+            call(image, mask)
         assert living() == 0
         assert raised.value
         store.array = whole
-        image.labels.mean(mask)
+        call(image, mask)
         assert living()
 
     def test_noise_is_given_up_after_the_first_blocks(self, monkeypatch):

@@ -16,7 +16,7 @@ from xlabelstats.engine.kept_runs import KeptRuns, keeps_runs
 from xlabelstats.engine.local import map_locally, stretches
 from xlabelstats.engine.merge_tree import merge_by_range
 from xlabelstats.engine.passes import Collection, lazy_tables, tables_of
-from xlabelstats.engine.reduction import Table, merge
+from xlabelstats.engine.reduction import Block, Table, collect, merge
 from xlabelstats.engine.runs import Array, find_labels, find_runs, union
 from xlabelstats.inputs import check_switches, data_of, is_dask
 from xlabelstats.kernels import kernels_for, on_device
@@ -41,10 +41,10 @@ def label_table(mask: xr.DataArray, *, background: bool = False) -> LabelTable:
         return table
     frames = memory.frames_with(array)
     if is_dask(array):
-        found = _lazy_label_tables(frames, background, [kept_runs(frame, background, frame) for frame in frames])
+        tables = _label_tables(array, frames, background)
     else:
-        found = [_label_table(tables_of(Collection((Positions(),), background), array))]
-    return memory.put(array, background, frames, found)
+        tables = [_label_table(tables_of(Collection((Positions(),), background), array))]
+    return memory.put(array, background, frames, tables)
 
 
 def label_table_of_kept(mask: Any, background: bool) -> LabelTable | None:
@@ -55,13 +55,36 @@ def label_table_of_kept(mask: Any, background: bool) -> LabelTable | None:
     kept = kept_runs(mask, background)
     if kept is None or not computes_here(mask):
         return None
-    return _lazy_label_tables([mask.rechunk(kept.chunks)], background, [kept])[0]
+    return _label_tables_of_kept([mask.rechunk(kept.chunks)], background, [kept])[0]
 
 
-def _lazy_label_tables(masks: Sequence[Any], background: bool, kept: Sequence[KeptRuns | None]) -> list[LabelTable]:
+def _label_tables(mask: Any, frames: list[Any], background: bool) -> list[LabelTable]:
+    """The label tables of a dask mask and of those scanned with it, which are read if their runs were not kept."""
+    kept = [runs for frame in frames if (runs := kept_runs(frame, background, frame)) is not None]
+    if len(kept) == len(frames) and computes_here(mask):
+        return _label_tables_of_kept(frames, background, kept)
+    arrays = [with_sources(frame, "mask") for frame in frames]
+    # What was kept of other blocks is not thrown away for these.
+    keep = memory.get(mask, background, Ids) is None and keeps_runs(mask)
+    scanned, runs = _scanned(_table_of_block, arrays, background, partial(merge, (Positions(),)), keep)
+    tables = [_label_table(several) for several in scanned]
+    if runs is not None:
+        # Whether labels lie among each other is seen in the tables.
+        to_host = kernels_for(mask).to_host
+        memory.put(mask, background, frames, [Ids(to_host(table.ids), True, runs) for table in tables])
+    return tables
+
+
+def _table_of_block(mask: Array, offset: Sequence[int], *, background: bool, kept: KeptRuns | None, name: str) -> Table:
+    runs = find_runs(mask, background=background)
+    if kept is not None and kept.open:
+        kept.add(name, offset, runs, mask.nbytes)
+    return collect((Positions(),), Block(runs, tuple(offset)))
+
+
+def _label_tables_of_kept(masks: Sequence[Any], background: bool, kept: Sequence[KeptRuns]) -> list[LabelTable]:
     collection = Collection((Positions(),), background)
-    pairs = zip(masks, kept, strict=True)
-    tables = [lazy_tables(collection, with_sources(mask, "mask"), kept=runs) for mask, runs in pairs]
+    tables = [lazy_tables(collection, mask, kept=runs) for mask, runs in zip(masks, kept, strict=True)]
     return [_label_table(several) for several in _computed(tables, partial(merge, collection.reductions))]
 
 
@@ -108,27 +131,18 @@ def _find_ids(mask: Any, background: bool, cut: Any = None) -> Ids:
         memory.let_go()
         frames = memory.frames_with(mask)
         arrays = [with_sources(frame, "mask") for frame in frames]
-        kept = None
-        if keeps_runs(mask, cut):
+        keep = keeps_runs(mask, cut)
+        if keep:
             arrays = [array.rechunk((mask if cut is None else cut).chunks) for array in arrays]
-            kept = KeptRuns(arrays, background)
         scanned = arrays[0]
         # From the first block to the last, so that they differ along every axis.
         blocks = np.unravel_index(np.linspace(0, scanned.npartitions - 1, LOOK_BLOCKS).astype(int), scanned.numblocks)
         edges = [np.cumsum((0, *sizes)) for sizes in scanned.chunks]
         looks = frozenset(zip(*(edge[rows].tolist() for edge, rows in zip(edges, blocks, strict=True)), strict=True))
-        search = partial(map_mask_blocks, _ids_of_block, background=background, looks=looks)
-        scans = [search(array, kept=kept, name=array.name) for array in arrays]
-        try:
-            merged = [_merge_ids(tables) for tables in _computed(scans, _merge_ids)]
-        except BaseException:
-            # Whoever holds the exception holds all that was scanned.
-            if kept is not None:
-                kept.close()
-            raise
-        kept = kept if kept is not None and kept.finish() else None
+        merged, kept = _scanned(_ids_of_block, arrays, background, _merge_ids, keep, looks=looks)
         to_host = kernels_for(mask).to_host
-        found = [Ids(to_host(labels), spread.seems_wide(edges), kept) for labels, spread in merged]
+        joined = [_merge_ids(tables) for tables in merged]
+        found = [Ids(to_host(labels), spread.seems_wide(edges), kept) for labels, spread in joined]
         ids = memory.put(mask, background, frames, found)
     return ids
 
@@ -174,6 +188,28 @@ def frames_of(mask: Any, axes: tuple[int, ...], cut: Callable[[], list[Any]]) ->
     """What ``cut`` gives, the parts of a dask mask at all positions along some axes; remembered, as its scan is."""
     frames = memory.get(mask, axes, Frames)
     return memory.put(mask, axes, [mask], [Frames(cut())]) if frames is None else frames
+
+
+def _scanned(
+    function: Callable[..., T],
+    masks: Sequence[Any],
+    background: bool,
+    join: Callable[[Sequence[T]], T],
+    keep: bool,
+    **options: Any,
+) -> tuple[list[list[T]], KeptRuns | None]:
+    """What a function finds in the blocks of masks, joined to a few; and their runs, if these are to be kept."""
+    kept = KeptRuns(masks, background) if keep else None
+    options = {"background": background, "kept": kept, **options}
+    try:
+        scans = [map_mask_blocks(function, mask, name=mask.name, **options) for mask in masks]
+        joined = _computed(scans, join)
+    except BaseException:
+        # Whoever holds the exception holds all that was scanned.
+        if kept is not None:
+            kept.close()
+        raise
+    return joined, kept if kept is not None and kept.finish() else None
 
 
 def _computed(scans: Sequence[Any], join: Callable[[Sequence[T]], T]) -> list[list[T]]:

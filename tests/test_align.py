@@ -236,6 +236,7 @@ class TestArguments:
         message = complaint(TypeError, image(), mask(), mask())
         assert message == "a statistic is a name or a flox.Aggregation, not DataArray"
         assert complaint(TypeError, image(), mask(), 3) == "a statistic is a name or a flox.Aggregation, not int"
+        assert "there is image.instances.statistics(mask" in complaint(TypeError, image(), mask(), len)
 
     def test_no_statistic(self):
         assert complaint(ValueError, image(), mask(), []).startswith("no statistic was asked for; there are: count")

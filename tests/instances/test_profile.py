@@ -300,6 +300,14 @@ class TestLeftOut:
         image.astype("u2").instances.profile(mask, "texture", range=(0, 256))
         image.astype("u2").instances.profile(mask, "texture", range="object")
 
+    def test_a_lazy_image_of_16_bits_is_told_that_it_may_fill_few_grey_levels(self, random_pair):
+        image, mask = random_pair
+        lazy = image.astype("u2").chunk(y=20)
+        with pytest.warns(UserWarning, match="256 grey levels cover the range of uint16, from 0 to 65535"):
+            lazy.instances.profile(mask, "texture")
+        lazy.instances.profile(mask, "texture", range=(0, 256))
+        lazy.astype("u1").instances.profile(mask, "texture")
+
     def test_correlation_of_one_channel_is_without_a_word(self, random_pair):
         image, mask = random_pair
         for single in (image.isel(c=0), image.isel(c=[0])):
@@ -312,7 +320,8 @@ class TestLeftOut:
         image.astype("u2").to_dataset(name="image").to_zarr(tmp_path / "field", consolidated=False)
         for chunks in (None, {}):
             opened = xr.open_zarr(tmp_path / "field", consolidated=False, chunks=chunks)["image"]
-            assert "texture_contrast" in opened.instances.profile(mask, "texture")
+            with pytest.warns(UserWarning, match="a lazy image is not read to see how much of that it fills"):
+                assert "texture_contrast" in opened.instances.profile(mask, "texture")
 
     def test_times_and_planes_are_no_channels(self, random_pair):
         image, mask = random_pair

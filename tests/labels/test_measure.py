@@ -231,6 +231,7 @@ class TestForms:
             (("mean", "argmin"), r"'argmin', which is image\.labels\.aggregate\(mask, \"argmin\"\)"),
             ((), "no measure was asked for"),
             (("mean", 4), "a measure is a name, or a pair of a name and its parameters, not 4"),
+            (("mean", len), r"not <built-in function len>; for a function of .* image\.instances\.statistics\(mask"),
             ((("median", {"metod": "lower"}),), "median has no parameter 'metod'; its parameters are method"),
             ((("mean", {"q": 1}),), "mean has no parameter 'q'; it has none"),
         ],

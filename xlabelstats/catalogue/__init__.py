@@ -145,7 +145,11 @@ def as_measures(requests: Any) -> dict[str, Measure]:
     measures: dict[str, Measure] = {}
     for request in requests:
         if not (isinstance(request, str | Measure) or _is_pair(request)):
-            raise TypeError(f"a measure is a name, or a pair of a name and its parameters, not {request!r}")
+            own = "; for a function of an object's pixels there is image.instances.statistics(mask, function, dims={})"
+            raise TypeError(
+                f"a measure is a name, or a pair of a name and its parameters, not {request!r}"
+                f"{own if callable(request) else ''}"
+            )
         entry = measure_of(request)
         if measures.setdefault(entry.name, entry) is not entry:
             raise ValueError(

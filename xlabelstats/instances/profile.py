@@ -225,11 +225,17 @@ def _channel_dim(image: xr.DataArray, mask: xr.DataArray) -> Hashable | None:
 
 
 def _caution_of_few_levels(image: xr.DataArray, levels: int, range: Any) -> None:
-    """Warn if an image in memory fills few of the grey levels that texture compares."""
-    if is_opened_lazily(image) or is_dask(image.data):
-        return
+    """Warn if an image fills few of the grey levels that texture compares, or may do so and is not read to know."""
     limits = dtype_range(image.dtype) if range is None else range
     if image.dtype.kind == "b" or limits in (None, OWN):
+        return
+    if is_opened_lazily(image) or is_dask(image.data):
+        if range is None and image.dtype.itemsize > 1:
+            caution(
+                f"texture: {levels} grey levels cover the range of {image.dtype}, from {limits[0]} to {limits[1] - 1}, "
+                "and a lazy image is not read to see how much of that it fills; give the range that it uses, such as "
+                "range=(0, 4095) for a camera of 12 bits, or range='object' for that of every object"
+            )
         return
     limits = check_range(limits)
     low, high = limits_of("texture", image)

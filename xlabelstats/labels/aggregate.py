@@ -98,7 +98,11 @@ def _given(aggregation: Any) -> Measure:
     from flox import Aggregation
 
     if not isinstance(aggregation, Aggregation):
-        raise TypeError(f"a statistic is a name or a flox.Aggregation, not {type(aggregation).__name__}")
+        own = "; for a function of an object's pixels there is image.instances.statistics(mask, function, dims={})"
+        raise TypeError(
+            f"a statistic is a name or a flox.Aggregation, not {type(aggregation).__name__}"
+            f"{own if callable(aggregation) else ''}"
+        )
     return flox.given(aggregation)
 
 

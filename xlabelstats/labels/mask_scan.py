@@ -174,7 +174,8 @@ def clear_cache() -> None:
     """Forget the remembered scans of masks, so that the next call scans again.
 
     The scan of a dask mask is remembered for as long as the mask itself is in use, for at most 16 masks; with what it
-    read of the mask, up to the option ``mask_memory`` of `set_options`.
+    read of the mask, up to the option ``mask_memory`` of `set_options`.  A lazy result holds what it needs of that
+    for as long as it is in use itself.
     """
     memory.clear()
 

@@ -40,6 +40,7 @@ def test_any_chunks_give_the_same_bits(nuclei, y, x, c):
     assert_same_bits(expected, result.compute())
 
 
+@pytest.mark.filterwarnings("ignore:texture:")
 def test_any_chunks_of_a_volume_give_the_same_bits(nuclei3d):
     image, mask = nuclei3d[:2]
     expected = image.labels.measure(mask, IN_3D, spacing=1)

@@ -297,6 +297,9 @@ class TestLeftOut:
             image.astype("u2").instances.profile(mask, "texture")
         with pytest.warns(UserWarning, match=r"fill 1 of 256 grey levels over range=\(1000, 2000\)"):
             image.instances.profile(mask, "texture", range=(1000, 2000))
+        with pytest.warns(UserWarning, match=r"such as range=\(0, 255\), or range='object'") as warned:
+            image.astype("u2").labels.measure(mask, ("texture_contrast", "texture_entropy", "mean"))
+        assert len(warned) == 1
         image.astype("u2").instances.profile(mask, "texture", range=(0, 256))
         image.astype("u2").instances.profile(mask, "texture", range="object")
 

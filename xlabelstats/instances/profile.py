@@ -14,14 +14,13 @@ from xlabelstats.catalogue import CATALOGUE
 from xlabelstats.catalogue.histogram import dtype_range
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.profiles import PROFILE, Family
-from xlabelstats.catalogue.texture import OWN, check_levels, check_range
+from xlabelstats.catalogue.texture import OWN
 from xlabelstats.catalogue.vocabulary import meaning_of
 from xlabelstats.cautions import caution, one_call
-from xlabelstats.engine.dask_internals import is_opened_lazily
-from xlabelstats.inputs import check_image, check_is_mask, check_on_host, check_taken, each_time, is_dask, time_dims
+from xlabelstats.inputs import check_image, check_is_mask, check_on_host, check_taken, each_time, time_dims
 from xlabelstats.instances.windows import check_batch
 from xlabelstats.labels.closest import ABOUT, with_closest
-from xlabelstats.labels.measure import limits_of, measured
+from xlabelstats.labels.measure import measured
 from xlabelstats.labels.per import apart
 from xlabelstats.names import as_names, check_known, letter_of
 from xlabelstats.resampling import resampled
@@ -34,9 +33,6 @@ DEFAULTS: dict[str, Any] = {"scale": 3, "levels": 256, "range": None}
 
 # The dim of an image that holds its channels, where several may.
 CHANNEL = "c"
-
-# An image that fills fewer grey levels than this has little texture to tell.
-FEW_LEVELS = 8
 
 
 @one_call
@@ -76,8 +72,6 @@ def profile(
     closest = any(family.closest for family in chosen.values())
     if closest and image is not None:
         check_taken(image, tuple(dim for dim in image.dims if dim not in mask.dims), ABOUT)
-    if "texture" in chosen and image is not None:
-        _caution_of_few_levels(image, levels, options["range"])
     measures: Mapping[str, Measure] = {
         name: entry for family in chosen.values() for name, entry in family.entries(mask.ndim, options).items()
     }
@@ -222,29 +216,3 @@ def _channel_dim(image: xr.DataArray, mask: xr.DataArray) -> Hashable | None:
     # Times and planes are no channels.
     alone = len(other) == 1 and letter_of(other[0]) is None and image[other[0]].dtype.kind not in "mM"
     return other[0] if alone else None
-
-
-def _caution_of_few_levels(image: xr.DataArray, levels: int, range: Any) -> None:
-    """Warn if an image fills few of the grey levels that texture compares, or may do so and is not read to know."""
-    limits = dtype_range(image.dtype) if range is None else range
-    if image.dtype.kind == "b" or limits in (None, OWN):
-        return
-    if is_opened_lazily(image) or is_dask(image.data):
-        if range is None and image.dtype.itemsize > 1:
-            caution(
-                f"texture: {levels} grey levels cover the range of {image.dtype}, from {limits[0]} to {limits[1] - 1}, "
-                "and a lazy image is not read to see how much of that it fills; give the range that it uses, such as "
-                "range=(0, 4095) for a camera of 12 bits, or range='object' for that of every object"
-            )
-        return
-    limits = check_range(limits)
-    low, high = limits_of("texture", image)
-    span = min(float(high), limits[1]) - max(float(low), limits[0])
-    levels = check_levels(levels)
-    filled = int(max(span, 0) * levels / (limits[1] - limits[0])) + 1
-    if filled < (FEW_LEVELS if range is None else 2):
-        over = f"the range of {image.dtype}" if range is None else f"range={tuple(range)}"
-        caution(
-            f"texture: pixels from {low:g} to {high:g} fill {filled} of {levels} grey levels over {over}; give the "
-            "range that the image uses, such as range=(low, high), or range='object' for that of every object"
-        )

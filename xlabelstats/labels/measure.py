@@ -30,6 +30,7 @@ from xlabelstats.grid import (
 )
 from xlabelstats.inputs import check_mask, check_switches, data_of, each_time, is_dask, time_dims
 from xlabelstats.kernels import kernels_for
+from xlabelstats.labels.grey_levels import warn_of_few_levels
 from xlabelstats.labels.pairs import as_given, paired
 from xlabelstats.labels.per import apart
 from xlabelstats.labels.subject import Subject, find_subject
@@ -125,6 +126,7 @@ def measured(
     original, (image, measures) = image, paired(image, mask, measures)
     if image is not None:
         measures = settled(measures, image)
+        warn_of_few_levels(image, measures.values(), limits_of)
     placed = mask if image is None else share_coords(mask, image)
     grid = grid if grid is not None else _grid_for(measures, placed, spacing, units)
     apart = units == "pixel" or spacing is not None or not any(entry.placed for entry in measures.values())

@@ -18,6 +18,7 @@ from conftest import blobs
 import xlabelstats
 from xlabelstats.engine.kept_runs import BLOCK_BYTES, KeptRuns, PackedRuns, keeps_runs
 from xlabelstats.engine.runs import find_runs
+from xlabelstats.labels.scan_memory import ScanMemory
 from xlabelstats.pipeline import Cache
 
 EVERY = ("count", "sum", "mean", "var", "std", "skew", "kurtosis", "min", "max", "valid")
@@ -132,6 +133,13 @@ class TestReads:
         image.labels.aggregate(mask).compute()
         mask.labels.count().compute()
         assert store.reads == 1
+
+    def test_as_many_masks_as_are_remembered_are_not_scanned_again(self):
+        masks = [both()[1:] for _ in range(ScanMemory.size)]
+        for _ in range(2):
+            for mask, store in masks:
+                mask.labels.scan()
+                assert store.reads == 1
 
     def test_what_needs_objects_whole_reads_it_and_what_follows_does_not(self):
         image, mask, store = both()

@@ -303,12 +303,22 @@ class TestLeftOut:
         image.astype("u2").instances.profile(mask, "texture", range=(0, 256))
         image.astype("u2").instances.profile(mask, "texture", range="object")
 
+    def test_of_few_levels_half_are_enough(self, random_pair):
+        image, mask = random_pair
+        wide, two = image.astype("u1"), image.astype("u1").clip(127, 129)
+        for levels in (2, 4, 8):
+            wide.labels.measure(mask, ("texture_contrast", {"levels": levels}))
+        two.labels.measure(mask, ("texture_contrast", {"levels": 2, "range": (0, 255)}))
+        with pytest.warns(UserWarning, match=r"such as range=\(1000000127, 1000000129\)"):
+            (two.astype("u4") + 10**9).labels.measure(mask, ("texture_contrast", {"range": (0, 2**32)}))
+
     def test_a_lazy_image_of_16_bits_is_told_that_it_may_fill_few_grey_levels(self, random_pair):
         image, mask = random_pair
         lazy = image.astype("u2").chunk(y=20)
         with pytest.warns(UserWarning, match="256 grey levels cover the range of uint16, from 0 to 65535"):
             lazy.instances.profile(mask, "texture")
-        lazy.instances.profile(mask, "texture", range=(0, 256))
+        for range in [(0, 256), (0, 2**16)]:
+            lazy.instances.profile(mask, "texture", range=range)
         lazy.astype("u1").instances.profile(mask, "texture")
 
     def test_correlation_of_one_channel_is_without_a_word(self, random_pair):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from operator import itemgetter
 from typing import Any, Self
@@ -72,12 +72,15 @@ class GreyLevels:
         The range; what is beyond it is of the first or the last level.
     own : bool
         Whether the range is every object's own instead: its least and its greatest finite pixel.
+    given : bool
+        Whether the user named it; else it is that of the image's dtype.
     """
 
     levels: int
     low: float = 0.0
     high: float = 1.0
     own: bool = False
+    given: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ def grey_levels_of(dtype: np.dtype, levels: int, name: str) -> GreyLevels:
             f"range={OWN!r} for the least and greatest pixel of every object; in measure as "
             f"({name!r}, {{'range': (low, high)}})"
         )
-    return GreyLevels(levels, float(limits[0]), float(limits[1]))
+    return GreyLevels(levels, float(limits[0]), float(limits[1]), given=False)
 
 
 def texture(feature: str, scale: Any = 3, levels: Any = 256, range: Any = None) -> Measure:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
-from xlabelstats.catalogue.histogram import dtype_range
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.texture import GreyLevels, Textures
 from xlabelstats.cautions import caution
@@ -34,25 +34,24 @@ def warn_of_few_levels(
 
 
 def _warn(image: xr.DataArray, grey: GreyLevels, limits_of: Callable[[str, xr.DataArray], tuple[Any, Any]]) -> None:
-    limits = dtype_range(image.dtype)
-    given = (grey.low, grey.high) != limits
     if is_opened_lazily(image) or is_dask(image.data):
-        if limits is not None and not given and image.dtype.itemsize > 1:
+        if not grey.given and image.dtype.itemsize > 1:
             caution(
-                f"texture: {grey.levels} grey levels cover the range of {image.dtype}, from {limits[0]} to "
-                f"{limits[1] - 1}, and a lazy image is not read to see how much of that it fills; give the range that "
-                "it uses, such as range=(0, 4095) for a camera of 12 bits, or range='object' for that of every object"
+                f"texture: {grey.levels} grey levels cover the range of {image.dtype}, from {grey.low:.0f} to "
+                f"{grey.high - 1:.0f}, and a lazy image is not read to see how much of that it fills; give the range "
+                "that it uses, such as range=(0, 4095) for a camera of 12 bits, or range='object' for that of every "
+                "object"
             )
         return
     low, high = limits_of("texture", image)
     if low == high:
         return
-    span = min(float(high), grey.high) - max(float(low), grey.low)
-    filled = int(max(span, 0) * grey.levels / (grey.high - grey.low)) + 1
-    if filled < (2 if given else min(FEW_LEVELS, grey.levels)):
-        over = f"range=({grey.low:g}, {grey.high:g})" if given else f"the range of {image.dtype}"
+    shares = (np.array([low, high], np.float64) - grey.low) / (grey.high - grey.low)
+    first, last = np.clip(np.floor(shares * grey.levels), 0, grey.levels - 1).astype(int).tolist()
+    filled = last - first + 1
+    if filled < (2 if grey.given else min(FEW_LEVELS, grey.levels // 2)):
+        over = f"range=({grey.low:g}, {grey.high:g})" if grey.given else f"the range of {image.dtype}"
         caution(
-            f"texture: pixels from {low:g} to {high:g} fill {filled} of {grey.levels} grey levels over {over}; give "
-            f"the range that the image uses, such as range=({low:g}, {high:g}), or range='object' for that of every "
-            "object"
+            f"texture: pixels from {low} to {high} fill {filled} of {grey.levels} grey levels over {over}; give "
+            f"the range that the image uses, such as range=({low}, {high}), or range='object' for that of every object"
         )

@@ -45,7 +45,7 @@ class Frames:
 
 
 class ScanMemory:
-    """What was found in the dask masks scanned last: a label table, or the labels of the blocks alone.
+    """What was found in the dask masks scanned last: a label table, or the labels of the blocks, or both.
 
     The parts of a mask, `Frames`, are remembered as one entry of it, with all that was found in them.
 
@@ -112,7 +112,7 @@ class ScanMemory:
             for i, array in enumerate(found.arrays):
                 gone = weakref.ref(array, partial(self._forget, id(array)))
                 self._frames[id(array)] = (gone, weakref.ref(found), i)
-        while len(self._entries) > self.size:
+        while len({place for place, _, _ in self._entries}) > self.size:
             self._entries.popitem(last=False)
 
     def _forget(self, place: int, _: Any) -> None:

@@ -256,7 +256,7 @@ class RawModule:
             with tempfile.TemporaryDirectory(dir=library.parent) as folder:
                 source, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
                 source.write_text(text)
-                flags = ["-std=c++17", "-O0", "-shared", "-fPIC", "-Wall", "-Werror", "-Wno-unused-variable"]
+                flags = ["-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Werror", "-Wno-unused-variable"]
                 _compile([COMPILER, *flags, str(source), "-o", str(built)])
                 # Other threads and processes find it whole or not at all.
                 built.replace(library)
@@ -280,12 +280,12 @@ class RawModule:
 
 
 def _for_any_dtype(expression):
-    """A kernel for every dtype that its first array may have, as most of the time is not spent on kernels."""
+    """A kernel for every dtype that its first array may have: a compiler takes longer to start than for a kernel."""
+    from xlabelstats.kernels.gpu_launch import C_TYPES
+
     name, _, types = expression.partition("<")
-    later = types.partition(",")[1:]
-    signed = "signed char", "short", "int", "long long"
-    dtypes = *signed, *(f"unsigned {each.removeprefix('signed ')}" for each in signed), "float", "double"
-    return [f"{name}<{dtype}{''.join(later) or '>'}" for dtype in dtypes] if types else [expression]
+    others = "".join(types.partition(",")[1:]) or ">"
+    return [f"{name}<{dtype}{others}" for dtype in C_TYPES.values()] if types else [expression]
 
 
 def _compile(command):

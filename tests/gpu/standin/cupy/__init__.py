@@ -242,12 +242,13 @@ def get_default_memory_pool():
 
 class RawModule:
     def __init__(self, *, code, options=(), name_expressions=()):
+        self._names = [name for expression in name_expressions for name in _for_any_dtype(expression)]
         shim = Path(__file__).with_name("shim.h").read_text()
         ends = "".join(
             f'extern "C" void run{i}(long long grid, long long block, void** args)'
             f"{{ launch(&{name}, grid, block, args); }}\n"
-            f'extern "C" const char* signature{i}() {{ return signature(&{name}); }}\n'
-            for i, name in enumerate(name_expressions)
+            f'extern "C" void signature{i}(char* text) {{ signature(&{name}, text); }}\n'
+            for i, name in enumerate(self._names)
         )
         text = shim + code + ends
         library = Path(tempfile.gettempdir(), f"standin-{hashlib.sha256(text.encode()).hexdigest()[:16]}.so")
@@ -260,13 +261,13 @@ class RawModule:
                 # Other threads and processes find it whole or not at all.
                 built.replace(library)
         self._library = ctypes.CDLL(str(library))
-        self._names = list(name_expressions)
 
     def get_function(self, name):
         i = self._names.index(name)
         run, signature = getattr(self._library, f"run{i}"), getattr(self._library, f"signature{i}")
-        signature.restype = ctypes.c_char_p
-        expected = signature().decode().split()
+        text = ctypes.create_string_buffer(256)
+        signature(text)
+        expected = text.value.decode().split()
 
         def kernel(grid, block, args):
             given = [_kind(each) for each in args]
@@ -276,6 +277,15 @@ class RawModule:
             run(ctypes.c_longlong(grid[0]), ctypes.c_longlong(block[0]), pointers)
 
         return kernel
+
+
+def _for_any_dtype(expression):
+    """A kernel for every dtype that its first array may have: a compiler takes longer to start than for a kernel."""
+    from xlabelstats.kernels.gpu_launch import C_TYPES
+
+    name, _, types = expression.partition("<")
+    others = "".join(types.partition(",")[1:]) or ">"
+    return [f"{name}<{dtype}{others}" for dtype in C_TYPES.values()] if types else [expression]
 
 
 def _compile(command):

@@ -1,7 +1,5 @@
 // What the kernels need of CUDA, on one processor: threads run one after the other, in an order of no meaning.
-#include <cmath>
-#include <cstring>
-#include <string>
+// It is compiled with every kernel, so it includes little: <string> or <cmath> would take three times as long.
 #include <type_traits>
 #include <utility>
 
@@ -13,7 +11,7 @@ static thread_local Place blockIdx, blockDim, threadIdx;
 
 static inline long long __double_as_longlong(double x) {
     long long bits;
-    std::memcpy(&bits, &x, 8);
+    __builtin_memcpy(&bits, &x, 8);
     return bits;
 }
 
@@ -21,15 +19,18 @@ template <typename T> T atomicAdd(T* place, T value) { T old = *place; *place = 
 template <typename T> T atomicMin(T* place, T value) { T old = *place; if (value < old) *place = value; return old; }
 template <typename T> T atomicMax(T* place, T value) { T old = *place; if (value > old) *place = value; return old; }
 
-template <typename T> std::string code() {
-    if constexpr (std::is_pointer_v<T>) return "*" + code<std::remove_cv_t<std::remove_pointer_t<T>>>();
-    else return std::string(1, std::is_same_v<T, bool> ? 'b' : std::is_floating_point_v<T> ? 'f' : std::is_signed_v<T> ? 'i' : 'u') + std::to_string(sizeof(T));
+template <typename T> void describe(char*& text) {
+    if constexpr (std::is_pointer_v<T>) {
+        *text++ = '*';
+        describe<std::remove_cv_t<std::remove_pointer_t<T>>>(text);
+    } else {
+        *text++ = std::is_same_v<T, bool> ? 'b' : std::is_floating_point_v<T> ? 'f' : std::is_signed_v<T> ? 'i' : 'u';
+        *text++ = '0' + sizeof(T);
+        *text++ = ' ';
+    }
 }
 
-template <typename... A> const char* signature(void (*)(A...)) {
-    static const std::string all = ((code<A>() + " ") + ...);
-    return all.c_str();
-}
+template <typename... A> void signature(void (*)(A...), char* text) { (describe<A>(text), ...); }
 
 template <typename... A, std::size_t... I>
 void run(void (*kernel)(A...), long long grid, long long block, void** args, std::index_sequence<I...>) {

@@ -441,12 +441,6 @@ class TestResult:
         xr.testing.assert_identical(image, before[0])
         xr.testing.assert_identical(mask, before[1])
 
-    def test_is_the_same_on_processes(self):
-        image, mask = field()
-        found = image.chunk(c=1, y=17).labels.correlation(mask, stats=EVERY)
-        with dask.config.set(scheduler="processes", num_workers=2):
-            xr.testing.assert_identical(found.compute(), image.labels.correlation(mask, stats=EVERY))
-
 
 class TestMeasure:
     def test_takes_the_names_among_others(self):

@@ -106,10 +106,7 @@ def test_a_graph_holds_no_more_values_for_more_chunks(stores, call, stored):
     """For every task that it plans, dask's scheduler of threads goes through all of them."""
 
     def values(chunk):
-        if stored:
-            arrays = tuple(da.from_zarr(stores / f"{name}{chunk}") for name in "im")
-        else:
-            arrays = image_and_mask(chunk)
+        arrays = [da.from_zarr(stores / f"{name}{chunk}") for name in "im"] if stored else image_and_mask(chunk)
         image, mask = xr.DataArray(arrays[0], dims=("c", "y", "x")), xr.DataArray(arrays[1], dims=("y", "x"))
         (lazy,) = dask.optimize(LAZY[call](image, mask).data)
         return sum(isinstance(task, DataNode) for task in convert_legacy_graph(dict(lazy.__dask_graph__())).values())

@@ -230,9 +230,9 @@ def test_any_chunks_and_dim_order_give_the_same_bits(field, data):
             xr.testing.assert_identical(lazy.labels.neighbors(distance), found)
     centroids = whole.labels.neighbors(distance, "centroids")
     xr.testing.assert_identical(lazy.labels.neighbors(distance, "centroids"), centroids)
-    for found in (found, centroids):
-        assert found["label"].dtype == found["neighbor"].dtype == mask.dtype
-        assert (found["label"] < found["neighbor"]).all()
+    for pairs in (found, centroids):
+        assert pairs["label"].dtype == pairs["neighbor"].dtype == mask.dtype
+        assert (pairs["label"] < pairs["neighbor"]).all()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

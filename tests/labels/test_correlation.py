@@ -168,9 +168,10 @@ class TestValues:
         ):
             np.testing.assert_allclose(found, known[name], rtol=1e-10, err_msg=name)
 
-    @pytest.mark.parametrize("threshold", [0, 0.3, 1])
-    def test_with_a_threshold_are_over_the_pixels_that_reach_that_part_of_the_largest(self, threshold):
+    @pytest.mark.parametrize(("threshold", "unit"), [(0, 1), (0.3, 1), (1, 1), (0.3, np.float32(0.1))])
+    def test_with_a_threshold_are_over_the_pixels_that_reach_that_part_of_the_largest(self, threshold, unit):
         image, mask = field()
+        image = image * unit
         found = image.labels.correlation(mask, stats=EVERY, threshold=threshold)
         for i, label in enumerate(found["label"].values):
             pixels = image.values[:, mask.values == label].astype(float)

@@ -89,6 +89,13 @@ def run_example(way, volume, context_args):
     return asyncio.run(awaited_example(volume, context_args))
 
 
+@pytest.fixture(scope="module")
+def cluster():
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=1, processes=True, dashboard_address=":0") as cluster:
+        yield cluster
+
+
 @pytest.mark.parametrize("way", ["plain", "awaited"])
 class TestExample:
     @pytest.mark.parametrize("where", ["folder", "url", "file system"])
@@ -110,9 +117,8 @@ class TestExample:
         np.testing.assert_array_equal(run_example(way, volume, context), expected_counts(volume))
         assert not MemoryFileSystem().exists("/never")
 
-    def test_under_a_client_counts_are_the_same(self, way, volume, tmp_path):
-        distributed = pytest.importorskip("distributed")
-        with distributed.Client(n_workers=1, processes=True, dashboard_address=":0"):
+    def test_under_a_client_counts_are_the_same(self, way, volume, tmp_path, cluster):
+        with cluster.get_client():
             for context in ({"cache_url": str(tmp_path)}, {"cache_url": str(tmp_path)}, {}):
                 np.testing.assert_array_equal(run_example(way, volume, context), expected_counts(volume))
         assert CALLS == STEPS * 2

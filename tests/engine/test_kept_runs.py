@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import pickle
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
 
 import dask
@@ -297,7 +298,7 @@ class TestMemory:
     @pytest.mark.parametrize("block", [np.zeros((64, 64), "i4"), np.pad(np.ones((20, 20), "i4"), 22)])
     def test_is_all_that_is_taken(self, block):
         def scan() -> None:
-            mask, _ = stored(np.tile(block, (25, 25)), 64, "yx")
+            mask, _ = stored(np.tile(block, (12, 12)), 64, "yx")
             masks.append(mask)
             mask.labels.ids()
 
@@ -505,6 +506,13 @@ class TestNames:
         assert pixels.reads == 1
 
 
+@pytest.fixture(scope="module")
+def process():
+    """The scheduler of another process, which is started once."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("forkserver")) as pool:
+        yield {"scheduler": "processes", "pool": pool}
+
+
 class TestSchedulers:
     def test_a_result_that_is_pickled_takes_its_runs_with_it_once(self):
         image, mask, store = both()
@@ -524,21 +532,22 @@ class TestSchedulers:
         store.array = None
         xr.testing.assert_identical(again.compute(), expected)
 
-    @pytest.mark.parametrize("scheduler", ["sync", "threads", "processes"])
-    def test_every_scheduler_computes_it(self, scheduler):
+    def test_every_scheduler_computes_it(self, process):
         image, mask, _ = both()
         expected = image.labels.aggregate(mask, EVERY).compute()
-        xr.testing.assert_identical(image.labels.aggregate(mask, EVERY).compute(scheduler=scheduler), expected)
+        for scheduler in ({"scheduler": "sync"}, {"scheduler": "threads"}, process):
+            with dask.config.set(scheduler):
+                xr.testing.assert_identical(image.labels.aggregate(mask, EVERY).compute(), expected)
 
-    def test_of_other_processes_nothing_is_kept(self):
+    def test_of_other_processes_nothing_is_kept(self, process):
         image, mask, store = both()
-        with dask.config.set(scheduler="processes"):
+        with dask.config.set(process):
             assert not keeps_runs(mask.data)
             image.labels.mean(mask)
             assert living() == 0
         xlabelstats.clear_cache()
         result = image.labels.mean(mask).compute()
-        with dask.config.set(scheduler="processes"):
+        with dask.config.set(process):
             other = image.labels.mean(mask)
             assert not kept_blocks(other)
             xr.testing.assert_identical(other.compute(), result)

@@ -34,7 +34,7 @@ def test_every_range_gets_all_and_only_its_labels(blocks, ranges):
     bounds = [round(1000 * i / ranges) for i in range(1, ranges)]
     graph, sections = merge_by_range("merge", list(tables), bounds, union)
     assert all(len(section) <= FAN_IN for section in sections)
-    results = [set(union(dask.get({**tables, **graph}, section))) for section in sections]
+    results = [set(union(parts)) for parts in dask.get({**tables, **graph}, sections)]
     edges = [0, *bounds, 1000]
     assert [set(range(a, b)) for a, b in itertools.pairwise(edges)] == results
 
@@ -86,18 +86,27 @@ LAZY = {
 }
 
 
+def image_and_mask(chunk):
+    labels = np.kron(np.arange(1, 17).reshape(4, 4), np.ones((3, 3), int))
+    return da.from_array(np.ones((2, 12, 12)), chunks=(1, chunk, chunk)), da.from_array(labels, chunks=chunk)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stores")
+    for chunk in (2, 4):
+        for name, array in zip("im", image_and_mask(chunk), strict=True):
+            array.to_zarr(folder / f"{name}{chunk}")
+    return folder
+
+
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("call", LAZY)
-def test_a_graph_holds_no_more_values_for_more_chunks(tmp_path, call, stored):
+def test_a_graph_holds_no_more_values_for_more_chunks(stores, call, stored):
     """For every task that it plans, dask's scheduler of threads goes through all of them."""
 
     def values(chunk):
-        labels = np.kron(np.arange(1, 17).reshape(4, 4), np.ones((3, 3), int))
-        arrays = da.from_array(np.ones((2, 12, 12)), chunks=(1, chunk, chunk)), da.from_array(labels, chunks=chunk)
-        if stored:
-            for name, array in zip("im", arrays, strict=True):
-                array.to_zarr(tmp_path / f"{name}{chunk}", overwrite=True)
-            arrays = tuple(da.from_zarr(tmp_path / f"{name}{chunk}") for name in "im")
+        arrays = [da.from_zarr(stores / f"{name}{chunk}") for name in "im"] if stored else image_and_mask(chunk)
         image, mask = xr.DataArray(arrays[0], dims=("c", "y", "x")), xr.DataArray(arrays[1], dims=("y", "x"))
         (lazy,) = dask.optimize(LAZY[call](image, mask).data)
         return sum(isinstance(task, DataNode) for task in convert_legacy_graph(dict(lazy.__dask_graph__())).values())

@@ -74,7 +74,7 @@ class TestObjects:
     @pytest.mark.parametrize("labels", OBJECTS.values(), ids=OBJECTS)
     def test_of_any_shape_and_place(self, labels, alone):
         mask = field(labels)
-        image = picture(mask, "f4")
+        image = picture(mask, f"u{labels.itemsize}")
         for size in (7, {"x": 4, dims_of(labels.ndim)[0]: 30}, None):
             expected = assert_is_loop(image, mask, size, remove_background=alone)
             for chunk in (8, 5):
@@ -104,7 +104,7 @@ class TestObjects:
         lookup[np.unique(order[order > 0])[: len(ids)]] = ids[: np.unique(order[order > 0]).size]
         mask = field(lookup[order])
         mask[-1, -len(ids) :] = np.array(ids, dtype)
-        image = picture(mask, "u2")
+        image = picture(mask, f"u{mask.dtype.itemsize}")
         for chunk in (None, 7):
             a, b = (image, mask) if chunk is None else (image.chunk(chunk), mask.chunk(chunk))
             assert assert_is_loop(a, b, 9)["label"].values.tolist() == ids_in_order(a, b)

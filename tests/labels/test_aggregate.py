@@ -492,25 +492,25 @@ class TestOptions:
         assert collected("skew") == (4 + 1, 0)
         assert collected("kurtosis", "min") == (5 + 1, 2)
 
-    @pytest.mark.parametrize("chunk", [1, 5, 12, None])
     @pytest.mark.parametrize("ratio", [1e2, 1e6, 3e9, 1e10])
     @pytest.mark.parametrize("dtype", ["f8", "i8"])
-    def test_moments_about_a_large_mean_lose_no_digits_in_merging(self, dtype, ratio, chunk):
+    def test_moments_about_a_large_mean_lose_no_digits_in_merging(self, dtype, ratio):
         rng = np.random.default_rng(int(ratio) % 97)
-        pixels = (100 * (rng.gamma(2.0, size=(24, 24)) + ratio)).astype(dtype)
-        labels = np.where(np.arange(24) % 7 < 3, 1, 2) * np.ones((24, 1), int)
+        pixels = (100 * (rng.gamma(2.0, size=(16, 24)) + ratio)).astype(dtype)
+        labels = np.where(np.arange(24) % 7 < 3, 1, 2) * np.ones((16, 1), int)
         image, mask = (xr.DataArray(array, dims=("y", "x")) for array in (pixels, labels))
-        if chunk:
-            image, mask = image.chunk(chunk), mask.chunk(chunk)
-        result = image.labels.aggregate(mask, ("var", "skew", "kurtosis")).compute()
+        moments = []
         for label in (1, 2):
             exact = [Fraction(x.item()) for x in pixels[labels == label]]
             mean = sum(exact) / len(exact)
-            m2, m3, m4 = (float(sum((x - mean) ** power for x in exact) / len(exact)) for power in (2, 3, 4))
-            found = result.sel(label=label)
-            assert found["var"].item() == pytest.approx(m2, rel=1e-13)
-            assert found["skew"].item() == pytest.approx(m3 / m2**1.5, rel=1e-12)
-            assert found["kurtosis"].item() == pytest.approx(m4 / m2**2 - 3, rel=1e-12)
+            moments.append([float(sum((x - mean) ** power for x in exact) / len(exact)) for power in (2, 3, 4)])
+        m2, m3, m4 = np.transpose(moments)
+        for chunks in ({"y": 1, "x": 1}, {"y": 5, "x": 5}, {"y": 8, "x": 12}, {}):
+            a, b = (array.chunk(chunks) if chunks else array for array in (image, mask))
+            found = a.labels.aggregate(b, ("var", "skew", "kurtosis")).compute()
+            np.testing.assert_allclose(found["var"], m2, rtol=1e-13)
+            np.testing.assert_allclose(found["skew"], m3 / m2**1.5, rtol=1e-12)
+            np.testing.assert_allclose(found["kurtosis"], m4 / m2**2 - 3, rtol=1e-12)
 
     def test_units_follow_the_image(self):
         image = xr.DataArray([1.0, 2], dims="x", name="DAPI", attrs={"units": "counts"})

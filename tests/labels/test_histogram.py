@@ -84,10 +84,12 @@ class TestCounts:
         labels = xr.DataArray(mask, dims=dims).transpose(*data.draw(st.permutations(dims))).chunk(2)
         wanted = [3, -1, 77, 1]
         with dask.config.set(scheduler="synchronous"):
-            result = array.labels.histogram(labels, bins, range=range, labels=wanted).compute()
-            derived = array.labels.measure(
-                labels, [(name, {"bins": bins, "range": range}) for name in DERIVED], labels=wanted
-            ).compute()
+            result, derived = dask.compute(
+                array.labels.histogram(labels, bins, range=range, labels=wanted),
+                array.labels.measure(
+                    labels, [(name, {"bins": bins, "range": range}) for name in DERIVED], labels=wanted
+                ),
+            )
         expected = by_numpy(image, mask, wanted, bins, range)
         np.testing.assert_array_equal(result.transpose("label", "c", "bin"), expected)
         edges = np.append(result["bin_left"], result["bin_right"][-1])

@@ -105,9 +105,10 @@ def colocalise(pixels, count, fractions, ranked, out):
     threshold, and over those above both thresholds: the sum, the sum weighted by how near the ranks are if
     ``ranked``, the sum of products with the second channel, and that of squares.
     """
-    # The loops sort, which takes seconds to compile: integers of all sizes share those for the largest.
-    if pixels.dtype.kind != "f" and pixels.dtype.itemsize < 8:
-        pixels = pixels.astype(np.int64)
+    # The loops sort, which takes seconds to compile: numbers of all sizes share those for the largest.  Products of
+    # float32 would be rounded to float32, too.
+    if pixels.dtype.itemsize < 8:
+        pixels = pixels.astype(np.float64 if pixels.dtype.kind == "f" else np.int64)
     _colocalise(pixels, count, fractions, ranked, out)
 
 

@@ -20,13 +20,14 @@ from conftest import blobs
 from dask._task_spec import DataNode, convert_legacy_graph
 from dask.callbacks import Callback
 from dask.sizeof import sizeof
+from processes import cluster
 
 import xlabelstats
 from xlabelstats.embeddings import pca
 from xlabelstats.pipeline import Cache, connected_components, watershed
 from xlabelstats.pipeline.clumps import PeakedClumps
 
-distributed = pytest.importorskip("distributed")
+pytest.importorskip("distributed")
 
 # Workers cannot import this file.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -120,15 +121,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("spilled")
     with (
         dask.config.set(CONFIG),
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",
-            memory_limit="1GiB",
-            local_directory=str(folder),
-        ) as cluster,
-        distributed.Client(cluster) as client,
+        cluster(2, threads_per_worker=1, memory_limit="1GiB", local_directory=str(folder)) as client,
     ):
         yield client
 

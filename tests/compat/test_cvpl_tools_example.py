@@ -9,6 +9,7 @@ import pytest
 from conftest import Calls
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
+from processes import cluster
 from scipy import ndimage
 
 from xlabelstats.compat.cvpl_tools import cache_im
@@ -111,8 +112,8 @@ class TestExample:
         assert not MemoryFileSystem().exists("/never")
 
     def test_under_a_client_counts_are_the_same(self, way, volume, tmp_path):
-        distributed = pytest.importorskip("distributed")
-        with distributed.Client(n_workers=1, processes=True, dashboard_address=":0"):
+        pytest.importorskip("distributed")
+        with cluster(1):
             for context in ({"cache_url": str(tmp_path)}, {"cache_url": str(tmp_path)}, {}):
                 np.testing.assert_array_equal(run_example(way, volume, context), expected_counts(volume))
         assert CALLS == STEPS * 2

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import dask
 import filelock  # noqa: F401
 import numpy as np
 import xarray as xr
 
 import xlabelstats  # noqa: F401
 
-mask = xr.DataArray(np.eye(4, dtype=np.int64), dims=("y", "x")).chunk()
-image = mask.astype(float).expand_dims(c=1)
-with dask.config.set(scheduler="synchronous"):
-    dask.compute(mask.labels.count(), image.labels.aggregate(mask), image.instances.windows(mask, 4, batch_size=1))
+xr.DataArray(np.eye(4, dtype=np.int64), dims=("y", "x")).labels.count()

@@ -20,13 +20,14 @@ from conftest import blobs
 from dask._task_spec import DataNode, convert_legacy_graph
 from dask.callbacks import Callback
 from dask.sizeof import sizeof
+from processes import cluster
 
 import xlabelstats
 from xlabelstats.embeddings import pca
 from xlabelstats.pipeline import Cache, connected_components, watershed
 from xlabelstats.pipeline.clumps import PeakedClumps
 
-distributed = pytest.importorskip("distributed")
+pytest.importorskip("distributed")
 
 # Workers cannot import this file.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -120,15 +121,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("spilled")
     with (
         dask.config.set(CONFIG),
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",
-            memory_limit="1GiB",
-            local_directory=str(folder),
-        ) as cluster,
-        distributed.Client(cluster) as client,
+        cluster(2, threads_per_worker=1, memory_limit="1GiB", local_directory=str(folder)) as client,
     ):
         yield client
 
@@ -154,7 +147,13 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Field:
     mask = blobs((60, 71), 50, seed=3)
     image = np.random.default_rng(1).gamma(2, 100, (3, *mask.shape))
     image[:, ::7, ::5] = np.nan
-    return stored(tmp_path_factory.mktemp("field") / "field.zarr", image, mask, 17)
+    return stored(tmp_path_factory.mktemp("field") / "field.zarr", image, mask, 24)
+
+
+@pytest.fixture
+def levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables of nine chunks are merged level by level."""
+    monkeypatch.setattr("xlabelstats.engine.merge_tree.FAN_IN", 4)
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +180,7 @@ def same(found: Any, expected: Any) -> None:
     xr.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.usefixtures("levels")
 class TestSameAsNumpy:
     @pytest.mark.parametrize("name", CALLS)
     def test_every_call(self, client, field, name):
@@ -351,6 +351,7 @@ def pids(client: Any) -> set[int]:
     return set(client.run(os.getpid).values())
 
 
+@pytest.mark.usefixtures("levels")
 class TestAKilledWorkerChangesNothing:
     def test_of_statistics(self, client, field, tmp_path):
         image, mask = field()

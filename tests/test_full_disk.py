@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from conftest import blobs
+from processes import printed
 from zarr.storage import LocalStore
 
 import xlabelstats
@@ -147,10 +148,7 @@ SMALL_FILES = """
 
 
 def test_files_larger_than_allowed_are_told(tmp_path):
-    asked = [sys.executable, "-c", textwrap.dedent(SMALL_FILES), str(tmp_path)]
-    run = subprocess.run(asked, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    store, table = run.stdout.splitlines()
+    store, table = printed(SMALL_FILES, str(tmp_path)).splitlines()
     assert "a file would be larger than the system allows; nothing of it is kept; make chunks smaller" in store
     assert "there is no room for the result of 'table'" in table
     assert [each.name for each in tmp_path.iterdir()] == ["cache"]

@@ -6,6 +6,7 @@ import configparser
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 import warnings
 from pathlib import Path
@@ -17,16 +18,28 @@ import xarray as xr
 import xlabelstats
 
 
-def loaded_after(code: str) -> set[str]:
-    program = f"import sys\n{code}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
-    return set(
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    )
+@pytest.fixture(scope="module")
+def loaded() -> list[set[str]]:
+    """The packages that are loaded after xarray is imported, then xlabelstats, and then a mask is measured."""
+    program = """
+        import sys
+        def show(): print(*{name.split(".")[0] for name in sys.modules})
+        import xarray as xr
+        show()
+        import xlabelstats
+        show()
+        mask = xr.DataArray([0, 1, 1], dims="x").chunk(x=2)
+        mask.labels.aggregate(mask).labels.to_dataframe()
+        show()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [set(line.split()) for line in done.stdout.splitlines()]
 
 
-def test_importing_loads_nothing_heavy():
-    before = loaded_after("import xarray")
-    added = loaded_after("import xlabelstats") - before
+def test_importing_loads_nothing_heavy(loaded):
+    before, after, _ = loaded
+    added = after - before
     heavy = {
         "numba",
         "flox",
@@ -43,13 +56,8 @@ def test_importing_loads_nothing_heavy():
     assert not added & heavy
 
 
-def test_measuring_loads_no_optional_package():
-    code = (
-        "import xarray as xr, xlabelstats\n"
-        "mask = xr.DataArray([0, 1, 1], dims='x').chunk(x=2)\n"
-        "mask.labels.aggregate(mask).labels.to_dataframe()"
-    )
-    assert not loaded_after(code) & {"skimage", "matplotlib", "anndata", "torch", "cupy", "spatialdata", "napari"}
+def test_measuring_loads_no_optional_package(loaded):
+    assert not loaded[-1] & {"skimage", "matplotlib", "anndata", "torch", "cupy", "spatialdata", "napari"}
 
 
 @pytest.mark.parametrize("kind", [xr.DataArray, xr.Dataset])

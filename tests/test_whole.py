@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import shutil
 import signal
@@ -22,6 +21,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from conftest import Calls, blobs
+from processes import processes
 
 import xlabelstats
 from xlabelstats.compat.harpy import Featurizer
@@ -33,20 +33,6 @@ pytest.importorskip("pyarrow")
 # Names of channels are strings, which zarr warns are not in its specification yet.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*(does not have a Zarr V3|not part in the Zarr format 3) specification"
-)
-
-# Processes that have imported everything, so that they are killed while they write.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(
-    [
-        "xlabelstats.pipeline.cache",
-        "xlabelstats.kernels.cpu",
-        "ome_zarr.writer",
-        "pyarrow.parquet",
-        "flox",
-        "distributed",
-        "pytest",
-    ]
 )
 
 KILLS = 15
@@ -129,8 +115,8 @@ def write_on_and_on(folder: str, ready: Any) -> None:
 
 def start(function: Callable[..., None], *arguments: Any) -> Any:
     """Run a function in a process, and wait until it is ready."""
-    receiver, sender = PROCESSES.Pipe(duplex=False)
-    run = PROCESSES.Process(target=function, args=(*arguments, sender))
+    receiver, sender = processes().Pipe(duplex=False)
+    run = processes().Process(target=function, args=(*arguments, sender))
     run.start()
     sender.close()
     assert receiver.recv() == "ready"
@@ -184,8 +170,8 @@ def at_every_change(call: Callable[[], Any], at: int, sender: Any) -> None:
 
 def killed(call: Callable[[], Any], at: int = 0) -> list[str]:
     """Run a call in a process that is killed at a change, or, if there are not so many, say what these were."""
-    receiver, sender = PROCESSES.Pipe(duplex=False)
-    run = PROCESSES.Process(target=at_every_change, args=(call, at, sender))
+    receiver, sender = processes().Pipe(duplex=False)
+    run = processes().Process(target=at_every_change, args=(call, at, sender))
     run.start()
     sender.close()
     run.join()

@@ -9,6 +9,7 @@ import pytest
 from conftest import Calls
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
+from processes import cluster
 from scipy import ndimage
 
 from xlabelstats.compat.cvpl_tools import cache_im
@@ -89,13 +90,6 @@ def run_example(way, volume, context_args):
     return asyncio.run(awaited_example(volume, context_args))
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=1, processes=True, dashboard_address=":0") as cluster:
-        yield cluster
-
-
 @pytest.mark.parametrize("way", ["plain", "awaited"])
 class TestExample:
     @pytest.mark.parametrize("where", ["folder", "url", "file system"])
@@ -117,8 +111,9 @@ class TestExample:
         np.testing.assert_array_equal(run_example(way, volume, context), expected_counts(volume))
         assert not MemoryFileSystem().exists("/never")
 
-    def test_under_a_client_counts_are_the_same(self, way, volume, tmp_path, cluster):
-        with cluster.get_client():
+    def test_under_a_client_counts_are_the_same(self, way, volume, tmp_path):
+        pytest.importorskip("distributed")
+        with cluster(1):
             for context in ({"cache_url": str(tmp_path)}, {"cache_url": str(tmp_path)}, {}):
                 np.testing.assert_array_equal(run_example(way, volume, context), expected_counts(volume))
         assert CALLS == STEPS * 2

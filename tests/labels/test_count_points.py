@@ -13,6 +13,7 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from layouts import INTEGERS, pool
+from processes import cluster
 
 import xlabelstats
 from xlabelstats.engine import point_counts
@@ -546,7 +547,7 @@ class TestErrors:
 
 
 def test_a_cluster_of_which_a_worker_dies_counts_the_same(tmp_path):
-    distributed = pytest.importorskip("distributed")
+    pytest.importorskip("distributed")
     mask, frame = small()
     frame = pd.concat([frame.assign(y=frame["y"] * k, x=frame["x"] - k) for k in (0.5, 0.8, 1)], ignore_index=True)
     died = tmp_path / "died"
@@ -562,8 +563,7 @@ def test_a_cluster_of_which_a_worker_dies_counts_the_same(tmp_path):
     labels = mask.copy(data=mask.chunk(2).data.map_blocks(block, meta=mask.values[:0, :0]))
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": "1 minute"}),
-        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster,
-        distributed.Client(cluster),
+        cluster(2, threads_per_worker=1, silence_logs=50),
     ):
         found = labels.labels.count_points(dd.from_pandas(frame, npartitions=5), by="gene")
     assert died.exists()

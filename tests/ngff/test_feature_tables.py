@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
 import warnings
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import pytest
 import xarray as xr
 import zarr
 from conftest import blobs
+from processes import exitcode_of
 
 from xlabelstats.ngff import tables
 from xlabelstats.pipeline import Cache
@@ -211,7 +209,7 @@ class TestCutShortTables:
             result = xr.Dataset({{"a": ("label", np.arange(9.0))}}, {{"label": np.arange(9)}})
             result.labels.to_ome_zarr({path!r}, "cells", backend="parquet")
         """
-        assert subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=False).returncode == -9
+        assert exitcode_of(program) == -9
         assert [name for name in names(f"{path}/tables") if not name.startswith(".")] == []
         IMAGE.labels.measure(MASK, "mean").labels.to_ome_zarr(path, "cells", backend="parquet")
         assert names(f"{path}/tables") == ["cells"]

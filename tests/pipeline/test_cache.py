@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-import subprocess
-import sys
 import textwrap
 
 import dask
@@ -17,6 +15,7 @@ import pytest
 import xarray as xr
 import zarr
 from conftest import Calls, module_of
+from processes import cluster, printed
 
 from xlabelstats.pipeline.cache import Cache
 
@@ -161,11 +160,7 @@ class TestKey:
             first = cache.run("first", step, image, {"u", "v", "w"}, attrs, table)
             cache.run("second", step, first + 1, set("xyz"), {}, table)
         """
-        outputs = []
-        for seed in ("1", "2"):
-            environment = {**os.environ, "PYTHONHASHSEED": seed}
-            command = [sys.executable, "-c", textwrap.dedent(program), tmp_path / "cache"]
-            outputs.append(subprocess.check_output(command, env=environment, text=True).split())
+        outputs = [printed(program, str(tmp_path / "cache"), seed=seed).split() for seed in "12"]
         assert outputs == [["computing"] * 2, []]
 
     def test_an_argument_that_cannot_be_known_again_is_named(self, cache):
@@ -705,13 +700,8 @@ class TestClear:
 
 class TestSchedulers:
     def test_workers_of_a_cluster_compute_and_write(self, tmp_path):
-        distributed = pytest.importorskip("distributed")
-        with (
-            distributed.LocalCluster(
-                n_workers=1, threads_per_worker=2, processes=True, dashboard_address=":0"
-            ) as cluster,
-            distributed.Client(cluster),
-        ):
+        pytest.importorskip("distributed")
+        with cluster(1, threads_per_worker=2):
             cache = Cache(tmp_path)
             array = da.arange(100, chunks=10).map_blocks(lambda b: b * 0 + os.getpid(), dtype=int)
             found = cache.run("pid", doubled, array)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
 import signal
 import threading
@@ -14,6 +13,7 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
+from processes import processes
 
 from xlabelstats.pipeline.cache import Cache, entries
 
@@ -25,12 +25,6 @@ LOG = ""
 STEPS = ("smooth", "binary", "rows", "total")
 
 KILLS = 10
-
-# Processes that have imported everything, so that they are killed while they compute.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(
-    ["xlabelstats.pipeline.cache", "ome_zarr.writer", "pandas.io.parquet", "pyarrow.parquet"]
-)
 
 
 def note(step):
@@ -82,8 +76,8 @@ def chain(folder, log, output, ready):
 
 def start(folder: Path, log: Path, output: Path):
     """Run the chain in a process, and wait until it has begun."""
-    receiver, sender = PROCESSES.Pipe(duplex=False)
-    run = PROCESSES.Process(target=chain, args=(str(folder), str(log), str(output), sender))
+    receiver, sender = processes().Pipe(duplex=False)
+    run = processes().Process(target=chain, args=(str(folder), str(log), str(output), sender))
     run.start()
     sender.close()
     assert receiver.recv() == "ready"
@@ -167,7 +161,7 @@ def hang_under_the_key_of_ones(folder):
 def killed(target, folder, *args):
     """Kill a process in the middle of writing; say what the cache says of it before and after."""
     folder.mkdir(exist_ok=True)
-    run = PROCESSES.Process(target=target, args=(str(folder), *args))
+    run = processes().Process(target=target, args=(str(folder), *args))
     run.start()
     while not (folder / "writing").exists():
         time.sleep(0.01)
@@ -231,7 +225,7 @@ def store_anew(folder):
 
 def test_a_result_that_is_read_outlives_being_stored_anew_by_a_process_that_died(tmp_path):
     opened = Cache(tmp_path).run("ones", ones, 4)
-    run = PROCESSES.Process(target=store_anew, args=(str(tmp_path),))
+    run = processes().Process(target=store_anew, args=(str(tmp_path),))
     run.start()
     run.join()
     assert run.exitcode == 0

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import datetime
 import importlib
-import os
 import pickle
-import subprocess
 import sys
-import textwrap
 import time
 from collections import defaultdict
 from functools import lru_cache, partial, update_wrapper
@@ -21,6 +18,7 @@ import pytest
 import xarray as xr
 import zarr
 from conftest import module_of
+from processes import printed
 
 from xlabelstats.pipeline import map_blocks, step
 from xlabelstats.pipeline.cache import Cache, code, keys
@@ -244,11 +242,7 @@ class TestObjects:
             values = [Settings({"a": {"u", "v", "w"}}, set("xyz")), Model(), Model().__call__, Mode.FAST]
             print(*(token(value, "it") for value in values))
         """
-        command = [sys.executable, "-c", textwrap.dedent(program)]
-        tokens = [
-            subprocess.check_output(command, env={**os.environ, "PYTHONHASHSEED": seed}, text=True) for seed in "12"
-        ]
-        assert len(set(tokens)) == 1
+        assert printed(program, seed="1") == printed(program, seed="2")
 
     def test_what_cannot_be_known_again_is_named_with_its_article(self):
         class Opaque:
@@ -462,14 +456,14 @@ class TestLoadedCode:
             "HELPERS = {helper, Settings}\n"
             "def step(x):\n    return helper(x), HELPERS, Settings()\n"
         )
-        program = (
-            "import hashed\nfrom xlabelstats.pipeline.cache import Cache\n"
-            "from xlabelstats.pipeline.cache.keys import token\nprint(token(hashed.step, 'it'))"
-        )
-        path = os.pathsep.join([str(tmp_path), *sys.path])
-        environments = [{**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path} for seed in "123"]
-        tokens = [subprocess.check_output([sys.executable, "-c", program], env=env) for env in environments]
-        assert len(set(tokens)) == 1
+        program = """
+            import sys
+            sys.path.insert(0, sys.argv[1])
+            import hashed
+            from xlabelstats.pipeline.cache.keys import token
+            print(token(hashed.step, "it"))
+        """
+        assert len({printed(program, str(tmp_path), seed=seed) for seed in "123"}) == 1
 
 
 class TestModules:
@@ -690,9 +684,7 @@ class TestTraps:
 
     def test_sets_of_a_class_of_the_users_own_are_the_same_in_every_process(self):
         program = "class Own(set): pass\nimport xlabelstats.pipeline.cache.keys as k\nprint(k.token(Own('abcdef'), ''))"
-        command = [sys.executable, "-c", program]
-        made = [subprocess.check_output(command, env={**os.environ, "PYTHONHASHSEED": seed}) for seed in "12"]
-        assert made[0] == made[1]
+        assert printed(program, seed="1") == printed(program, seed="2")
 
     def test_zip_files_that_are_written_anew_are_another_input(self, tmp_path):
         found, cache = [], Cache(None)

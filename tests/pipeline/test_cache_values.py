@@ -5,9 +5,6 @@ from __future__ import annotations
 import datetime
 import errno
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from processes import printed
 
 from xlabelstats.pipeline import Cache
 from xlabelstats.pipeline.cache import entries
@@ -334,12 +332,7 @@ def wrong(tmp_path_factory) -> dict[str, str]:
         except Exception as error:
             told[name] = f"not stored: {type(error).__name__}: {error}"
     program = "import sys, json, test_cache_values as t; print(json.dumps(t.read_all(sys.argv[1])))"
-    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
-    environment = {**os.environ, "PYTHONPATH": paths}
-    asked = [sys.executable, "-c", program, str(folder)]
-    found = subprocess.run(asked, env=environment, capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr
-    return json.loads(found.stdout.splitlines()[-1]) | told
+    return json.loads(printed(program, str(folder), seed="1").splitlines()[-1]) | told
 
 
 @pytest.mark.parametrize("name", KEPT)

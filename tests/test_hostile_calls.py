@@ -98,7 +98,9 @@ class TestEveryCall:
     def test_gives_the_same(self, way: str) -> None:
         # Other arrays for every call, so that each scans its mask itself.
         results = {name: call.run(*SAME[way](*with_coords(call))) for name, call in CALLS.items()}
-        for (name, expected), found in zip(of_small_with_coords().items(), dask.compute(*results.values()), strict=True):
+        for (name, expected), found in zip(
+            of_small_with_coords().items(), dask.compute(*results.values()), strict=True
+        ):
             found = plain(found)
             assert found.sizes == expected.sizes, name
             for variable in expected.variables:
@@ -164,7 +166,9 @@ class TestEveryCall:
         pixels, labels = (a.chunk(2) if lazy else a for a in (image, mask))
         coords = [coord.values.copy() for coord in image.coords.values()]
         before = {name: result.copy(deep=True) for name, result in measured(pixels, labels).items()}
-        for name, result in zip(CALLS, dask.compute(*(call.run(pixels, labels) for call in CALLS.values())), strict=True):
+        for name, result in zip(
+            CALLS, dask.compute(*(call.run(pixels, labels) for call in CALLS.values())), strict=True
+        ):
             spoil(result)
             for coord, was in zip(image.coords.values(), coords, strict=True):
                 assert (coord.values == was).all(), name

@@ -90,16 +90,25 @@ def bits(result: Any) -> Any:
     return str(result.dtype), result.shape, result.tobytes()
 
 
-def computed(calls: dict[str, Callable[[], Any]]) -> dict[str, Any]:
-    """The bits of the results of calls, in one computation for those that are lazy."""
-    clear_cache()
-    results = {name: call() for name, call in calls.items()}
+Calls = dict[str, Callable[[], Any]]
+
+
+def bits_with(schedulers: list[dict[str, Any]], calls: Calls) -> Iterator[dict[str, Any]]:
+    """The bits of all results with every scheduler: lazy ones from one graph, the others from calls made anew."""
+    with dask.config.set(schedulers[-1]):
+        clear_cache()
+        results = {name: call() for name, call in calls.items()}
     lazy = {name: each for name, each in results.items() if dask.is_dask_collection(each)}
-    results |= dict(zip(lazy, dask.compute(*lazy.values()), strict=True))
-    return {name: bits(each) for name, each in results.items()}
+    graphs = dask.optimize(*lazy.values())
+    for scheduler in schedulers:
+        with dask.config.set(scheduler):
+            clear_cache()
+            results = {name: call() for name, call in calls.items() if name not in lazy}
+            results |= dict(zip(lazy, dask.compute(*graphs, optimize_graph=False), strict=True))
+        yield {name: bits(each) for name, each in results.items()}
 
 
-def measurements(image: xr.DataArray, mask: xr.DataArray) -> dict[str, Callable[[], Any]]:
+def measurements(image: xr.DataArray, mask: xr.DataArray) -> Calls:
     """All calls of the accessors, with all statistics and properties there are for the mask."""
     calls = {name: lambda call=call: call.run(image, mask) for name, call in CALLS.items() if mask.ndim in call.ndim}
     flat = mask.ndim == 2
@@ -120,7 +129,7 @@ def labels_of(mask: xr.DataArray) -> list[int]:
     return [int(label) for label in np.unique(mask.values) if label]
 
 
-def steps(layout: Layout = np.ascontiguousarray) -> dict[str, Callable[[], Any]]:
+def steps(layout: Layout = np.ascontiguousarray) -> Calls:
     """Steps of the pipeline, each on what the one before gave, and projections of an image and of a table."""
     rng = np.random.default_rng(5)
     coords = {"z": np.arange(12.0), "y": 0.5 * np.arange(30), "x": 0.5 * np.arange(32)}
@@ -167,20 +176,25 @@ def many_merges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(2, multiprocessing.get_context("forkserver")) as processes:
+    context = multiprocessing.get_context("forkserver")
+    # What all processes need is imported once.
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(2, context) as processes:
         yield processes
 
 
-def check(calls: Callable[[Layout], dict[str, Callable[[], Any]]], pool: ProcessPoolExecutor) -> None:
-    with dask.config.set(scheduler="synchronous"):
-        expected = computed(calls(np.ascontiguousarray))
-    threads = [({"scheduler": "threads", "num_workers": n}, np.ascontiguousarray) for n in THREADS]
-    processes = {"scheduler": "processes", "pool": pool}
-    for scheduler, layout in [*threads, (processes, np.ascontiguousarray), (processes, scattered)]:
-        with dask.config.set(scheduler):
-            found = computed(calls(layout))
-        different = [name for name in expected if found[name] != expected[name]]
-        assert not different, f"{different} with {scheduler} and {layout.__name__} blocks"
+def check(calls: Callable[[Layout], Calls], pool: ProcessPoolExecutor) -> None:
+    (expected,) = bits_with([{"scheduler": "synchronous"}], calls(np.ascontiguousarray))
+    threads = [{"scheduler": "threads", "num_workers": n} for n in THREADS]
+    processes = [{"scheduler": "processes", "pool": pool}]
+    for schedulers, layout in (
+        (threads, np.ascontiguousarray),
+        (processes, np.ascontiguousarray),
+        (processes, scattered),
+    ):
+        for scheduler, found in zip(schedulers, bits_with(schedulers, calls(layout)), strict=True):
+            different = [name for name in expected if found[name] != expected[name]]
+            assert not different, f"{different} with {scheduler} and {layout.__name__} blocks"
 
 
 @pytest.mark.parametrize(("dims", "dtype"), FIELDS)

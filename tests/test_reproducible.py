@@ -59,8 +59,8 @@ def field(
     _, nearest = KDTree(centres).query(np.argwhere(np.ones(shape)), distance_upper_bound=8 if len(dims) == 2 else 5)
     ids = np.append(rng.permutation(120)[:40] + 1, 0)
     mask = xr.DataArray(ids[nearest].reshape(shape), dims=dims, coords=coords)
-    halves, thirds = ({dim: mask.sizes[dim] // n + n - 1 for dim in dims} for n in (2, 3))
-    return laid_out(image, layout, c=len(dims) - 1, **halves), laid_out(mask, layout, **thirds)
+    halves, parts = ({dim: int(mask.sizes[dim] * part) for dim in dims} for part in (0.5, 0.7))
+    return laid_out(image, layout, c=len(dims) - 1, **halves), laid_out(mask, layout, **parts)
 
 
 def scattered(array: np.ndarray) -> np.ndarray:
@@ -171,7 +171,7 @@ def steps(layout: Layout = np.ascontiguousarray) -> Calls:
 def many_merges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables are merged a few at a time, level by level, to several ranges of labels."""
     monkeypatch.setattr("xlabelstats.engine.merge_tree.FAN_IN", 3)
-    monkeypatch.setattr("xlabelstats.engine.merge_tree.LABELS_PER_CHUNK", 16)
+    monkeypatch.setattr("xlabelstats.engine.merge_tree.LABELS_PER_CHUNK", 20)
 
 
 @pytest.fixture(scope="module")

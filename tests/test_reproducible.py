@@ -118,6 +118,7 @@ def measurements(image: xr.DataArray, mask: xr.DataArray) -> Calls:
     return calls | {
         "all properties": lambda: image.labels.regionprops(mask, merged, spacing=1),
         "all properties of objects": lambda: mask.instances.regionprops(own),
+        "by flox": lambda: image.labels.aggregate(mask, ("mean", "kurtosis", "first", "all"), engine="flox"),
         "labels in an order": lambda: image.labels.aggregate(mask, STATS, labels=some),
         "NaN not skipped": lambda: image.labels.aggregate(mask, STATS, skipna=False),
         "quantiles in an order": lambda: image.instances.quantiles(mask, labels=some),

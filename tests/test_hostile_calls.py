@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 import xarray as xr
-from calls import CALLS
+from calls import CALLS, Call
 from layouts import INTEGERS, LAYOUTS, pool
+
+COORDS = {"y": [0.5, 1.0, 1.5, 2.0], "x": [10.0, 11, 12, 13, 14]}
 
 
 def small(**coords: Any) -> tuple[xr.DataArray, xr.DataArray]:
@@ -27,8 +32,31 @@ def plain(result: Any) -> xr.Dataset:
         result = result.to_dataset(name=result.name or "values")
     elif not isinstance(result, xr.Dataset):
         result = result.to_xarray()
-    result = result.compute()
     return result.sortby("label") if "label" in result.coords else result
+
+
+def measured(image: xr.DataArray, mask: xr.DataArray, calls: Mapping[str, Call] = CALLS) -> dict[str, xr.Dataset]:
+    """What calls give, in one computation for those that are lazy."""
+    results = {name: call.run(image, mask) for name, call in calls.items()}
+    return dict(zip(results, map(plain, dask.compute(*results.values())), strict=True))
+
+
+@cache
+def of_small() -> dict[str, xr.Dataset]:
+    """What every call gives for `small`, in memory."""
+    return measured(*small())
+
+
+@cache
+def of_small_with_coords() -> dict[str, xr.Dataset]:
+    """The same with coordinates of the image; a mask alone has those that it has."""
+    return {name: measured(*with_coords(call), {name: call})[name] for name, call in CALLS.items()}
+
+
+def with_coords(call: Call) -> tuple[xr.DataArray, xr.DataArray]:
+    """An image with coordinates, and a mask that has them only where it is measured alone."""
+    image, mask = small(**COORDS)
+    return image, mask if call.image else mask.assign_coords(y=image["y"], x=image["x"])
 
 
 def assert_same(found: xr.DataArray, expected: xr.DataArray, name: str, roughly: bool = False) -> None:
@@ -68,13 +96,12 @@ class TestEveryCall:
 
     @pytest.mark.parametrize("way", SAME)
     def test_gives_the_same(self, way: str) -> None:
-        image, mask = small(y=[0.5, 1.0, 1.5, 2.0], x=[10.0, 11, 12, 13, 14])
-        with_coords = mask.assign_coords(y=image["y"], x=image["x"])
-        for name, call in CALLS.items():
-            # A mask alone has the coordinates that it has.
-            expected = plain(call.run(image, mask if call.image else with_coords))
-            pixels, labels = SAME[way](image, mask if call.image else with_coords)
-            found = plain(call.run(pixels, labels))
+        # Other arrays for every call, so that each scans its mask itself.
+        results = {name: call.run(*SAME[way](*with_coords(call))) for name, call in CALLS.items()}
+        for (name, expected), found in zip(
+            of_small_with_coords().items(), dask.compute(*results.values()), strict=True
+        ):
+            found = plain(found)
             assert found.sizes == expected.sizes, name
             for variable in expected.variables:
                 assert_same(
@@ -89,12 +116,10 @@ class TestEveryCall:
         lut = np.zeros(6, dtype)
         lut[[1, 2, 3, 5]] = edges
         renamed = mask.copy(data=lut[mask.values])
-        for name, call in CALLS.items():
-            if name == "labels.paint":
-                continue
-            for chunks in ({}, {"y": 3, "x": 2}):
-                expected = plain(call.run(image, mask))
-                found = plain(call.run(*(a.chunk(chunks) if chunks else a for a in (image, renamed))))
+        calls = {name: call for name, call in CALLS.items() if name != "labels.paint"}
+        for arrays in ((image, renamed), [array.chunk(y=3, x=2) for array in (image, renamed)]):
+            for name, found in measured(*arrays, calls).items():
+                expected = of_small()[name]
                 assert found["label"].values.tolist() == edges.tolist(), name
                 # The pixels of a mask's windows are the ids.
                 own = {"mask"} | ({"features"} if name == "instances.featurize" else set())
@@ -103,19 +128,17 @@ class TestEveryCall:
 
     def test_takes_bool_for_one_label(self) -> None:
         image, mask = small()
-        for name, call in CALLS.items():
-            for chunk in (None, 2):
-                pixels, one = (a.chunk(chunk) if chunk else a for a in (image, mask > 0))
-                xr.testing.assert_allclose(
-                    plain(call.run(pixels, one)), plain(call.run(image, (mask > 0).astype(np.uint8)))
-                )
-                assert name
+        expected = measured(image, (mask > 0).astype(np.uint8))
+        for arrays in ((image, mask > 0), (image.chunk(2), (mask > 0).chunk(2))):
+            for name, found in measured(*arrays).items():
+                xr.testing.assert_allclose(found, expected[name])
 
     def test_takes_a_mask_for_the_image(self) -> None:
         _, mask = small()
-        for call in CALLS.values():
-            for labels in (mask, mask.chunk(2)):
-                xr.testing.assert_allclose(plain(call.run(labels, labels)), plain(call.run(mask.copy(), mask)))
+        expected = measured(mask.copy(), mask)
+        for labels in (mask, mask.chunk(2)):
+            for name, found in measured(labels, labels).items():
+                xr.testing.assert_allclose(found, expected[name])
 
     @pytest.mark.parametrize("empty", ["background", "no rows", "no columns", "no channels"])
     @pytest.mark.parametrize("chunk", [None, 2, -1])
@@ -126,9 +149,8 @@ class TestEveryCall:
         )
         none = mask * 0 if empty == "background" else mask.isel({k: v for k, v in where.items() if k != "c"})
         pixels = image.isel(where)
-        for name, call in CALLS.items():
-            full = plain(call.run(image, mask))
-            found = plain(call.run(*(a.chunk(chunk) if chunk else a for a in (pixels, none))))
+        for name, found in measured(*(a.chunk(chunk) if chunk else a for a in (pixels, none))).items():
+            full = of_small()[name]
             if name == "labels.to_dataframe" and empty == "no channels":
                 continue
             assert list(found.variables) == list(full.variables), name
@@ -143,14 +165,15 @@ class TestEveryCall:
         image, mask = small()
         pixels, labels = (a.chunk(2) if lazy else a for a in (image, mask))
         coords = [coord.values.copy() for coord in image.coords.values()]
-        for name, call in CALLS.items():
-            before = plain(call.run(pixels, labels)).copy(deep=True)
-            result = call.run(pixels, labels)
-            result = result.compute() if isinstance(result, xr.DataArray | xr.Dataset) else result
+        before = {name: result.copy(deep=True) for name, result in measured(pixels, labels).items()}
+        for name, result in zip(
+            CALLS, dask.compute(*(call.run(pixels, labels) for call in CALLS.values())), strict=True
+        ):
             spoil(result)
-            xr.testing.assert_identical(plain(call.run(pixels, labels)), before)
             for coord, was in zip(image.coords.values(), coords, strict=True):
                 assert (coord.values == was).all(), name
+        for name, again in measured(pixels, labels).items():
+            xr.testing.assert_identical(again, before[name])
         xr.testing.assert_identical(pixels.compute(), small()[0])
         xr.testing.assert_identical(labels.compute(), small()[1])
 
@@ -176,13 +199,12 @@ class TestFound:
 
     def test_no_pixels_in_several_empty_chunks(self) -> None:
         image, mask = (array.isel(y=slice(0), x=slice(0)) for array in small())
-        for call in CALLS.values():
-            expected = plain(call.run(image, mask))
-            for one, other in (((0, 0), (0,)), ((0,), (0, 0))):
-                for labels in (mask, mask > 0):
-                    found = plain(call.run(image.chunk(y=one, x=one), labels.chunk(y=other, x=other)))
-                    assert found.sizes == expected.sizes
-                    assert all(coord.dtype.kind in "iu" for name, coord in found.coords.items() if name == "label")
+        expected = measured(image, mask)
+        for one, other in (((0, 0), (0,)), ((0,), (0, 0))):
+            for labels in (mask, mask > 0):
+                for name, found in measured(image.chunk(y=one, x=one), labels.chunk(y=other, x=other)).items():
+                    assert found.sizes == expected[name].sizes, name
+                    assert "label" not in found.coords or found["label"].dtype.kind in "iu", name
 
     def test_quantiles_beside_an_infinite_pixel(self) -> None:
         mask = xr.DataArray([1, 1, 2, 2, 3, 3], dims="x")
@@ -195,15 +217,14 @@ class TestFound:
     def test_dims_whose_names_are_no_strings(self, dim: Any) -> None:
         image, mask = (array.drop_vars(list(array.coords)) for array in small())
         renamed = [xr.DataArray(a.values, dims=[dim if own == "y" else own for own in a.dims]) for a in (image, mask)]
-        for name, call in CALLS.items():
-            for pixels, labels in (renamed, [array.chunk({"x": 2}) for array in renamed]):
-                found = call.run(pixels, labels)
-                expected = plain(call.run(image, mask))
-                if isinstance(found, xr.Dataset | xr.DataArray) and dim not in found.dims:
-                    for variable in expected.data_vars:
-                        if f"order_{dim}" not in plain(found)[variable].dims:
+        expected = measured(image, mask)
+        for arrays in (renamed, [array.chunk({"x": 2}) for array in renamed]):
+            for name, found in measured(*arrays).items():
+                if dim not in found.dims:
+                    for variable in expected[name].data_vars:
+                        if f"order_{dim}" not in found[variable].dims:
                             np.testing.assert_allclose(
-                                plain(found)[variable], expected[variable], err_msg=name, atol=1e-9
+                                found[variable], expected[name][variable], err_msg=name, atol=1e-9
                             )
 
     def test_a_scan_is_not_changed_by_whoever_writes_to_a_result(self) -> None:

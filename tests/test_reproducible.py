@@ -59,8 +59,8 @@ def field(
     _, nearest = KDTree(centres).query(np.argwhere(np.ones(shape)), distance_upper_bound=8 if len(dims) == 2 else 5)
     ids = np.append(rng.permutation(120)[:40] + 1, 0)
     mask = xr.DataArray(ids[nearest].reshape(shape), dims=dims, coords=coords)
-    halves, thirds = ({dim: mask.sizes[dim] // n + n - 1 for dim in dims} for n in (2, 3))
-    return laid_out(image, layout, c=len(dims) - 1, **halves), laid_out(mask, layout, **thirds)
+    halves, parts = ({dim: int(mask.sizes[dim] * part) for dim in dims} for part in (0.5, 0.7))
+    return laid_out(image, layout, c=len(dims) - 1, **halves), laid_out(mask, layout, **parts)
 
 
 def scattered(array: np.ndarray) -> np.ndarray:
@@ -90,16 +90,25 @@ def bits(result: Any) -> Any:
     return str(result.dtype), result.shape, result.tobytes()
 
 
-def computed(calls: dict[str, Callable[[], Any]]) -> dict[str, Any]:
-    """The bits of the results of calls, in one computation for those that are lazy."""
-    clear_cache()
-    results = {name: call() for name, call in calls.items()}
+Calls = dict[str, Callable[[], Any]]
+
+
+def bits_with(schedulers: list[dict[str, Any]], calls: Calls) -> Iterator[dict[str, Any]]:
+    """The bits of all results with every scheduler: lazy ones from one graph, the others from calls made anew."""
+    with dask.config.set(schedulers[-1]):
+        clear_cache()
+        results = {name: call() for name, call in calls.items()}
     lazy = {name: each for name, each in results.items() if dask.is_dask_collection(each)}
-    results |= dict(zip(lazy, dask.compute(*lazy.values()), strict=True))
-    return {name: bits(each) for name, each in results.items()}
+    graphs = dask.optimize(*lazy.values())
+    for scheduler in schedulers:
+        with dask.config.set(scheduler):
+            clear_cache()
+            results = {name: call() for name, call in calls.items() if name not in lazy}
+            results |= dict(zip(lazy, dask.compute(*graphs, optimize_graph=False), strict=True))
+        yield {name: bits(each) for name, each in results.items()}
 
 
-def measurements(image: xr.DataArray, mask: xr.DataArray) -> dict[str, Callable[[], Any]]:
+def measurements(image: xr.DataArray, mask: xr.DataArray) -> Calls:
     """All calls of the accessors, with all statistics and properties there are for the mask."""
     calls = {name: lambda call=call: call.run(image, mask) for name, call in CALLS.items() if mask.ndim in call.ndim}
     flat = mask.ndim == 2
@@ -109,6 +118,7 @@ def measurements(image: xr.DataArray, mask: xr.DataArray) -> dict[str, Callable[
     return calls | {
         "all properties": lambda: image.labels.regionprops(mask, merged, spacing=1),
         "all properties of objects": lambda: mask.instances.regionprops(own),
+        "by flox": lambda: image.labels.aggregate(mask, ("mean", "kurtosis", "first", "all"), engine="flox"),
         "labels in an order": lambda: image.labels.aggregate(mask, STATS, labels=some),
         "NaN not skipped": lambda: image.labels.aggregate(mask, STATS, skipna=False),
         "quantiles in an order": lambda: image.instances.quantiles(mask, labels=some),
@@ -120,7 +130,7 @@ def labels_of(mask: xr.DataArray) -> list[int]:
     return [int(label) for label in np.unique(mask.values) if label]
 
 
-def steps(layout: Layout = np.ascontiguousarray) -> dict[str, Callable[[], Any]]:
+def steps(layout: Layout = np.ascontiguousarray) -> Calls:
     """Steps of the pipeline, each on what the one before gave, and projections of an image and of a table."""
     rng = np.random.default_rng(5)
     coords = {"z": np.arange(12.0), "y": 0.5 * np.arange(30), "x": 0.5 * np.arange(32)}
@@ -162,25 +172,30 @@ def steps(layout: Layout = np.ascontiguousarray) -> dict[str, Callable[[], Any]]
 def many_merges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables are merged a few at a time, level by level, to several ranges of labels."""
     monkeypatch.setattr("xlabelstats.engine.merge_tree.FAN_IN", 3)
-    monkeypatch.setattr("xlabelstats.engine.merge_tree.LABELS_PER_CHUNK", 16)
+    monkeypatch.setattr("xlabelstats.engine.merge_tree.LABELS_PER_CHUNK", 20)
 
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(2, multiprocessing.get_context("forkserver")) as processes:
+    context = multiprocessing.get_context("forkserver")
+    # What all processes need is imported once.
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(2, context) as processes:
         yield processes
 
 
-def check(calls: Callable[[Layout], dict[str, Callable[[], Any]]], pool: ProcessPoolExecutor) -> None:
-    with dask.config.set(scheduler="synchronous"):
-        expected = computed(calls(np.ascontiguousarray))
-    threads = [({"scheduler": "threads", "num_workers": n}, np.ascontiguousarray) for n in THREADS]
-    processes = {"scheduler": "processes", "pool": pool}
-    for scheduler, layout in [*threads, (processes, np.ascontiguousarray), (processes, scattered)]:
-        with dask.config.set(scheduler):
-            found = computed(calls(layout))
-        different = [name for name in expected if found[name] != expected[name]]
-        assert not different, f"{different} with {scheduler} and {layout.__name__} blocks"
+def check(calls: Callable[[Layout], Calls], pool: ProcessPoolExecutor) -> None:
+    (expected,) = bits_with([{"scheduler": "synchronous"}], calls(np.ascontiguousarray))
+    threads = [{"scheduler": "threads", "num_workers": n} for n in THREADS]
+    processes = [{"scheduler": "processes", "pool": pool}]
+    for schedulers, layout in (
+        (threads, np.ascontiguousarray),
+        (processes, np.ascontiguousarray),
+        (processes, scattered),
+    ):
+        for scheduler, found in zip(schedulers, bits_with(schedulers, calls(layout)), strict=True):
+            different = [name for name in expected if found[name] != expected[name]]
+            assert not different, f"{different} with {scheduler} and {layout.__name__} blocks"
 
 
 @pytest.mark.parametrize(("dims", "dtype"), FIELDS)

@@ -160,12 +160,6 @@ class TestBothEngines:
         mask = xr.DataArray([1, 1, 2, 1, 2, 2], dims="x").chunk(x=2)
         assert_same(by_flox(image, mask, EVERY), aggregate(image, mask, EVERY))
 
-    def test_agree_in_other_processes(self):
-        image, mask = lazily(*field("f4", nan=0.1))
-        lazy = aggregate(image, mask, ("mean", "kurtosis", "first", "all"), engine="flox")
-        with dask.config.set(scheduler="processes", num_workers=1):
-            xr.testing.assert_identical(lazy.compute(), lazy.compute(scheduler="threads"))
-
     @pytest.mark.parametrize("dtype", ["u8", "i8"])
     def test_agree_for_extremes_that_float64_does_not_hold(self, dtype):
         pixels = np.full((20, 20), np.iinfo(dtype).max, dtype) - np.arange(20, dtype=dtype)

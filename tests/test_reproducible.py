@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from calls import CALLS, STATS
+from processes import processes
 from scipy.spatial import KDTree
 
 from xlabelstats.catalogue import OBJECT_PROPERTIES, PROPERTIES
@@ -177,11 +177,8 @@ def many_merges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPoolExecutor]:
-    context = multiprocessing.get_context("forkserver")
-    # What all processes need is imported once.
-    context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(2, context) as processes:
-        yield processes
+    with ProcessPoolExecutor(2, processes()) as workers:
+        yield workers
 
 
 def check(calls: Callable[[Layout], Calls], pool: ProcessPoolExecutor) -> None:

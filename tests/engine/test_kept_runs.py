@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import pickle
 import tracemalloc
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from conftest import blobs
+from processes import processes
 
 import xlabelstats
 from xlabelstats.engine.kept_runs import BLOCK_BYTES, KeptRuns, PackedRuns, keeps_runs
@@ -509,7 +509,7 @@ class TestNames:
 @pytest.fixture(scope="module")
 def process():
     """The scheduler of another process, which is started once."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("forkserver")) as pool:
+    with ProcessPoolExecutor(1, processes()) as pool:
         yield {"scheduler": "processes", "pool": pool}
 
 

@@ -184,11 +184,11 @@ def pool() -> Iterator[ProcessPoolExecutor]:
 def check(calls: Callable[[Layout], Calls], pool: ProcessPoolExecutor) -> None:
     (expected,) = bits_with([{"scheduler": "synchronous"}], calls(np.ascontiguousarray))
     threads = [{"scheduler": "threads", "num_workers": n} for n in THREADS]
-    processes = [{"scheduler": "processes", "pool": pool}]
+    others = [{"scheduler": "processes", "pool": pool}]
     for schedulers, layout in (
         (threads, np.ascontiguousarray),
-        (processes, np.ascontiguousarray),
-        (processes, scattered),
+        (others, np.ascontiguousarray),
+        (others, scattered),
     ):
         for scheduler, found in zip(schedulers, bits_with(schedulers, calls(layout)), strict=True):
             different = [name for name in expected if found[name] != expected[name]]

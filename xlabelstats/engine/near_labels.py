@@ -140,7 +140,8 @@ class Search:
     def _outlines(self, padded: np.ndarray, start: np.ndarray, shape: tuple[int, ...], n: int) -> Outlines:
         """The boundary pixels in a box, by label, in pieces."""
         places, ends = _boundary(padded, start, shape, n)
-        pixels = np.stack([np.unravel_index(places, padded.shape)[axis] for axis in self.axes], axis=1)
+        positions = np.unravel_index(places, padded.shape)
+        pixels = np.stack([positions[axis] for axis in self.axes], axis=1)
         counts = -(-np.diff(ends) // PIECE)
         pieces = np.concatenate([[0], np.cumsum(counts)])
         within = np.arange(pieces[-1]) - np.repeat(pieces[:-1], counts)

@@ -26,6 +26,7 @@ import numba
 import numpy as np
 
 from xlabelstats.cautions import caution
+from xlabelstats.kernels.on_disk import keep_apart
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,12 +45,14 @@ ONE, ONES, HIGH_BYTE = np.uint64(1), np.uint64(0x0101010101010101), np.uint64(56
 def kernel(function: F) -> F:
     """Compile a loop when it is called, once per dtype; to disk if numba finds a folder that it can write to."""
     try:
-        return _compiled[True](function)
+        dispatcher = _compiled[True](function)
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
         _warn_uncached()
         return _compiled[False](function)
+    keep_apart(dispatcher)
+    return dispatcher
 
 
 @cache

@@ -145,10 +145,8 @@ def as_measures(requests: Any) -> dict[str, Measure]:
     measures: dict[str, Measure] = {}
     for request in requests:
         if not (isinstance(request, str | Measure) or _is_pair(request)):
-            own = "; for a function of an object's pixels there is image.instances.statistics(mask, function, dims={})"
             raise TypeError(
-                f"a measure is a name, or a pair of a name and its parameters, not {request!r}"
-                f"{own if callable(request) else ''}"
+                f"a measure is a name, or a pair of a name and its parameters, not {request!r}{way_of(request)}"
             )
         entry = measure_of(request)
         if measures.setdefault(entry.name, entry) is not entry:
@@ -157,6 +155,12 @@ def as_measures(requests: Any) -> dict[str, Measure]:
                 "results; a Measure of your own may have another name"
             )
     return measures
+
+
+def way_of(request: Any) -> str:
+    """Where a function can be given, as the end of a complaint; empty for what is none."""
+    call = "; for a function of an object's pixels there is image.instances.statistics(mask, function, dims={})"
+    return call if callable(request) else ""
 
 
 def _is_pair(request: Any) -> bool:

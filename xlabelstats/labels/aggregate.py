@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from xlabelstats.catalogue import DEFAULT_STATISTICS, STATISTICS, order
+from xlabelstats.catalogue import DEFAULT_STATISTICS, STATISTICS, order, way_of
 from xlabelstats.catalogue.flox_aggregations import MORE_STATISTICS, FloxMeasure
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.vocabulary import check_measures
@@ -98,10 +98,8 @@ def _given(aggregation: Any) -> Measure:
     from flox import Aggregation
 
     if not isinstance(aggregation, Aggregation):
-        own = "; for a function of an object's pixels there is image.instances.statistics(mask, function, dims={})"
         raise TypeError(
-            f"a statistic is a name or a flox.Aggregation, not {type(aggregation).__name__}"
-            f"{own if callable(aggregation) else ''}"
+            f"a statistic is a name or a flox.Aggregation, not {type(aggregation).__name__}{way_of(aggregation)}"
         )
     return flox.given(aggregation)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,37 +13,38 @@ from xlabelstats.catalogue.texture import GreyLevels, Textures
 from xlabelstats.cautions import caution
 from xlabelstats.engine.dask_internals import is_opened_lazily
 from xlabelstats.inputs import is_dask
+from xlabelstats.labels.limits import limits_of
 
 # An image that fills fewer grey levels than this has little texture to tell.
 FEW_LEVELS = 8
 
 
-def warn_of_few_levels(
-    image: xr.DataArray, measures: Iterable[Measure], limits_of: Callable[[str, xr.DataArray], tuple[Any, Any]]
-) -> None:
-    """Warn if an image fills few of the grey levels that textures compare, or may do so and is not read to know.
-
-    ``limits_of`` gives the least and the greatest pixel of an image in memory.
-    """
-    if image.dtype.kind == "b" or not image.size:
-        return
+def warn_of_few_levels(image: xr.DataArray, measures: Iterable[Measure]) -> None:
+    """Warn if an image fills few of the grey levels that textures compare, or may do so and is not read to know."""
     textures = (entry.reduction for entry in measures if isinstance(entry.reduction, Textures))
-    for grey in dict.fromkeys(texture.grey for texture in textures):
-        if grey is not None and not grey.own:
-            _warn(image, grey, limits_of)
-
-
-def _warn(image: xr.DataArray, grey: GreyLevels, limits_of: Callable[[str, xr.DataArray], tuple[Any, Any]]) -> None:
+    levels = [grey for grey in dict.fromkeys(texture.grey for texture in textures) if grey is not None and not grey.own]
+    if not levels or image.dtype.kind == "b" or not image.size:
+        return
     if is_opened_lazily(image) or is_dask(image.data):
-        if not grey.given and image.dtype.itemsize > 1:
-            caution(
-                f"texture: {grey.levels} grey levels cover the range of {image.dtype}, from {grey.low:.0f} to "
-                f"{grey.high - 1:.0f}, and a lazy image is not read to see how much of that it fills; give the range "
-                "that it uses, such as range=(0, 4095) for a camera of 12 bits, or range='object' for that of every "
-                "object"
-            )
+        for grey in levels:
+            _warn_unread(image, grey)
         return
     low, high = limits_of("texture", image)
+    for grey in levels:
+        _warn_filled(image, grey, low, high)
+
+
+def _warn_unread(image: xr.DataArray, grey: GreyLevels) -> None:
+    if not grey.given and image.dtype.itemsize > 1:
+        caution(
+            f"texture: {grey.levels} grey levels cover the range of {image.dtype}, from {grey.low:.0f} to "
+            f"{grey.high - 1:.0f}, and a lazy image is not read to see how much of that it fills; give the range "
+            "that it uses, such as range=(0, 4095) for a camera of 12 bits, or range='object' for that of every "
+            "object"
+        )
+
+
+def _warn_filled(image: xr.DataArray, grey: GreyLevels, low: Any, high: Any) -> None:
     if low == high:
         return
     shares = (np.array([low, high], np.float64) - grey.low) / (grey.high - grey.low)

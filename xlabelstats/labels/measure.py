@@ -28,9 +28,9 @@ from xlabelstats.grid import (
     regular_grid,
     units_of,
 )
-from xlabelstats.inputs import check_mask, check_switches, data_of, each_time, is_dask, time_dims
-from xlabelstats.kernels import kernels_for
+from xlabelstats.inputs import check_mask, check_switches, each_time, time_dims
 from xlabelstats.labels.grey_levels import warn_of_few_levels
+from xlabelstats.labels.limits import limits_of
 from xlabelstats.labels.pairs import as_given, paired
 from xlabelstats.labels.per import apart
 from xlabelstats.labels.subject import Subject, find_subject
@@ -126,7 +126,7 @@ def measured(
     original, (image, measures) = image, paired(image, mask, measures)
     if image is not None:
         measures = settled(measures, image)
-        warn_of_few_levels(image, measures.values(), limits_of)
+        warn_of_few_levels(image, measures.values())
     placed = mask if image is None else share_coords(mask, image)
     grid = grid if grid is not None else _grid_for(measures, placed, spacing, units)
     apart = units == "pixel" or spacing is not None or not any(entry.placed for entry in measures.values())
@@ -185,24 +185,6 @@ def settled(measures: Mapping[str, Measure], image: xr.DataArray) -> dict[str, M
         name: entry if entry.settled is None else entry.settled(image.dtype, partial(limits_of, name, image))
         for name, entry in measures.items()
     }
-
-
-def limits_of(name: str, image: xr.DataArray) -> tuple[Any, Any]:
-    """The smallest and the largest finite pixel of an image in memory; 0 and 1 if there is none."""
-    pixels = data_of(image, "image")
-    if is_dask(pixels):
-        raise ValueError(
-            f"{name} needs the range of its bins, which is not known for a dask image of {image.dtype}; "
-            f"give it: range=(low, high), in measure as ({name!r}, {{'range': (low, high)}})"
-        )
-    xp = kernels_for(pixels).xp
-    if xp is np and pixels.size:
-        # Without a copy, as long as none is infinite.
-        limits = np.fmin.reduce(pixels, axis=None), np.fmax.reduce(pixels, axis=None)
-        if np.isfinite(limits).all():
-            return limits
-    finite = pixels[xp.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
-    return (finite.min()[()], finite.max()[()]) if finite.size else (0, 1)
 
 
 def measure_subject(

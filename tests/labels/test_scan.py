@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ from hypothesis.extra import numpy as hnp
 
 import xlabelstats
 from xlabelstats.catalogue.positions import LabelTable, Positions
+from xlabelstats.engine.merge_tree import FAN_IN
 from xlabelstats.engine.reduction import Block, collect, merge
 from xlabelstats.engine.runs import find_runs
+from xlabelstats.labels import mask_scan
 from xlabelstats.labels.scan_memory import memory
 
 
@@ -123,6 +126,52 @@ def test_any_chunking_gives_the_same(data):
     chunks = tuple(data.draw(st.integers(1, n)) for n in shape)
     lazy = xr.DataArray(da.from_array(mask, chunks=chunks), dims=list("zyx")[:ndim])
     assert_is_scipy(lazy.labels.scan(), mask)
+
+
+class TestInMemory:
+    """Blocks that lie in memory are scanned where they are, and others by tasks of dask."""
+
+    @pytest.mark.parametrize("threads", [False, True])
+    @pytest.mark.parametrize("background", [False, True])
+    @pytest.mark.parametrize("dtype", ["u1", ">i8"])
+    def test_all_that_is_found_is_to_the_bit_what_tasks_find(self, monkeypatch, dtype, background, threads):
+        if threads:
+            monkeypatch.setattr(mask_scan, "CUT_PIXELS", 1)
+        pixels = blobs((23, 19, 13), 60).astype(dtype)
+        # More blocks than are merged at a time, twice over.
+        there = xr.DataArray(da.from_array(pixels, chunks=(2, 3, 4)), dims=("z", "y", "x"))
+        assert there.data.npartitions > FAN_IN**2
+        tasks = there.copy(data=there.data.map_blocks(np.copy))
+        for mask in (there, tasks):
+            mask.labels.ids(background=background)
+        one, other = (memory.get(mask.data, background, mask_scan.Ids) for mask in (there, tasks))
+        np.testing.assert_array_equal(one.ids, np.unique(pixels)[not background :])
+        np.testing.assert_array_equal(one.ids, other.ids, strict=True)
+        assert one.mixed == other.mixed
+        xr.testing.assert_identical(there.labels.scan(background=background), tasks.labels.scan(background=background))
+
+    def test_no_graph_is_computed_unless_it_is_elsewhere(self, monkeypatch):
+        mask = xr.DataArray(blobs((9, 8), 4), dims=("y", "x")).chunk(4)
+        monkeypatch.setattr(mask_scan, "compute_each", refuse)
+        mask.copy().labels.scan()
+        xlabelstats.clear_cache()
+        with dask.config.set(scheduler="processes"), pytest.raises(NotImplementedError):
+            mask.labels.scan()
+        with pytest.raises(NotImplementedError):
+            mask.copy(data=mask.data.map_blocks(np.copy)).labels.scan()
+
+    def test_a_block_that_is_no_mask_is_told_as_by_tasks(self):
+        graph = {("floats", 0, 0): np.ones((4, 4))}
+        array = da.Array(graph, "floats", ((4,), (4,)), dtype=int)
+        with pytest.raises(TypeError, match="a block of the mask holds float64"):
+            xr.DataArray(array, dims=("y", "x")).labels.ids()
+        short = da.Array(graph | {("floats", 0, 1): np.ones((4, 2), int)}, "floats", ((4,), (4, 4)), dtype=int)
+        with pytest.raises((TypeError, ValueError), match="a block"):
+            xr.DataArray(short, dims=("y", "x")).labels.ids()
+
+
+def refuse(*_: object) -> None:
+    raise NotImplementedError
 
 
 class TestIdsAndCount:

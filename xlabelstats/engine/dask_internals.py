@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import threading
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -162,8 +162,12 @@ def is_in_memory(array: Any) -> bool:
     layer = graph.layers[array.name]
     if graph.dependencies[array.name] or hasattr(layer, "task"):
         return False
-    blocks = [value[1] if type(value) is tuple and value[0] is _same else value for value in layer.values()]
-    return not any(isinstance(block, tuple) or hasattr(block, "dependencies") for block in blocks)
+    return not any(isinstance(block, tuple) or hasattr(block, "dependencies") for block in map(_held, layer.values()))
+
+
+def _held(value: Any) -> Any:
+    """A block in a graph, as it is or within a task."""
+    return value[1] if type(value) is tuple and value[0] is _same else value
 
 
 def read_apart(array: Any, seed: Any) -> Any:
@@ -248,14 +252,28 @@ def map_mask_blocks(function: Callable[..., Any], mask: Any, **options: Any) -> 
 
     token = tokenize(mask, function, options)
     name, held = f"{function.__name__}-{token}", (f"options-{token}", 0)
-    starts = [np.cumsum((0, *chunks)).tolist() for chunks in mask.chunks]
     graph: Graph = {held: (partial(dict, options),)}
-    for index in np.ndindex(*mask.numblocks):
-        offset = tuple(start[i] for start, i in zip(starts, index, strict=True))
-        shape = tuple(sizes[i] for sizes, i in zip(mask.chunks, index, strict=True))
-        call = partial(_call_on_block, function, offset=offset, shape=shape)
-        graph[(name, *index)] = (call, (mask.name, *index), held)
+    for index, place in _places(mask):
+        graph[(name, *index)] = (partial(_call_on_block, function, **place), (mask.name, *index), held)
     return array_of_tasks(name, graph, mask.chunks, [mask])
+
+
+def calls_on_blocks(function: Callable[..., T], mask: Any, **options: Any) -> list[Callable[[], T]]:
+    """The calls that `map_mask_blocks` makes tasks of, for a mask `is_in_memory`, in the order of its blocks."""
+    blocks = mask.__dask_graph__().layers[mask.name]
+    return [
+        partial(_call_on_block, function, _held(blocks[(mask.name, *index)]), options, **place)
+        for index, place in _places(mask)
+    ]
+
+
+def _places(array: Any) -> Iterator[tuple[tuple[int, ...], dict[str, tuple[int, ...]]]]:
+    """The index of every block of a dask array, the position of its first pixel and its shape."""
+    starts = [np.cumsum((0, *sizes)).tolist() for sizes in array.chunks]
+    for index in np.ndindex(*array.numblocks):
+        offset = tuple(start[i] for start, i in zip(starts, index, strict=True))
+        shape = tuple(sizes[i] for sizes, i in zip(array.chunks, index, strict=True))
+        yield index, {"offset": offset, "shape": shape}
 
 
 def _call_on_block(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,14 +34,21 @@ def stretches(shape: Sequence[int], pixels: int = STRETCH_PIXELS) -> list[slice]
 
 
 def map_locally(function: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
-    """What a function makes of every item, in order, on dask's local threads.
+    """What a function makes of every item, in order, on as many threads as dask has in this process.
 
-    On the calling thread for one item, inside a task of dask, and where dask is set to one thread.  Nothing is
+    On the calling thread for a single item, inside a task of dask, and where dask is set to one thread.  Nothing is
     sent to a cluster.
     """
-    if len(items) == 1 or inside_a_task() or wants_one_thread():
+    if len(items) < 2 or inside_a_task() or wants_one_thread():
         return [function(item) for item in items]
-    from dask.threaded import get
+    from dask import config, system
+    from dask.callbacks import Callback
 
-    graph = {("piece", i): (function, item) for i, item in enumerate(items)}
-    return list(get(graph, list(graph)))
+    if Callback.active:
+        # Bars of progress are told of dask's tasks alone.
+        from dask.threaded import get
+
+        graph = {("piece", i): (function, item) for i, item in enumerate(items)}
+        return list(get(graph, list(graph)))
+    with ThreadPoolExecutor(min(config.get("num_workers", None) or system.CPU_COUNT, len(items))) as pool:
+        return list(pool.map(function, items))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -11,10 +12,17 @@ import numpy as np
 import xarray as xr
 
 from xlabelstats.catalogue.positions import LabelTable, Positions
-from xlabelstats.engine.dask_internals import block_keys, computes_here, delayed_tasks, map_mask_blocks
+from xlabelstats.engine.dask_internals import (
+    block_keys,
+    calls_on_blocks,
+    computes_here,
+    delayed_tasks,
+    is_in_memory,
+    map_mask_blocks,
+)
 from xlabelstats.engine.kept_runs import KeptRuns, keeps_runs
-from xlabelstats.engine.local import map_locally, stretches
-from xlabelstats.engine.merge_tree import merge_by_range
+from xlabelstats.engine.local import CUT_PIXELS, map_locally, stretches
+from xlabelstats.engine.merge_tree import FAN_IN, merge_by_range
 from xlabelstats.engine.passes import Collection, lazy_tables, tables_of
 from xlabelstats.engine.reduction import Block, Table, collect, merge
 from xlabelstats.engine.runs import Array, find_labels, find_runs, union
@@ -203,14 +211,29 @@ def _scanned(
     kept = KeptRuns(masks, background) if keep else None
     options = {"background": background, "kept": kept, **options}
     try:
-        scans = [map_mask_blocks(function, mask, name=mask.name, **options) for mask in masks]
-        joined = _computed(scans, join)
+        if all(is_in_memory(mask) and computes_here(mask) and not on_device(mask) for mask in masks):
+            calls = [calls_on_blocks(function, mask, name=mask.name, **options) for mask in masks]
+            joined = [_found_now(several, join, mask.size) for several, mask in zip(calls, masks, strict=True)]
+        else:
+            scans = [map_mask_blocks(function, mask, name=mask.name, **options) for mask in masks]
+            joined = _computed(scans, join)
     except BaseException:
         # Whoever holds the exception holds all that was scanned.
         if kept is not None:
             kept.close()
         raise
     return joined, kept if kept is not None and kept.finish() else None
+
+
+def _found_now(calls: Sequence[Callable[[], T]], join: Callable[[Sequence[T]], T], size: int) -> list[T]:
+    """What calls for the blocks of a mask in memory give, merged as `_computed` does, without the costs of a graph.
+
+    A mask of few pixels is not worth starting threads for.
+    """
+    tables = map_locally(operator.call, calls) if size >= CUT_PIXELS else [call() for call in calls]
+    while len(tables) > FAN_IN:
+        tables = [join(tables[i : i + FAN_IN]) for i in range(0, len(tables), FAN_IN)]
+    return tables
 
 
 def _computed(scans: Sequence[Any], join: Callable[[Sequence[T]], T]) -> list[list[T]]:

@@ -234,11 +234,20 @@ class TestReads:
         image.labels.mean(mask).compute()
         assert (store.reads, living()) == (2, 0)
 
-    def test_arrays_in_memory_are_not_kept(self):
+    @pytest.mark.parametrize("persisted", [False, True])
+    def test_of_arrays_in_memory_they_are_kept_by_what_merges_alone(self, monkeypatch, persisted):
         image = xr.DataArray(da.from_array(PIXELS, chunks=(3, 30, 40)), dims=("c", "y", "x"))
-        for mask in (da.from_array(LABELS, chunks=30), both()[1].data.persist()):
-            image.labels.mean(xr.DataArray(mask, dims=("y", "x"))).compute()
-            assert living() == 0
+        blocks = both()[1].data.persist() if persisted else da.from_array(LABELS, chunks=(30, 40))
+        mask = xr.DataArray(blocks, dims=("y", "x"))
+        expected = xr.DataArray(PIXELS, dims=("c", "y", "x")).labels.mean(xr.DataArray(LABELS, dims=("y", "x")))
+        mask.labels.scan()
+        image.instances.median(mask).compute()
+        assert living() == 0
+        xlabelstats.clear_cache()
+        result = image.labels.mean(mask)
+        assert living() > 0
+        monkeypatch.setattr("xlabelstats.kernels.cpu.place_runs", None)
+        xr.testing.assert_allclose(result.compute(), expected, rtol=1e-14)
 
 
 @pytest.mark.parametrize("chunks", [(60, 80), (30, 40), (17, 23), (1, 80), ((10, 50), (79, 1))])

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xlabelstats.engine.dask_internals import Graph, array_of_tasks, computes_here, is_in_memory
+from xlabelstats.engine.dask_internals import Graph, array_of_tasks, computes_here
 from xlabelstats.engine.runs import LabelRuns
 from xlabelstats.kernels import on_device
 from xlabelstats.kernels.protocol import Runs
@@ -139,6 +139,8 @@ class KeptRuns:
 
     def add(self, name: str, offset: Sequence[int], labels: LabelRuns, size: int) -> None:
         """Keep the runs of a block of so many bytes, by its mask and position; if there is no room, nothing at all."""
+        if not self.open:
+            return
         index = tuple(int(np.searchsorted(start, at)) for start, at in zip(self._starts, offset, strict=True))
         packed = PackedRuns.of(labels)
         digest = packed.digest(index)
@@ -231,12 +233,12 @@ class KeptBlock:
 
 
 def keeps_runs(mask: Any, cut: Any = None) -> bool:
-    """Whether the runs of a dask mask are kept: where they are found in this process, and reading them again costs.
+    """Whether the runs of a dask mask are kept: where they are found in this process.
 
     They are found in the blocks of ``cut``, the mask as it will be measured, which may not be the same pixels in the
     same order.  Blocks without pixels would lie where others do.
     """
-    if not room() or on_device(mask) or is_in_memory(mask) or not computes_here(mask):
+    if not room() or on_device(mask) or not computes_here(mask):
         return False
     if cut is None:
         return all(map(all, mask.chunks))

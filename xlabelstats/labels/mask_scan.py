@@ -72,8 +72,9 @@ def _label_tables(mask: Any, frames: list[Any], background: bool) -> list[LabelT
     if len(kept) == len(frames) and computes_here(mask):
         return _label_tables_of_kept(frames, background, kept)
     arrays = [with_sources(frame, "mask") for frame in frames]
-    # What was kept of other blocks is not thrown away for these.
-    keep = memory.get(mask, background, Ids) is None and keeps_runs(mask)
+    # What was kept of other blocks is not thrown away for these; and what lies in memory need not be read for what may
+    # never be measured.
+    keep = memory.get(mask, background, Ids) is None and not is_in_memory(mask) and keeps_runs(mask)
     scanned, runs = _scanned(_table_of_block, arrays, background, partial(merge, (Positions(),)), keep)
     tables = [_label_table(several) for several in scanned]
     if runs is not None:
@@ -85,7 +86,7 @@ def _label_tables(mask: Any, frames: list[Any], background: bool) -> list[LabelT
 
 def _table_of_block(mask: Array, offset: Sequence[int], *, background: bool, kept: KeptRuns | None, name: str) -> Table:
     runs = find_runs(mask, background=background)
-    if kept is not None and kept.open:
+    if kept is not None:
         kept.add(name, offset, runs, mask.nbytes)
     return collect((Positions(),), Block(runs, tuple(offset)))
 

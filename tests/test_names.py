@@ -1,5 +1,6 @@
 """What complaints say of names that do not exist."""
 
+import inspect
 import re
 
 import numpy as np
@@ -12,6 +13,7 @@ from xlabelstats.names import check_known
 
 MASK = xr.DataArray(np.eye(4, dtype=np.int32), dims=("y", "x"))
 IMAGE = MASK.astype(np.float32)
+FIELD = xr.Dataset({"cells": MASK, "DAPI": IMAGE})
 
 
 def complaint(call, *arguments, **options):
@@ -30,8 +32,8 @@ def complaint(call, *arguments, **options):
     }.items(),
 )
 def test_an_unknown_measure_is_told_the_closest_and_where_all_are_listed(name, says):
-    for call in (IMAGE.labels.measure, xr.Dataset({"cells": MASK, "DAPI": IMAGE}).labels.measure):
-        said = complaint(call, MASK if call == IMAGE.labels.measure else "cells", ("mean", name))
+    for field, mask in ((IMAGE, MASK), (FIELD, "cells")):
+        said = complaint(field.labels.measure, mask, ("mean", name))
         assert said.startswith(f"unknown measure {name!r}{says}")
         assert said.endswith(", which xlabelstats.measures() lists")
         assert len(said) < 160
@@ -59,3 +61,25 @@ def test_of_many_names_that_no_call_lists_some_are_told():
     assert complaint(check_known, ["feature 3000"], table.columns, "column").startswith(
         "unknown column 'feature 3000', did you mean 'feature 300', 'feature "
     )
+
+
+def quantile(pixels, q):
+    return np.quantile(pixels, q, axis=1)[:, None]
+
+
+CALLS = {
+    "statistics": ({"dims": {"q": 1}}, "fn"),
+    "featurize": ({"size": 3, "n_features": 1}, "model"),
+}
+
+
+@pytest.mark.parametrize(("field", "mask"), [(IMAGE, MASK), (FIELD, "cells")])
+@pytest.mark.parametrize("call", CALLS)
+def test_an_argument_of_a_users_function_is_told_its_keyword(call, field, mask):
+    options, function = CALLS[call]
+    call = getattr(field.instances, call)
+    with pytest.raises(TypeError, match=rf"'q'; an argument of {function} goes in {function}_kwargs={{'q': ...}}$"):
+        call(mask, quantile, q=0.5, **options)
+    with pytest.raises(TypeError, match=rf"'batchsize', did you mean 'batch_size'\? An argument of {function} goes in"):
+        call(mask, quantile, batchsize=5, **options)
+    assert f"{function}_kwargs" in inspect.signature(call).parameters

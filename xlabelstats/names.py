@@ -73,9 +73,14 @@ def check_known(
     if any(answers.values()):
         answered = [f"{name!r}, which {text}" if text else repr(name) for name, text in answers.items()]
         raise ValueError(f"unknown {kind} {'; '.join(answered)}. T{exist[1:]}")
-    near = [match for name in unknown for match in get_close_matches(name, known, 1 if len(known) <= READABLE else 3)]
+    near = [match for name in unknown for match in _closest(name, known)]
     hint = f", did you mean {', '.join(map(repr, near))}? T{exist[1:]}" if near else f"; {exist}"
     raise ValueError(f"unknown {kind} {', '.join(map(repr, unknown))}{hint}")
+
+
+def _closest(name: str, known: list[str]) -> list[str]:
+    """The name that was misspelt; if none is so close, some that are alike, unless all are told anyway."""
+    return get_close_matches(name, known, 1, 0.85) or get_close_matches(name, known, 1 if len(known) <= READABLE else 3)
 
 
 def what_exists(known: Iterable[Any], where: str = "") -> str:

@@ -15,6 +15,7 @@ from xlabelstats.cautions import caution
 from xlabelstats.engine.dask_internals import is_opened_lazily
 from xlabelstats.engine.runs import Array
 from xlabelstats.inputs import data_of, is_dask
+from xlabelstats.kernels import on_device
 from xlabelstats.labels.limits import finite_limits
 
 # An image that fills fewer grey levels than this has little texture to tell.
@@ -37,6 +38,9 @@ def warn_of_few_levels(image: xr.DataArray, measures: Iterable[Measure]) -> None
             _warn_unread(image, grey)
         return
     pixels = data_of(image, "image")
+    if on_device(pixels):
+        # There are no textures on a GPU, which their reduction says.
+        return
     # No fewer levels are filled by all pixels than by some.
     if not _hardly_filled(levels, finite_limits(_some_of(pixels))):
         return

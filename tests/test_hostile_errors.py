@@ -212,7 +212,7 @@ ARGUMENTS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "property": (
         lambda: mask().labels.regionprops(properties="aria"),
         ValueError,
-        "unknown property 'aria', did you mean 'area'? There are ",
+        "unknown property 'aria', did you mean 'area'? There are: num_pixels, area, bbox,",
     ),
     "property elsewhere": (
         lambda: mask().labels.regionprops(properties="solidity"),
@@ -316,7 +316,7 @@ ARGUMENTS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "whole property": (
         lambda: mask().instances.regionprops("convex_area"),
         ValueError,
-        "unknown property 'convex_area', which is called 'area_convex' here. There are ",
+        "unknown property 'convex_area', which is called 'area_convex' here. There are: perimeter, ",
     ),
     "no variable of this name": (
         lambda: FIELD.labels.aggregate("nuclei"),

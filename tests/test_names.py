@@ -45,7 +45,7 @@ def test_the_call_that_complaints_name_lists_every_measure_they_count():
     assert len(eval(call, {"xlabelstats": xlabelstats}).drop("pNN")) == int(number)
 
 
-def test_few_names_are_all_told():
+def test_names_that_can_be_read_are_all_told():
     assert complaint(IMAGE.instances.profile, MASK, "blub").endswith("radial_zernike, correlation, neighbors")
     assert complaint(check_known, ["z"], "abcdefghijklmnopqrst", "letter").endswith(
         "; there are: " + ", ".join("abcdefghijklmnopqrst")

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable)
 
-# So many names can be read in a complaint.
-READABLE = 20
+# So many names are told in a complaint, as many as a mask has properties; of more it says where they are listed.
+READABLE = 50
 
 # The dim of results, and its coordinate; and the dim of those in which a label may occur at several positions.
 LABEL = "label"

@@ -296,9 +296,7 @@ class TestComplaints:
             self.mask.labels.regionprops(properties=("area", name))
 
     def test_unknown(self):
-        with pytest.raises(
-            ValueError, match=r"unknown property 'roundness'; there are \d\d, which xlabelstats\.measures\(\) lists$"
-        ):
+        with pytest.raises(ValueError, match="unknown property 'roundness'; there are: num_pixels, area, bbox"):
             self.mask.labels.regionprops(properties="roundness")
 
     def test_near_misses_and_misplaced_names(self):
@@ -309,9 +307,7 @@ class TestComplaints:
             self.mask.labels.regionprops(properties="axis_mayor_length")
         with pytest.raises(TypeError, match=r"the first argument is a mask.*or names of properties, not tuple"):
             self.mask.labels.regionprops((1, 2))
-        with pytest.raises(
-            ValueError, match=r"no property was asked for; there are \d\d, which xlabelstats\.measures\(\) lists"
-        ):
+        with pytest.raises(ValueError, match="no property was asked for; there are: num_pixels"):
             self.mask.labels.regionprops(properties=())
 
     @pytest.mark.parametrize("name", OF_IMAGE)

@@ -22,6 +22,8 @@ ANSWERS = {
     "The bool mask has components that do not touch": "the bool mask has 102 components that do not touch",
     "The mask has a time dim": "the mask has the time dim 't'",
     "Unknown measure": "unknown measure 'eccentricty', did you mean 'eccentricity'",
+    "An unexpected keyword argument": "keyword argument 'q'; an argument of fn goes in fn_kwargs={'q': ...}",
+    "Pixels fill few grey levels": "fill 1 of 256 grey levels over the range of uint16",
     "Objects reach beyond their window": "objects reach beyond their window of 16 x 16 pixels",
 }
 

@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable)
 
+# So many names are told in a complaint, as many as a mask has properties; of more it says where they are listed.
+READABLE = 50
+
 # The dim of results, and its coordinate; and the dim of those in which a label may occur at several positions.
 LABEL = "label"
 OBJECT = "object"
@@ -51,20 +54,41 @@ def as_names(names: str | Iterable[str], kind: str) -> tuple[str, ...]:
 
 
 def check_known(
-    names: Iterable[str], known: Iterable[str], kind: str, answer: Callable[[str], str | None] | None = None
+    names: Iterable[str],
+    known: Iterable[str],
+    kind: str,
+    answer: Callable[[str], str | None] | None = None,
+    where: str = "",
 ) -> None:
-    """Say which names do not exist, what they may have meant (by ``answer``, or else by spelling), and what exists."""
+    """Say which names do not exist, what they may have meant (by ``answer``, or else by spelling), and what exists.
+
+    ``where`` is the call that lists what exists, for lists too long to read in a complaint.
+    """
     known = list(known)
     unknown = [name for name in names if name not in known]
     if not unknown:
         return
     answers = {name: answer(name) for name in unknown} if answer is not None else {}
+    exist = what_exists(known, where)
     if any(answers.values()):
         answered = [f"{name!r}, which {text}" if text else repr(name) for name, text in answers.items()]
-        raise ValueError(f"unknown {kind} {'; '.join(answered)}. There are: {', '.join(known)}")
-    near = [match for name in unknown for match in get_close_matches(name, known, 1)]
-    hint = f", did you mean {', '.join(map(repr, near))}? There" if near else "; there"
-    raise ValueError(f"unknown {kind} {', '.join(map(repr, unknown))}{hint} are: {', '.join(known)}")
+        raise ValueError(f"unknown {kind} {'; '.join(answered)}. T{exist[1:]}")
+    near = [match for name in unknown for match in _closest(name, known)]
+    hint = f", did you mean {', '.join(map(repr, near))}? T{exist[1:]}" if near else f"; {exist}"
+    raise ValueError(f"unknown {kind} {', '.join(map(repr, unknown))}{hint}")
+
+
+def _closest(name: str, known: list[str]) -> list[str]:
+    """The name that was misspelt; if none is so close, some that are alike, unless all are told anyway."""
+    return get_close_matches(name, known, 1, 0.85) or get_close_matches(name, known, 1 if len(known) <= READABLE else 3)
+
+
+def what_exists(known: Iterable[Any], where: str = "") -> str:
+    """The names that exist, as the end of a complaint; of many their number and the call that lists them, or some."""
+    names = list(map(str, known))
+    if len(names) <= READABLE:
+        return f"there are: {', '.join(names)}"
+    return f"there are {len(names)}, " + (f"which {where} lists" if where else f"such as: {', '.join(names[:8])}")
 
 
 def check_here(names: Iterable[str], elsewhere: Mapping[str, str], why: str) -> None:

@@ -12,12 +12,12 @@ import xarray as xr
 from xlabelstats.align import share_coords
 from xlabelstats.catalogue import FURTHER_PROPERTIES, PROPERTIES, as_measures
 from xlabelstats.catalogue.histogram import LEFT, RIGHT
-from xlabelstats.cautions import caution, one_call
+from xlabelstats.cautions import Variables, caution, one_call
 from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.inputs import check_mask, check_pooling
 from xlabelstats.labels.weights import weighted_measures
 from xlabelstats.multiscale import as_array
-from xlabelstats.names import KIND, LABEL_IMAGE, as_names
+from xlabelstats.names import KIND, LABEL_IMAGE, as_names, what_exists
 from xlabelstats.resampling import resampled
 from xlabelstats.rows import SKIPNA, names_of_rows, rows_of
 
@@ -66,11 +66,14 @@ def per_variable(
         if own in images and held_data(images[own]) is held_data(given):
             images = images.drop_vars([own])
     results = []
-    for name, image in _measurable(images, mask, along).items():
-        measured = attrgetter(call)(image) if isinstance(call, str) else partial(call, image)
-        result = measured(mask, *arguments, **options)
-        result = result.to_dataset() if isinstance(result, xr.DataArray) else result
-        results.append(result.rename({one: f"{one}_{name}" for one in result if one not in once}))
+    measurable = _measurable(images, mask, along)
+    with Variables() as variables:
+        for name, image in measurable.items():
+            variables.names.append(str(name))
+            measured = attrgetter(call)(image) if isinstance(call, str) else partial(call, image)
+            result = measured(mask, *arguments, **options)
+            result = result.to_dataset() if isinstance(result, xr.DataArray) else result
+            results.append(result.rename({one: f"{one}_{name}" for one in result if one not in once}))
     _check_bins(results)
     merged = xr.merge(in_step(results), compat="override", join="exact", combine_attrs="override")
     # Of images of integers and of floats, NaN pixels of some may have been left out.
@@ -158,9 +161,7 @@ def variable(dataset: xr.Dataset, given: Any, role: str) -> xr.DataArray:
     if not isinstance(given, Hashable):
         check_mask(given)
     if given not in dataset:
-        raise ValueError(
-            f"the Dataset has no variable {given!r} to use as {role}; there are: {', '.join(map(repr, dataset))}"
-        )
+        raise ValueError(f"the Dataset has no variable {given!r} to use as {role}; {what_exists(map(repr, dataset))}")
     return dataset[given]
 
 

@@ -415,6 +415,7 @@ class TestWhatRunsInMainMemory:
                 "mask.labels.shrink": lambda: mask.labels.shrink(2),
                 "mask.labels.distance_to": lambda: mask.labels.distance_to(mask, 2),
                 "shells=": lambda: image.labels.measure(mask, "mean", shells=[2]),
+                "texture": lambda: image.labels.measure(mask, "texture_contrast").compute(),
                 "the choice of labels": lambda: image.labels.mean(mask, labels=cp.asarray([1, 3])),
                 "the choice of quantiles": lambda: image.instances.quantiles(mask, cp.asarray([0.5])),
             }

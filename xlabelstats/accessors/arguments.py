@@ -1,14 +1,43 @@
-"""First arguments that may be a mask or what comes after it."""
+"""Arguments: first ones that may be a mask or what comes after it, and those that are for a user's function."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Any
+import functools
+from collections.abc import Callable, Collection, Iterable
+from difflib import get_close_matches
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar
 
 import xarray as xr
 
 from xlabelstats.inputs import check_is_mask, how_to_a_mask, how_to_integers, is_array
 from xlabelstats.multiscale import as_array
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def handing_on(function: str, keyword: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Say of arguments that a call does not have how the user's ``function`` gets them: in the mapping ``keyword``."""
+
+    def decorate(call: Callable[P, T]) -> Callable[P, T]:
+        known = signature(call).parameters
+
+        @functools.wraps(call)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+            for name in kwargs:
+                if name not in known:
+                    near = get_close_matches(name, known, 1)
+                    meant = f", did you mean {near[0]!r}? An" if near else "; an"
+                    raise TypeError(
+                        f"{call.__name__}() got an unexpected keyword argument {name!r}{meant} argument of {function} "
+                        f"goes in {keyword}={{{name!r}: ...}}"
+                    )
+            return call(*args, **kwargs)
+
+        return checked
+
+    return decorate
 
 
 def mask_or_names(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.accessors.arguments import handing_on
 from xlabelstats.accessors.dataset_polygons import PolygonDatasetCalls
 from xlabelstats.accessors.docs import of_every_image, of_its_mask
 from xlabelstats.accessors.instances import InstancesAccessor
@@ -84,6 +85,7 @@ class InstancesDatasetAccessor(PolygonDatasetCalls):
         )
 
     @of_every_image(InstancesAccessor.statistics)
+    @handing_on("fn", "fn_kwargs")
     def statistics(
         self,
         mask: Mask | Hashable,
@@ -189,6 +191,7 @@ class InstancesDatasetAccessor(PolygonDatasetCalls):
         )
 
     @of_every_image(InstancesAccessor.featurize)
+    @handing_on("model", "model_kwargs")
     def featurize(
         self,
         mask: Mask | Hashable,

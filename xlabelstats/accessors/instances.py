@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.accessors.arguments import mask_or_argument, mask_or_names
+from xlabelstats.accessors.arguments import handing_on, mask_or_argument, mask_or_names
 from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.object_quantiles import ObjectQuantileCalls
 from xlabelstats.accessors.polygons import PolygonCalls
@@ -39,6 +39,7 @@ class InstancesAccessor(PolygonCalls):
         return WindowPlots(self._array)
 
     @documented(WindowCalls.windows, take=())
+    @handing_on("fn", "fn_kwargs")
     def statistics(
         self,
         mask: Mask | Callable[..., Any],

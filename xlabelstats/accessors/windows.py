@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.accessors.arguments import mask_or_argument
+from xlabelstats.accessors.arguments import handing_on, mask_or_argument
 from xlabelstats.accessors.base import Accessor
 from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.types import Labels, Mask, Per, Size
@@ -109,6 +109,7 @@ class WindowCalls(Accessor):
         )
 
     @documented(windows, take=())
+    @handing_on("model", "model_kwargs")
     def featurize(
         self,
         mask: Mask | Callable[..., Any],

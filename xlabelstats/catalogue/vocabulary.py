@@ -137,6 +137,9 @@ _MODULES = (
 )
 
 
+# The call that lists the names of all measures.
+LISTED = "xlabelstats.measures()"
+
 # How people write percentiles.
 PERCENTILE = re.compile(r"(?:p|q|pct|perc|percentile|quantile)?_?(\d{1,2}(?:\.\d+)?)(?:%|th)?")
 
@@ -144,7 +147,7 @@ PERCENTILE = re.compile(r"(?:p|q|pct|perc|percentile|quantile)?_?(\d{1,2}(?:\.\d
 def check_measures(names: Iterable[str], known: Iterable[str], kind: str) -> None:
     """Say which names are unknown to a call, what other tools mean by them is called here, and what exists."""
     known = tuple(known)
-    check_known(names, known, kind, lambda name: answer_for(name, known))
+    check_known(names, known, kind, lambda name: answer_for(name, known), LISTED)
 
 
 def answer_for(name: str, known: Iterable[str] = ()) -> str | None:

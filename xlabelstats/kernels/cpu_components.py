@@ -10,6 +10,21 @@ from xlabelstats.kernels.cpu_runs import kernel
 
 
 @kernel
+def _line_beside(line, combination, shape):
+    """The line that lies a combination of steps of -1, 0 and 1 along the axes before the last away; -1 for none."""
+    stride, other = 1, 0
+    for axis in range(shape.size - 2, -1, -1):
+        place = line % shape[axis] + combination % 3 - 1
+        if place < 0 or place >= shape[axis]:
+            return -1
+        other += place * stride
+        stride *= shape[axis]
+        line //= shape[axis]
+        combination //= 3
+    return other
+
+
+@kernel
 def count_parts(runs, parts):
     """Count the ``parts`` (code) of every label that do not touch, not even at a corner."""
     shape = runs.shape
@@ -23,15 +38,8 @@ def count_parts(runs, parts):
         for combination in range(before):
             other = edges[code]
             for run in range(edges[code], edges[code + 1]):
-                rest, steps, stride, line, inside = lines[run], combination, 1, 0, True
-                for axis in range(last - 1, -1, -1):
-                    place = rest % shape[axis] + steps % 3 - 1
-                    inside &= (place >= 0) & (place < shape[axis])
-                    line += place * stride
-                    stride *= shape[axis]
-                    rest //= shape[axis]
-                    steps //= 3
-                if not inside:
+                line = _line_beside(lines[run], combination, shape)
+                if line < 0:
                     continue
                 while other < run and (lines[other] < line or (lines[other] == line and end[other] < first[run] - 1)):
                     other += 1
@@ -71,15 +79,8 @@ def connect_runs(starts, lengths, shape, connectivity, codes):
         for line in range(lines):
             if edges[line] == edges[line + 1]:
                 continue
-            rest, steps, stride, other, inside = line, combination, 1, 0, True
-            for axis in range(last - 1, -1, -1):
-                place = rest % shape[axis] + steps % 3 - 1
-                inside &= (place >= 0) & (place < shape[axis])
-                other += place * stride
-                stride *= shape[axis]
-                rest //= shape[axis]
-                steps //= 3
-            if inside:
+            other = _line_beside(line, combination, shape)
+            if other >= 0:
                 _connect_lines(connected, starts, lengths, edges, line, other, width, min(reach, 1))
     n = 0
     for run in range(starts.size):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,11 +13,18 @@ from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.texture import GreyLevels, Textures
 from xlabelstats.cautions import caution
 from xlabelstats.engine.dask_internals import is_opened_lazily
-from xlabelstats.inputs import is_dask
-from xlabelstats.labels.limits import limits_of
+from xlabelstats.engine.runs import Array
+from xlabelstats.inputs import data_of, is_dask
+from xlabelstats.kernels import on_device
+from xlabelstats.labels.limits import finite_limits
 
 # An image that fills fewer grey levels than this has little texture to tell.
 FEW_LEVELS = 8
+
+# So many pixels mostly suffice to see that enough levels are filled.
+SOME = 2**16
+
+Limits = tuple[Any, Any] | None
 
 
 def warn_of_few_levels(image: xr.DataArray, measures: Iterable[Measure]) -> None:
@@ -29,9 +37,39 @@ def warn_of_few_levels(image: xr.DataArray, measures: Iterable[Measure]) -> None
         for grey in levels:
             _warn_unread(image, grey)
         return
-    low, high = limits_of("texture", image)
-    for grey in levels:
-        _warn_filled(image, grey, low, high)
+    pixels = data_of(image, "image")
+    if on_device(pixels):
+        # There are no textures on a GPU, which their reduction says.
+        return
+    # No fewer levels are filled by all pixels than by some.
+    if not _hardly_filled(levels, finite_limits(_some_of(pixels))):
+        return
+    limits = finite_limits(pixels)
+    for grey in _hardly_filled(levels, limits):
+        _warn_filled(image, grey, limits)
+
+
+def _some_of(pixels: Array) -> Array:
+    """Pixels of the whole image at even distances, at most `SOME`; of short dims, such as channels, all positions."""
+    left, steps = float(SOME), [1] * pixels.ndim
+    for rank, dim in enumerate(sorted(range(pixels.ndim), key=pixels.shape.__getitem__)):
+        positions = min(pixels.shape[dim], int(left ** (1 / (pixels.ndim - rank))))
+        steps[dim], left = math.ceil(pixels.shape[dim] / positions), left / positions
+    return pixels[tuple(slice(None, None, step) for step in steps)]
+
+
+def _hardly_filled(levels: Iterable[GreyLevels], limits: Limits) -> list[GreyLevels]:
+    """Those of the grey levels that pixels between these limits fill few of."""
+    return [grey for grey in levels if _filled(grey, limits) < (2 if grey.given else min(FEW_LEVELS, grey.levels // 2))]
+
+
+def _filled(grey: GreyLevels, limits: Limits) -> int:
+    """How many levels lie between the limits; 0 if there are none."""
+    if limits is None:
+        return 0
+    shares = (np.array(limits, np.float64) - grey.low) / (grey.high - grey.low)
+    first, last = np.clip(np.floor(shares * grey.levels), 0, grey.levels - 1).astype(int).tolist()
+    return last - first + 1
 
 
 def _warn_unread(image: xr.DataArray, grey: GreyLevels) -> None:
@@ -44,15 +82,12 @@ def _warn_unread(image: xr.DataArray, grey: GreyLevels) -> None:
         )
 
 
-def _warn_filled(image: xr.DataArray, grey: GreyLevels, low: Any, high: Any) -> None:
-    if low == high:
+def _warn_filled(image: xr.DataArray, grey: GreyLevels, limits: Limits) -> None:
+    if limits is None or limits[0] == limits[1]:
         return
-    shares = (np.array([low, high], np.float64) - grey.low) / (grey.high - grey.low)
-    first, last = np.clip(np.floor(shares * grey.levels), 0, grey.levels - 1).astype(int).tolist()
-    filled = last - first + 1
-    if filled < (2 if grey.given else min(FEW_LEVELS, grey.levels // 2)):
-        over = f"range=({grey.low:g}, {grey.high:g})" if grey.given else f"the range of {image.dtype}"
-        caution(
-            f"texture: pixels from {low} to {high} fill {filled} of {grey.levels} grey levels over {over}; give "
-            f"the range that the image uses, such as range=({low}, {high}), or range='object' for that of every object"
-        )
+    over = f"range=({grey.low:g}, {grey.high:g})" if grey.given else f"the range of {image.dtype}"
+    low, high = limits
+    caution(
+        f"texture: pixels from {low} to {high} fill {_filled(grey, limits)} of {grey.levels} grey levels over {over}; "
+        f"give the range that the image uses, such as range=({low}, {high}), or range='object' for that of every object"
+    )

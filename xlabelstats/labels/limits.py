@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.engine.runs import Array
 from xlabelstats.inputs import data_of, is_dask
 from xlabelstats.kernels import kernels_for
 
@@ -19,6 +20,11 @@ def limits_of(name: str, image: xr.DataArray) -> tuple[Any, Any]:
             f"{name} needs the range of its bins, which is not known for a dask image of {image.dtype}; "
             f"give it: range=(low, high), in measure as ({name!r}, {{'range': (low, high)}})"
         )
+    return finite_limits(pixels) or (0, 1)
+
+
+def finite_limits(pixels: Array) -> tuple[Any, Any] | None:
+    """The smallest and the largest finite of some pixels in memory, if there is any."""
     xp = kernels_for(pixels).xp
     if xp is np and pixels.size:
         # Without a copy, as long as none is infinite.
@@ -26,4 +32,4 @@ def limits_of(name: str, image: xr.DataArray) -> tuple[Any, Any]:
         if np.isfinite(limits).all():
             return limits
     finite = pixels[xp.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
-    return (finite.min()[()], finite.max()[()]) if finite.size else (0, 1)
+    return (finite.min()[()], finite.max()[()]) if finite.size else None

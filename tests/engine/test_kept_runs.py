@@ -235,16 +235,18 @@ class TestReads:
         assert (store.reads, living()) == (2, 0)
 
     @pytest.mark.parametrize("persisted", [False, True])
-    def test_of_arrays_in_memory_they_are_kept_by_what_merges_alone(self, monkeypatch, persisted):
+    def test_of_arrays_in_memory_they_are_kept_if_they_are_measured_as_they_are(self, monkeypatch, persisted):
         image = xr.DataArray(da.from_array(PIXELS, chunks=(3, 30, 40)), dims=("c", "y", "x"))
         blocks = both()[1].data.persist() if persisted else da.from_array(LABELS, chunks=(30, 40))
         mask = xr.DataArray(blocks, dims=("y", "x"))
         expected = xr.DataArray(PIXELS, dims=("c", "y", "x")).labels.mean(xr.DataArray(LABELS, dims=("y", "x")))
         mask.labels.scan()
+        mask.labels.ids()
         image.instances.median(mask).compute()
+        image.chunk({"y": 20}).labels.mean(mask).compute()
         assert living() == 0
         xlabelstats.clear_cache()
-        result = image.labels.mean(mask)
+        result = image.chunk({"y": mask.chunks[0], "x": mask.chunks[1]}).labels.mean(mask)
         assert living() > 0
         monkeypatch.setattr("xlabelstats.kernels.cpu.place_runs", None)
         xr.testing.assert_allclose(result.compute(), expected, rtol=1e-14)

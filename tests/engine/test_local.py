@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import dask
 import pytest
@@ -62,7 +63,35 @@ def test_an_error_ends_it():
     assert len(done) < 99_999
 
 
+class Interrupted(list):
+    """Items that the user interrupts before they are all under way."""
+
+    def __iter__(self):
+        yield from range(1000)
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_ends_it():
+    done = []
+
+    def slow(i: int) -> None:
+        done.append(i)
+        time.sleep(0.01)
+
+    with dask.config.set(num_workers=2), pytest.raises(KeyboardInterrupt):
+        map_locally(slow, Interrupted(range(1000)))
+    assert len(done) < 900
+
+
 def test_bars_of_progress_are_told_of_every_item():
     with Counter() as counter:
         assert map_locally(lambda i: -i, range(20)) == [-i for i in range(20)]
     assert counter.finished == 20
+
+
+def test_a_cache_of_dask_does_not_take_one_call_for_another():
+    keys = []
+    with Callback(posttask=lambda key, *_: keys.append(key)):
+        for _ in range(2):
+            map_locally(abs, range(5))
+    assert len(set(keys)) == len(keys) == 10

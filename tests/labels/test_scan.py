@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from concurrent.futures import ThreadPoolExecutor
 
 import dask
 import dask.array as da
@@ -17,7 +18,6 @@ from hypothesis.extra import numpy as hnp
 
 import xlabelstats
 from xlabelstats.catalogue.positions import LabelTable, Positions
-from xlabelstats.engine.merge_tree import FAN_IN
 from xlabelstats.engine.reduction import Block, collect, merge
 from xlabelstats.engine.runs import find_runs
 from xlabelstats.labels import mask_scan
@@ -138,9 +138,7 @@ class TestInMemory:
         if threads:
             monkeypatch.setattr(mask_scan, "CUT_PIXELS", 1)
         pixels = blobs((23, 19, 13), 60).astype(dtype)
-        # More blocks than are merged at a time, twice over.
-        there = xr.DataArray(da.from_array(pixels, chunks=(2, 3, 4)), dims=("z", "y", "x"))
-        assert there.data.npartitions > FAN_IN**2
+        there = xr.DataArray(da.from_array(pixels, chunks=(9, 10, 7)), dims=("z", "y", "x"))
         tasks = there.copy(data=there.data.map_blocks(np.copy))
         for mask in (there, tasks):
             mask.labels.ids(background=background)
@@ -150,21 +148,31 @@ class TestInMemory:
         assert one.mixed == other.mixed
         xr.testing.assert_identical(there.labels.scan(background=background), tasks.labels.scan(background=background))
 
-    def test_no_graph_is_computed_unless_it_is_elsewhere(self, monkeypatch):
+    def test_no_graph_is_computed_for_a_few_blocks_unless_elsewhere(self, monkeypatch):
         mask = xr.DataArray(blobs((9, 8), 4), dims=("y", "x")).chunk(4)
         monkeypatch.setattr(mask_scan, "compute_each", refuse)
         mask.copy().labels.scan()
         xlabelstats.clear_cache()
         with dask.config.set(scheduler="processes"), pytest.raises(NotImplementedError):
             mask.labels.scan()
-        with pytest.raises(NotImplementedError):
-            mask.copy(data=mask.data.map_blocks(np.copy)).labels.scan()
+        for others in (mask.data.map_blocks(np.copy), da.from_array(mask.values, chunks=2)):
+            with pytest.raises(NotImplementedError):
+                mask.copy(data=others).labels.scan()
+        monkeypatch.setattr(mask_scan, "CUT_PIXELS", 1)
+        mask.copy(data=mask.data.persist()).labels.scan()
+        # Whoever brings threads has them work.
+        with ThreadPoolExecutor(2) as pool, dask.config.set(pool=pool), pytest.raises(NotImplementedError):
+            mask.copy(data=mask.data.persist()).labels.scan()
 
     def test_a_block_that_is_no_mask_is_told_as_by_tasks(self):
         graph = {("floats", 0, 0): np.ones((4, 4))}
         array = da.Array(graph, "floats", ((4,), (4,)), dtype=int)
         with pytest.raises(TypeError, match="a block of the mask holds float64"):
             xr.DataArray(array, dims=("y", "x")).labels.ids()
+        # To dask a name in place of a block is that of a task.
+        named = {("named", 0, 0): "elsewhere", "elsewhere": np.ones((4, 4), int)}
+        array = da.Array(named, "named", ((4,), (4,)), dtype=int)
+        assert xr.DataArray(array, dims=("y", "x")).labels.ids().tolist() == [1]
         short = da.Array(graph | {("floats", 0, 1): np.ones((4, 2), int)}, "floats", ((4,), (4, 4)), dtype=int)
         with pytest.raises((TypeError, ValueError), match="a block"):
             xr.DataArray(short, dims=("y", "x")).labels.ids()

@@ -162,7 +162,8 @@ def is_in_memory(array: Any) -> bool:
     layer = graph.layers[array.name]
     if graph.dependencies[array.name] or hasattr(layer, "task"):
         return False
-    return not any(isinstance(block, tuple) or hasattr(block, "dependencies") for block in map(_held, layer.values()))
+    # Tasks, and keys of others, have no shape.
+    return all(hasattr(block, "shape") and hasattr(block, "dtype") for block in map(_held, layer.values()))
 
 
 def _held(value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xlabelstats.engine.dask_internals import Graph, array_of_tasks, computes_here
+from xlabelstats.engine.dask_internals import Graph, array_of_tasks, computes_here, is_in_memory
 from xlabelstats.engine.runs import LabelRuns
 from xlabelstats.kernels import on_device
 from xlabelstats.kernels.protocol import Runs
@@ -236,9 +236,12 @@ def keeps_runs(mask: Any, cut: Any = None) -> bool:
     """Whether the runs of a dask mask are kept: where they are found in this process.
 
     They are found in the blocks of ``cut``, the mask as it will be measured, which may not be the same pixels in the
-    same order.  Blocks without pixels would lie where others do.
+    same order.  Blocks without pixels would lie where others do.  Those of a mask in memory are kept only if it will be
+    measured as it is, since it costs little to find them again.
     """
     if not room() or on_device(mask) or not computes_here(mask):
+        return False
+    if is_in_memory(mask) and (cut is None or cut.name != mask.name):
         return False
     if cut is None:
         return all(map(all, mask.chunks))

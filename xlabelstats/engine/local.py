@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -33,22 +34,32 @@ def stretches(shape: Sequence[int], pixels: int = STRETCH_PIXELS) -> list[slice]
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
+def works_alone() -> bool:
+    """Whether `map_locally` works on the calling thread alone: inside a task of dask, or where dask has no other."""
+    return inside_a_task() or wants_one_thread()
+
+
 def map_locally(function: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
     """What a function makes of every item, in order, on as many threads as dask has in this process.
 
-    On the calling thread for a single item, inside a task of dask, and where dask is set to one thread.  Nothing is
-    sent to a cluster.
+    On the calling thread for a single item, and where it `works_alone`.  Nothing is sent to a cluster.
     """
-    if len(items) < 2 or inside_a_task() or wants_one_thread():
+    if len(items) < 2 or works_alone():
         return [function(item) for item in items]
     from dask import config, system
     from dask.callbacks import Callback
 
     if Callback.active:
-        # Bars of progress are told of dask's tasks alone.
+        # Bars of progress are told of dask's tasks alone; what else listens may keep their results by key.
         from dask.threaded import get
 
-        graph = {("piece", i): (function, item) for i, item in enumerate(items)}
+        name = f"piece-{uuid.uuid4().hex}"
+        graph = {(name, i): (function, item) for i, item in enumerate(items)}
         return list(get(graph, list(graph)))
     with ThreadPoolExecutor(min(config.get("num_workers", None) or system.CPU_COUNT, len(items))) as pool:
-        return list(pool.map(function, items))
+        try:
+            return list(pool.map(function, items))
+        except BaseException:
+            # Also when interrupted before all are under way.
+            pool.shutdown(cancel_futures=True)
+            raise

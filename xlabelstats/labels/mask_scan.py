@@ -21,7 +21,7 @@ from xlabelstats.engine.dask_internals import (
     map_mask_blocks,
 )
 from xlabelstats.engine.kept_runs import KeptRuns, keeps_runs
-from xlabelstats.engine.local import CUT_PIXELS, map_locally, stretches
+from xlabelstats.engine.local import CUT_PIXELS, map_locally, stretches, works_alone
 from xlabelstats.engine.merge_tree import FAN_IN, merge_by_range
 from xlabelstats.engine.passes import Collection, lazy_tables, tables_of
 from xlabelstats.engine.reduction import Block, Table, collect, merge
@@ -72,9 +72,8 @@ def _label_tables(mask: Any, frames: list[Any], background: bool) -> list[LabelT
     if len(kept) == len(frames) and computes_here(mask):
         return _label_tables_of_kept(frames, background, kept)
     arrays = [with_sources(frame, "mask") for frame in frames]
-    # What was kept of other blocks is not thrown away for these; and what lies in memory need not be read for what may
-    # never be measured.
-    keep = memory.get(mask, background, Ids) is None and not is_in_memory(mask) and keeps_runs(mask)
+    # What was kept of other blocks is not thrown away for these.
+    keep = memory.get(mask, background, Ids) is None and keeps_runs(mask)
     scanned, runs = _scanned(_table_of_block, arrays, background, partial(merge, (Positions(),)), keep)
     tables = [_label_table(several) for several in scanned]
     if runs is not None:
@@ -212,9 +211,8 @@ def _scanned(
     kept = KeptRuns(masks, background) if keep else None
     options = {"background": background, "kept": kept, **options}
     try:
-        if all(is_in_memory(mask) and computes_here(mask) and not on_device(mask) for mask in masks):
-            calls = [calls_on_blocks(function, mask, name=mask.name, **options) for mask in masks]
-            joined = [_found_now(several, join, mask.size) for several, mask in zip(calls, masks, strict=True)]
+        if all(map(_needs_no_graph, masks)):
+            joined = [_at_once(calls_on_blocks(function, mask, name=mask.name, **options), mask.size) for mask in masks]
         else:
             scans = [map_mask_blocks(function, mask, name=mask.name, **options) for mask in masks]
             joined = _computed(scans, join)
@@ -226,15 +224,18 @@ def _scanned(
     return joined, kept if kept is not None and kept.finish() else None
 
 
-def _found_now(calls: Sequence[Callable[[], T]], join: Callable[[Sequence[T]], T], size: int) -> list[T]:
-    """What calls for the blocks of a mask in memory give, merged as `_computed` does, without the costs of a graph.
+def _needs_no_graph(mask: Any) -> bool:
+    """Whether a dask mask has a few blocks that lie in memory, and dask would do no more for them than these threads.
 
-    A mask of few pixels is not worth starting threads for.
+    So few need not be merged before the last time, see `_computed`.
     """
-    tables = map_locally(operator.call, calls) if size >= CUT_PIXELS else [call() for call in calls]
-    while len(tables) > FAN_IN:
-        tables = [join(tables[i : i + FAN_IN]) for i in range(0, len(tables), FAN_IN)]
-    return tables
+    here = is_in_memory(mask) and computes_here(mask) and not on_device(mask)
+    return here and mask.npartitions <= FAN_IN and (mask.size < CUT_PIXELS or not works_alone())
+
+
+def _at_once(calls: Sequence[Callable[[], T]], size: int) -> list[T]:
+    """What calls for the blocks of a mask give; threads are not worth starting for one of few pixels."""
+    return map_locally(operator.call, calls) if size >= CUT_PIXELS else [call() for call in calls]
 
 
 def _computed(scans: Sequence[Any], join: Callable[[Sequence[T]], T]) -> list[list[T]]:

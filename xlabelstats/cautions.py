@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from types import CodeType
-from typing import ParamSpec, Self, TypeVar
+from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,40 +37,6 @@ class Rounds:
 _rounds: ContextVar[Rounds | None] = ContextVar("rounds", default=None)
 
 
-@dataclass
-class Variables:
-    """A call that is made of many variables of a Dataset: after all, each kind of warning is given once and names them.
-
-    Attributes
-    ----------
-    names : list of str
-        The variables so far; the last is the one at hand.
-    given : dict
-        The warnings of every variable, by the line that warned.
-    """
-
-    names: list[str] = field(default_factory=list)
-    given: dict[tuple[CodeType, int], dict[str, list[str]]] = field(default_factory=dict)
-
-    def __enter__(self) -> Self:
-        self._token = _variables.set(self)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        _variables.reset(self._token)
-        for messages in self.given.values():
-            for alike in zip_longest(*messages.values()):
-                texts = {name: message for name, message in zip(messages, alike, strict=True) if message}
-                first = next(iter(texts.values()))
-                same = [repr(name) for name, message in texts.items() if message == first]
-                other = [repr(name) for name, message in texts.items() if message != first]
-                likewise = f", and likewise {', '.join(other)}" if other else ""
-                caution(first if len(same) == len(self.names) else f"{', '.join(same)}{likewise}: {first}")
-
-
-_variables: ContextVar[Variables | None] = ContextVar("variables", default=None)
-
-
 @contextmanager
 def rounds() -> Iterator[Rounds]:
     """Give each kind of warning once for many calls that are alike, with the position of the first that warns."""
@@ -84,25 +49,20 @@ def rounds() -> Iterator[Rounds]:
 
 def caution(message: str) -> None:
     """Warn at the nearest line outside of the package, in a task a line of dask; within `one_call` once."""
-    caller = sys._getframe(1)
-    line = (caller.f_code, caller.f_lineno)
     turn = _rounds.get()
     if turn is not None:
+        caller = sys._getframe(1)
+        line = (caller.f_code, caller.f_lineno)
         if line in turn.given:
             return
         turn.given.add(line)
         message = f"at {turn.position}: {message}" if turn.position else message
-    variables = _variables.get()
-    if variables is not None:
-        messages = variables.given.setdefault(line, {}).setdefault(variables.names[-1], [])
-        messages += [] if message in messages else [message]
-        return
     given = _given.get()
     if given is not None:
         if message in given:
             return
         given.add(message)
-    frame = caller
+    frame = sys._getframe(1)
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("xlabelstats", "importlib"):
         frame = frame.f_back
     registry = frame.f_globals.setdefault("__warningregistry__", {})

@@ -12,7 +12,7 @@ import xarray as xr
 from xlabelstats.align import share_coords
 from xlabelstats.catalogue import FURTHER_PROPERTIES, PROPERTIES, as_measures
 from xlabelstats.catalogue.histogram import LEFT, RIGHT
-from xlabelstats.cautions import Variables, caution, one_call
+from xlabelstats.cautions import caution, one_call
 from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.inputs import check_mask, check_pooling
 from xlabelstats.labels.weights import weighted_measures
@@ -66,14 +66,11 @@ def per_variable(
         if own in images and held_data(images[own]) is held_data(given):
             images = images.drop_vars([own])
     results = []
-    measurable = _measurable(images, mask, along)
-    with Variables() as variables:
-        for name, image in measurable.items():
-            variables.names.append(str(name))
-            measured = attrgetter(call)(image) if isinstance(call, str) else partial(call, image)
-            result = measured(mask, *arguments, **options)
-            result = result.to_dataset() if isinstance(result, xr.DataArray) else result
-            results.append(result.rename({one: f"{one}_{name}" for one in result if one not in once}))
+    for name, image in _measurable(images, mask, along).items():
+        measured = attrgetter(call)(image) if isinstance(call, str) else partial(call, image)
+        result = measured(mask, *arguments, **options)
+        result = result.to_dataset() if isinstance(result, xr.DataArray) else result
+        results.append(result.rename({one: f"{one}_{name}" for one in result if one not in once}))
     _check_bins(results)
     merged = xr.merge(in_step(results), compat="override", join="exact", combine_attrs="override")
     # Of images of integers and of floats, NaN pixels of some may have been left out.

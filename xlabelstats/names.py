@@ -69,7 +69,7 @@ def check_known(
     if not unknown:
         return
     answers = {name: answer(name) for name in unknown} if answer is not None else {}
-    exist = what_exists(known, where)
+    exist = _what_exists(known, where)
     if any(answers.values()):
         answered = [f"{name!r}, which {text}" if text else repr(name) for name, text in answers.items()]
         raise ValueError(f"unknown {kind} {'; '.join(answered)}. T{exist[1:]}")
@@ -83,7 +83,7 @@ def _closest(name: str, known: list[str]) -> list[str]:
     return get_close_matches(name, known, 1, 0.85) or get_close_matches(name, known, 1 if len(known) <= READABLE else 3)
 
 
-def what_exists(known: Iterable[Any], where: str = "") -> str:
+def _what_exists(known: Iterable[Any], where: str = "") -> str:
     """The names that exist, as the end of a complaint; of many their number and the call that lists them, or some."""
     names = list(map(str, known))
     if len(names) <= READABLE:

@@ -16,7 +16,7 @@ from xlabelstats.catalogue.cellprofiler import METADATA, OBJECT_NUMBER
 from xlabelstats.extras import need
 from xlabelstats.features import about, by_element, elements, features_of, in_cellprofilers_words
 from xlabelstats.inputs import check_labels, check_on_host, dense, is_dask, is_sparse
-from xlabelstats.names import LABEL, OBJECT, PAIR, what_exists
+from xlabelstats.names import LABEL, OBJECT, PAIR
 from xlabelstats.neighbor_graph import graph_of
 from xlabelstats.options import compute
 from xlabelstats.rows import ids_of, names_of_rows, positions_of, rows_of
@@ -119,7 +119,7 @@ def to_anndata(
         raise ValueError(f"names={names!r} is for a table with all features in X; give X={FEATURES!r} too")
     if X is not None and X not in result.data_vars and not of_features:
         raise ValueError(
-            f"there is no variable {X!r} to be X, {what_exists(result)}; name one of them: X=..., "
+            f"there is no variable {X!r} to be X, there are: {', '.join(map(str, result))}; name one of them: X=..., "
             f"or none, X=None, or all that are numbers, X={FEATURES!r}"
         )
     if instance_key != LABEL and instance_key in result.variables:

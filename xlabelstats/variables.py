@@ -17,7 +17,7 @@ from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.inputs import check_mask, check_pooling
 from xlabelstats.labels.weights import weighted_measures
 from xlabelstats.multiscale import as_array
-from xlabelstats.names import KIND, LABEL_IMAGE, as_names, what_exists
+from xlabelstats.names import KIND, LABEL_IMAGE, as_names
 from xlabelstats.resampling import resampled
 from xlabelstats.rows import SKIPNA, names_of_rows, rows_of
 
@@ -158,7 +158,9 @@ def variable(dataset: xr.Dataset, given: Any, role: str) -> xr.DataArray:
     if not isinstance(given, Hashable):
         check_mask(given)
     if given not in dataset:
-        raise ValueError(f"the Dataset has no variable {given!r} to use as {role}; {what_exists(map(repr, dataset))}")
+        raise ValueError(
+            f"the Dataset has no variable {given!r} to use as {role}; there are: {', '.join(map(repr, dataset))}"
+        )
     return dataset[given]
 
 

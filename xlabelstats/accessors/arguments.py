@@ -21,7 +21,7 @@ def handing_on(function: str, keyword: str) -> Callable[[Callable[P, T]], Callab
     """Say of arguments that a call does not have how the user's ``function`` gets them: in the mapping ``keyword``."""
 
     def decorate(call: Callable[P, T]) -> Callable[P, T]:
-        known = signature(call).parameters
+        known = [name for name in signature(call).parameters if name != "self"]
 
         @functools.wraps(call)
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:

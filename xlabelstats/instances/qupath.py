@@ -14,7 +14,7 @@ import xarray as xr
 
 from xlabelstats.extras import need
 from xlabelstats.instances.polygons import EXTRA, polygons
-from xlabelstats.names import LABEL, check_known, what_exists
+from xlabelstats.names import LABEL, check_known
 from xlabelstats.placement import beside, remove
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _check_table(table: Any, classification: str | None) -> None:
         twice = table.columns[table.columns.duplicated()].tolist()[0]
         raise ValueError(f"the table has several columns {twice!r}; give every column a name of its own")
     if classification is not None and (table is None or classification not in table):
-        there = "there is no table" if table is None else what_exists(table.columns)
+        there = "there is no table" if table is None else f"there are: {', '.join(map(str, table.columns))}"
         raise ValueError(f"classification names a column of the table, and {classification!r} is none; {there}")
 
 

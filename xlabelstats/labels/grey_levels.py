@@ -67,8 +67,9 @@ def _filled(grey: GreyLevels, limits: Limits) -> int:
     """How many levels lie between the limits; 0 if there are none."""
     if limits is None:
         return 0
-    shares = (np.array(limits, np.float64) - grey.low) / (grey.high - grey.low)
-    first, last = np.clip(np.floor(shares * grey.levels), 0, grey.levels - 1).astype(int).tolist()
+    with np.errstate(over="ignore"):
+        places = (np.array(limits, np.float64) - grey.low) / (grey.high - grey.low) * grey.levels
+    first, last = np.clip(np.floor(places), 0, grey.levels - 1).astype(int).tolist()
     return last - first + 1
 
 

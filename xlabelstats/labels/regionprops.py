@@ -8,11 +8,11 @@ from typing import Any
 import xarray as xr
 
 from xlabelstats.catalogue import ELSEWHERE, FURTHER_PROPERTIES, OBJECT_PROPERTIES, PROPERTIES
-from xlabelstats.catalogue.vocabulary import LISTED, check_measures
+from xlabelstats.catalogue.vocabulary import check_measures
 from xlabelstats.inputs import check_on_host
 from xlabelstats.labels.measure import measured
 from xlabelstats.labels.per import apart
-from xlabelstats.names import LABEL, as_names, check_here, what_exists
+from xlabelstats.names import LABEL, as_names, check_here
 
 # What merges across blocks, and all that there are.
 MERGING = PROPERTIES | {name: entry for name, entry in FURTHER_PROPERTIES.items() if not entry.whole}
@@ -58,7 +58,7 @@ def _properties(
 ) -> xr.Dataset:
     check_measures(names, known, "property")
     if not names:
-        raise ValueError(f"no property was asked for; {what_exists(known, LISTED)}")
+        raise ValueError(f"no property was asked for; there are: {', '.join(known)}")
     lacking = [name for name in names if known[name].reads_image and image is None]
     if lacking:
         raise ValueError(f"{lacking[0]} needs an image: image.labels.regionprops(mask, properties=...)")

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.names import what_exists
-
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
 
@@ -102,7 +100,7 @@ def stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
 def _row(channel: Any, known: list[Any], dim: Hashable) -> int:
     """The index of the one channel of a name."""
     if channel not in known:
-        raise ValueError(f"there is no channel {channel!r}; {what_exists(known)}")
+        raise ValueError(f"there is no channel {channel!r}; there are: {', '.join(map(str, known))}")
     if known.count(channel) > 1:
         raise ValueError(
             f"{known.count(channel)} channels are called {channel!r}, so it is not clear which one is meant; "

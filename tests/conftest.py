@@ -35,7 +35,6 @@ gc.disable()
 def pytest_collection_finish() -> None:
     """What the packages and tests hold from the start is not searched again each time that garbage is collected."""
     gc.enable()
-    # One test makes few cycles, and those who ask whether something is gone collect first.
     gc.set_threshold(10_000)
     # Hypothesis 6.100 then takes tests for flaky.
     if hypothesis.__version_info__ >= (6, 170):

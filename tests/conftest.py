@@ -28,8 +28,14 @@ settings.register_profile("search", settings.get_profile("same"), derandomize=Fa
 settings.load_profile("same")
 
 
+# There is next to no garbage while tests are collected, and much to search for it.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """What the packages and tests hold from the start is not searched again each time that garbage is collected."""
+    gc.enable()
+    gc.set_threshold(10_000)
     # Hypothesis 6.100 then takes tests for flaky.
     if hypothesis.__version_info__ >= (6, 170):
         gc.collect()

@@ -135,7 +135,7 @@ def stored(folder: Path, image: np.ndarray, mask: np.ndarray, chunk: int) -> Fie
         group.create_array(name, shape=array.shape, chunks=chunks, dtype=array.dtype)[...] = array
 
     def opened() -> tuple[xr.DataArray, xr.DataArray]:
-        image, mask = (da.from_zarr(str(folder), component=name) for name in ("image", "mask"))
+        image, mask = (da.from_zarr(group[name]) for name in ("image", "mask"))
         return xr.DataArray(image, dims=("c", "y", "x"), name="image"), xr.DataArray(mask, dims=("y", "x"), name="mask")
 
     return opened
@@ -238,6 +238,14 @@ def sizes_of(lazy: Any) -> dict[Any, tuple[Any, int]]:
     return {key: (task, len(cloudpickle.dumps(task))) for key, task in graph.items()}
 
 
+@pytest.fixture
+def here() -> Iterator[None]:
+    """Masks are scanned in this process, whether the cluster runs or not."""
+    with dask.config.set(scheduler="synchronous"):
+        yield
+
+
+@pytest.mark.usefixtures("here")
 class TestTasksAreSmall:
     @pytest.mark.parametrize("name", CALLS)
     def test_every_call(self, crowd, name):

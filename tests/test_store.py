@@ -13,12 +13,14 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
 from conftest import blobs
+from processes import processes
 
 import xlabelstats
 from xlabelstats import placement
@@ -38,6 +40,13 @@ def windows() -> xr.Dataset:
         coords={"c": ["DAPI", "CD3", "CD8"]},
     )
     return image.chunk(y=13, x=17, c=2).instances.windows(mask, {"y": 40, "x": 50}, batch_size=4)
+
+
+def begun(program: str, path: Path, **names: int) -> Any:
+    """A process that runs a program, which knows the path and what is named."""
+    run = processes().Process(target=exec, args=(textwrap.dedent(program), {"path": path, **names}))
+    run.start()
+    return run
 
 
 def names(folder: Path) -> list[str]:
@@ -144,23 +153,21 @@ class TestToZarr:
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
     def test_killed_run_leaves_no_store_and_no_obstacle(self, windows, tmp_path):
         program = """
-            import sys, time
+            import time
             import dask.array as da, numpy as np, xarray as xr, xlabelstats
             def slow(block):
-                print("writing", flush=True)
                 time.sleep(0.2)
                 return block
             data = da.zeros((400, 10), chunks=(1, 10)).map_blocks(slow, meta=np.empty((0, 0)))
-            xlabelstats.to_zarr(xr.DataArray(data, dims=("label", "x"), name="w"), sys.argv[1])
+            xlabelstats.to_zarr(xr.DataArray(data, dims=("label", "x"), name="w"), path)
         """
         path = tmp_path / "a.zarr"
-        run = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program), path], stdout=subprocess.PIPE)
-        for _ in range(5):
-            assert run.stdout is not None
-            assert run.stdout.readline()
-        run.send_signal(signal.SIGKILL)
-        run.wait()
-        run.stdout.close()
+        run = begun(program, path)
+        while run.is_alive() and len([*tmp_path.rglob("c/*/0")]) < 5:
+            time.sleep(0.01)
+        run.kill()
+        run.join()
+        assert run.exitcode == -signal.SIGKILL
         (left,) = names(tmp_path)
         assert left.endswith(".partial")
         assert not path.exists()
@@ -309,19 +316,19 @@ class TestToZarr:
     def test_of_processes_that_replace_one_store_the_last_one_stays(self, tmp_path):
         path = tmp_path / "a.zarr"
         program = """
-            import pathlib, sys
+            import warnings
             from xlabelstats.placement import put_in_place
-            target = pathlib.Path(sys.argv[1])
+            warnings.simplefilter("error")
             for i in range(200):
-                partial = target.with_name(f"{sys.argv[2]}-{i}")
+                partial = path.with_name(f"{number}-{i}")
                 partial.mkdir()
                 (partial / "zarr.json").touch()
-                put_in_place(partial, target, True)
+                put_in_place(partial, path, True)
         """
-        call = [sys.executable, "-c", textwrap.dedent(program), path]
-        writers = [subprocess.Popen([*call, str(i)], stderr=subprocess.PIPE, text=True) for i in range(3)]
+        writers = [begun(program, path, number=number) for number in range(3)]
         for writer in writers:
-            assert writer.communicate(timeout=120)[1] == ""
+            writer.join(120)
+            assert writer.exitcode == 0
         assert names(tmp_path) == ["a.zarr"]
         assert names(path) == ["zarr.json"]
 

@@ -10,6 +10,7 @@ import cloudpickle
 import numpy as np
 import pytest
 import xarray as xr
+from processes import cluster
 
 from xlabelstats.compat.harpy import RasterAggregator, devices
 from xlabelstats.kernels import on_device
@@ -54,8 +55,8 @@ def totals(batch: Any) -> Any:
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", **BY_PICKLE) as cluster,
-        distributed.Client(cluster, **BY_PICKLE) as client,
+        cluster(2, threads_per_worker=1, **BY_PICKLE) as other,
+        distributed.Client(other.cluster, **BY_PICKLE) as client,
     ):
         yield client
 

@@ -29,10 +29,13 @@ def adjacency(pixels, shape, first, place, size, low, steps, direct, count, perc
     which may lie outside.  ``steps`` (step, 3) lead to the neighbours of a pixel, the ``direct`` first ones to those
     that count.  What lies outside of the region lies outside of the image.
     """
-    offset = (steps[:, 0] * shape[1] + steps[:, 1]) * shape[2] + steps[:, 2]
     # The planes at the ends of a volume are its border; a mask of one plane has none.
-    end = steps[:, 0].max()
-    labels = np.empty(64, pixels.dtype)
+    offset, end = np.empty(len(steps), np.int64), ZERO
+    for k in range(offset.size):
+        offset[k] = (steps[k, 0] * shape[1] + steps[k, 1]) * shape[2] + steps[k, 2]
+        end = max(end, steps[k, 0])
+    # Of one dtype for all masks, as sorting takes long to compile.
+    labels = np.empty(64, np.uint64)
     around = np.empty(offset.size, pixels.dtype)
     for code in range(first.size - 1):
         row, plane = size[code, 2], size[code, 1] * size[code, 2]
@@ -70,7 +73,7 @@ def adjacency(pixels, shape, first, place, size, low, steps, direct, count, perc
                     if n == labels.size:
                         n = distinct(labels, n)
                         if 2 * n > labels.size:
-                            more = np.empty(4 * labels.size, pixels.dtype)
+                            more = np.empty(4 * labels.size, np.uint64)
                             for j in range(n):
                                 more[j] = labels[j]
                             labels = more

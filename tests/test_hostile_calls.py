@@ -127,9 +127,7 @@ class TestEveryCall:
             found, expected = plain(found), of_small_with_coords()[name]
             assert found.sizes == expected.sizes, name
             for variable, values in expected.variables.items():
-                assert_same(
-                    found.variables[variable], values, f"{name}, {variable}", way == "coords of another dtype"
-                )
+                assert_same(found.variables[variable], values, f"{name}, {variable}", way == "coords of another dtype")
 
     @pytest.mark.parametrize("dtype", INTEGERS)
     def test_gives_the_same_for_ids_at_the_edges_of_their_dtype(self, dtype: str) -> None:

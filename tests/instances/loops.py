@@ -14,7 +14,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
-from conftest import blobs
+from conftest import blobs, places
 from hypothesis import strategies as st
 
 Places = dict[int, tuple[np.ndarray, ...]]
@@ -51,7 +51,7 @@ def picture(over: xr.DataArray, dtype: Any = np.uint16, seed: int = 0, **other: 
 
 def pixels_of(mask: np.ndarray) -> Places:
     """Where the pixels of every label but 0 are."""
-    return {int(label): np.nonzero(mask == label) for label in np.unique(mask) if label != 0}
+    return {int(label): tuple(at.T) for label, at in places(mask).items()}
 
 
 def centre_of(where: tuple[np.ndarray, ...]) -> list[int]:

@@ -501,9 +501,13 @@ class TestOptions:
         image, mask = (xr.DataArray(array, dims=("y", "x")) for array in (pixels, labels))
         moments = []
         for label in (1, 2):
-            exact = [Fraction(x.item()) for x in pixels[labels == label]]
-            mean = sum(exact) / len(exact)
-            moments.append([float(sum((x - mean) ** power for x in exact) / len(exact)) for power in (2, 3, 4)])
+            # In whole numbers of a step that all pixels are multiples of, and of a pixel count of which their mean is.
+            ratios = [x.as_integer_ratio() for x in pixels[labels == label].tolist()]
+            step, n = max(below for _, below in ratios), len(ratios)
+            exact = [above * (step // below) for above, below in ratios]
+            apart = [n * x - sum(exact) for x in exact]
+            powers = (2, 3, 4)
+            moments.append([float(Fraction(sum(x**k for x in apart), n * (n * step) ** k)) for k in powers])
         m2, m3, m4 = np.transpose(moments)
         for chunks in ({"y": 1, "x": 1}, {"y": 5, "x": 5}, {"y": 8, "x": 12}, {}):
             a, b = (array.chunk(chunks) if chunks else array for array in (image, mask))

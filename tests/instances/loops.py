@@ -152,11 +152,12 @@ def assert_is_loop(
     source, args = (mask, (size,)) if image is None else (image, (mask, size))
     result, messages = quietly(source.instances.windows, *args, **options)
     messages = [message for message in messages if not message.startswith("the bool mask has")]
-    places = pixels_of(mask.values)
+    cells = mask.values
+    places = pixels_of(cells)
     ids = ids_in_order(image, mask, kwargs.get("labels"), places)
     shared = mask.dims
     other = () if image is None else tuple(dim for dim in image.dims if dim not in shared)
-    labelled = mask.values.astype(np.uint8) if mask.dtype == bool else mask.values
+    labelled = cells.astype(np.uint8) if mask.dtype == bool else cells
     pixels = labelled if image is None else image.transpose(*other, *shared).values
     sizes = sizes_by_loop(places, shared, ids, size)
     image_windows, mask_windows, cropped = by_loop(labelled, pixels, places, ids, sizes, remove_background)

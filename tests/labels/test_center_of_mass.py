@@ -148,17 +148,15 @@ class TestCenterOfMass:
         mask = xr.DataArray(pixels, dims=dims)
         chunks = {dim: data.draw(st.integers(1, 14)) for dim in dims}
         expected = {label: exact_centre(where) for label, where in places(pixels).items()}
-        placed = mask.assign_coords(x=np.arange(shape[-1]) * 0.3)
+        lazy = mask.chunk(chunks)
         with pytest.MonkeyPatch.context() as patch, dask.config.set(scheduler="sync"):
             if parts:
                 # As if float64 had few bits.
                 patch.setattr(center, "WHOLE", 2**6)
                 patch.setattr(center, "PART", 2**2)
-            centres = [
-                way(given).labels.center_of_mass(units=units)
-                for way in (lambda array: array, lambda array: array.chunk(chunks))
-                for given, units in ((placed, "pixel"), (mask, "coords"))
-            ]
+            centres = [array.labels.center_of_mass() for array in (mask, lazy)]
+            placed = [array.assign_coords(x=np.arange(shape[-1]) * 0.3) for array in (mask, lazy)]
+            centres += [array.labels.center_of_mass(units="pixel") for array in placed]
             for found in dask.compute(*centres):
                 assert dict(zip(found["label"].values.tolist(), found.values.tolist(), strict=True)) == expected
 

@@ -36,16 +36,20 @@ def assert_is_numpy(result: xr.Dataset, mask: np.ndarray, step: tuple[float, ...
     step = step or (1.0,) * mask.ndim
     at = places(mask)
     assert result["label"].values.tolist() == list(at)
-    for where, length, found in zip(at.values(), result["radius"].values, result["axis_vector"].values, strict=True):
-        radius, axes = radii_by_numpy(where * step)
-        np.testing.assert_allclose(length, radius, rtol=1e-10, atol=1e-7 * max(radius.max(), 1))
-        np.testing.assert_allclose(found @ found.T, np.eye(mask.ndim), atol=1e-12)
-        largest = np.abs(found).argmax(axis=1)
-        assert (found[np.arange(mask.ndim), largest] > 0).all()
-        for i in range(mask.ndim):
-            others = np.delete(radius, i)
-            if radius[i] and (np.abs(others - radius[i]) > 1e-6 * radius[0]).all():
-                assert abs(found[i] @ axes[i]) > 1 - 1e-9
+    expected = [radii_by_numpy(where * step) for where in at.values()]
+    radii = np.array([radius for radius, _ in expected]).reshape(len(at), mask.ndim)
+    axes = np.array([axes for _, axes in expected]).reshape(len(at), mask.ndim, mask.ndim)
+    found = result["axis_vector"].values
+    gaps = np.abs(result["radius"].values - radii)
+    assert (gaps <= 1e-10 * radii + 1e-7 * radii.max(axis=1, keepdims=True, initial=1)).all()
+    squares = found @ found.swapaxes(1, 2)
+    np.testing.assert_allclose(squares, np.broadcast_to(np.eye(mask.ndim), squares.shape), atol=1e-12)
+    largest = np.abs(found).argmax(axis=2)[..., None]
+    assert (np.take_along_axis(found, largest, axis=2) > 0).all()
+    for i in range(mask.ndim):
+        apart = np.abs(np.delete(radii, i, axis=1) - radii[:, [i]]) > 1e-6 * radii[:, :1]
+        alone = (radii[:, i] > 0) & apart.all(axis=1)
+        assert (np.abs((found[alone, i] * axes[alone, i]).sum(axis=1)) > 1 - 1e-9).all()
 
 
 class TestRadiiAndAxes:

@@ -33,9 +33,14 @@ gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """What the packages and tests hold from the start is not searched again each time that garbage is collected."""
+    """What the packages and tests hold from the start is set aside."""
     gc.enable()
     gc.set_threshold(10_000)
+    set_aside()
+
+
+def set_aside() -> None:
+    """What lives now is not searched again each time that garbage is collected."""
     # Hypothesis 6.100 then takes tests for flaky.
     if hypothesis.__version_info__ >= (6, 170):
         gc.collect()
@@ -90,6 +95,15 @@ def blobs(shape: tuple[int, ...], n: int, seed: int = 0) -> np.ndarray:
         )
         mask[box] = label
     return mask
+
+
+def places(mask: np.ndarray) -> dict[int, np.ndarray]:
+    """The positions (pixel, axis) of every label but 0, in the order of the mask."""
+    ids, codes = np.unique(mask, return_inverse=True)
+    order = np.argsort(codes, axis=None, kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(codes.ravel(), minlength=ids.size)))[:-1]
+    indices = np.indices(mask.shape).reshape(mask.ndim, -1).T
+    return {label: indices[part] for label, part in zip(ids.tolist(), parts, strict=True) if label != 0}
 
 
 class Calls(list[str]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@cache
 def opened(path: Path, decoded: bool, lazy: bool) -> tuple[xr.DataArray, xr.DataArray]:
-    """The image, and the mask over it, which xarray would read as floats if it decoded it."""
+    """The image, and the mask over it, which xarray would read as floats if it decoded it; the same in all tests."""
     fields = xr.open_zarr(
         path, consolidated=False, mask_and_scale={"mask": False, **dict.fromkeys(("c", "y", "x", "plate"), decoded)}
     )

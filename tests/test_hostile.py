@@ -91,10 +91,11 @@ class Field:
         self.options, self.mask, self.image = options, mask, image
         self.shared = mask.dims
         self.other = tuple(dim for dim in image.dims if dim not in mask.dims)
-        cells = np.asarray(mask).astype(object)
+        self.before = [state(array) for array in (image, mask)]
+        cells = np.asarray(mask)
         self.at: dict[int, list[tuple[int, ...]]] = {}
-        for index in np.ndindex(cells.shape):
-            self.at.setdefault(int(cells[index]), []).append(index)
+        for index, label in zip(np.ndindex(cells.shape), cells.ravel().tolist(), strict=True):
+            self.at.setdefault(int(label), []).append(index)
         self.channels = np.asarray(image.transpose(*self.other, *self.shared))
         self.ids = options.get("labels")
         if self.ids is None:
@@ -102,9 +103,9 @@ class Field:
 
     def pixels(self, label: int) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
         """The pixels of a label in every channel, in image order."""
-        at = self.at.get(label, [])
+        at = tuple(np.array(self.at.get(label, []), int).reshape(-1, len(self.shared)).T)
         for channel in np.ndindex(self.channels.shape[: len(self.other)]):
-            yield channel, np.array([self.channels[(*channel, *index)] for index in at], self.channels.dtype)
+            yield channel, self.channels[channel][at]
 
     def table(self, of: Any, shape: tuple[int, ...] = (), per_channel: bool = True) -> np.ndarray:
         """What a function makes of the pixels of every label and channel: (label, *other, *shape)."""
@@ -177,13 +178,11 @@ def run(name: str, field: Field, **options: Any) -> Any:
     """The result of a call, of which nothing lies in the memory of its input, which is left as it was."""
     call = CALLS[name]
     options = {key: value for key, value in (field.options | options).items() if key in call.options}
-    before = [state(array) for array in (field.image, field.mask)]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "[0-9]+ of [0-9]+ objects reach beyond", UserWarning)
         result = call.run(field.image, field.mask, **options)
         result = result.compute() if isinstance(result, xr.DataArray | xr.Dataset) else result
-    for array, was in zip((field.image, field.mask), before, strict=True):
-        assert state(array) == was
+    assert [state(array) for array in (field.image, field.mask)] == field.before
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any, ClassVar
 
 import dask.array as da
@@ -188,6 +189,22 @@ def picture(shape: tuple[int, ...] = (60, 80), levels: int = 233, dtype: str = "
 TWO = {name: call for name, call in CALLS.items() if call.image and name != "labels.correlation"}
 
 
+@cache
+def labels_and_part(shape: tuple[int, ...], n: int, kind: str, seed: int) -> tuple[np.ndarray, float]:
+    """Labels of a kind, and the part of the mask that the box of the median one takes, if there are 16 or more."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(1, n + 1, shape)
+    if kind == "compact":
+        labels = blobs(shape, n, seed)
+    elif kind == "striped":
+        labels = np.broadcast_to(np.arange(shape[-1]) % n + 1, shape)
+    elif kind == "sparse":
+        labels = np.where(rng.random(shape) < 0.9, 0, labels)
+    boxes = [box for box in ndi.find_objects(labels) if box is not None]
+    parts = [np.prod([(s.stop - s.start) / size for s, size in zip(box, shape, strict=True)]) for box in boxes]
+    return labels, np.median(parts) if len(parts) >= 16 else 0.0
+
+
 class TestSwapped:
     @pytest.mark.parametrize("chunk", [None, -1, 20])
     @pytest.mark.parametrize("call", TWO.values(), ids=TWO)
@@ -229,17 +246,7 @@ class TestSwapped:
         seed=st.integers(0, 9),
     )
     def test_asks_as_the_boxes_of_scipy_say(self, shape, n, kind, seed, lazy) -> None:
-        rng = np.random.default_rng(seed)
-        labels = rng.integers(1, n + 1, shape)
-        if kind == "compact":
-            labels = blobs(shape, n, seed)
-        elif kind == "striped":
-            labels = np.broadcast_to(np.arange(shape[-1]) % n + 1, shape)
-        elif kind == "sparse":
-            labels = np.where(rng.random(shape) < 0.9, 0, labels)
-        boxes = [box for box in ndi.find_objects(labels) if box is not None]
-        parts = [np.prod([(s.stop - s.start) / size for s, size in zip(box, shape, strict=True)]) for box in boxes]
-        part = np.median(parts) if len(parts) >= 16 else 0.0
+        labels, part = labels_and_part(shape, n, kind, seed)
         mask = xr.DataArray(labels, dims=("z", "y", "x")[-len(shape) :])
         image = xr.ones_like(mask)
         mask = mask.chunk(17) if lazy else mask

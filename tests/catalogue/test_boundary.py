@@ -74,28 +74,28 @@ def assert_alone(result: xr.Dataset, labels: np.ndarray, spacing: tuple[float, .
         np.testing.assert_allclose(result[name], values, rtol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize(
-    ("chunk", "part"), [(None, slice(None)), (1, slice(42, 62)), (3, slice(314, 354)), (200, slice(None))]
-)
+@pytest.mark.parametrize(("chunk", "part"), [(1, slice(42, 62)), (3, slice(314, 354)), (200, slice(None))])
 def test_the_2d_nuclei_are_measured_as_each_alone(nuclei2d, chunk, part):
     labels = nuclei2d[1].values[part, part]
     assert np.unique(labels).size > 3
-    mask = array(labels)
-    assert_alone((mask.chunk(chunk) if chunk else mask).labels.measure(FLAT).compute(), labels)
+    whole = array(labels).labels.measure(FLAT)
+    assert_alone(whole, labels)
+    xr.testing.assert_identical(array(labels).chunk(chunk).labels.measure(FLAT).compute(), whole)
 
 
-@pytest.mark.parametrize("chunk", [None, 13])
-def test_the_3d_nuclei_are_measured_as_each_alone(nuclei3d, chunk):
-    mask = nuclei3d[1]
-    result = (mask.chunk(chunk) if chunk else mask).labels.measure(SOLID, spacing=(2, 0.5, 0.7)).compute()
-    assert_alone(result, mask.values, (2, 0.5, 0.7))
+def test_the_3d_nuclei_are_measured_as_each_alone(nuclei3d):
+    mask, spacing = nuclei3d[1], (2, 0.5, 0.7)
+    whole = mask.labels.measure(SOLID, spacing=spacing)
+    assert_alone(whole, mask.values, spacing)
+    xr.testing.assert_identical(mask.chunk(13).labels.measure(SOLID, spacing=spacing).compute(), whole)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_objects_of_many_forms_are_measured_as_each_alone(form):
     labels = random_objects(form, 40, 30)
-    assert_alone(array(labels).labels.measure(FLAT), labels)
-    assert_alone(array(labels).chunk(17).labels.measure(FLAT).compute(), labels)
+    whole = array(labels).labels.measure(FLAT)
+    assert_alone(whole, labels)
+    xr.testing.assert_identical(array(labels).chunk(17).labels.measure(FLAT).compute(), whole)
 
 
 def test_all_objects_of_nine_pixels_are_measured_as_each_alone():
@@ -130,10 +130,11 @@ def test_any_field_in_any_chunks_is_measured_as_each_object_alone(data):
     mask = xr.DataArray(labels, dims=dims)
     chunks = {dim: data.draw(st.integers(1, 3)) for dim in dims}
     names = FLAT if ndim == 2 else SOLID
-    whole, parts = mask.labels.measure(names), mask.chunk(chunks).labels.measure(names)
+    whole = mask.labels.measure(names)
     assert_alone(whole, labels.astype(dtype.newbyteorder("=")))
     # The same bits.
-    xr.testing.assert_identical(parts.compute(), whole)
+    with dask.config.set(scheduler="sync"):
+        xr.testing.assert_identical(mask.chunk(chunks).labels.measure(names).compute(), whole)
 
 
 @settings(max_examples=25, deadline=None)
@@ -144,9 +145,10 @@ def test_chunks_of_any_sizes_are_the_same_to_the_bit(data):
     for n in labels.shape:
         cuts = sorted(data.draw(st.sets(st.integers(1, n - 1))))
         sizes.append(tuple(np.diff([0, *cuts, n]).tolist()))
-    mask = array(labels)
-    xr.testing.assert_identical(mask.chunk(dict(zip("yx", sizes, strict=True))).labels.measure(FLAT).compute(),
-                                mask.labels.measure(FLAT))  # fmt: skip
+    mask, chunks = array(labels), dict(zip("yx", sizes, strict=True))
+    with dask.config.set(scheduler="sync"):
+        parts = mask.chunk(chunks).labels.measure(FLAT).compute()
+    xr.testing.assert_identical(parts, mask.labels.measure(FLAT))
 
 
 def test_touching_labels_count_each_as_if_alone():

@@ -13,7 +13,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import blobs
+from conftest import blobs, set_aside
 from processes import processes
 
 import xlabelstats
@@ -70,13 +70,19 @@ def both(chunks: Any = (30, 40), image_chunks: Any = (3, 30, 40)) -> tuple[xr.Da
 
 def living() -> int:
     """The bytes of all runs that are kept."""
-    gc.collect()
+    if KeptRuns.taken():
+        gc.collect()
     return KeptRuns.taken()
 
 
 def kept_blocks(result: xr.DataArray) -> list[Any]:
     """The tasks that give runs that were kept."""
     return [task for key, task in dict(result.data.dask).items() if "kept-runs" in str(key)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _little_to_search():
+    set_aside()
 
 
 @pytest.fixture(autouse=True)
@@ -482,7 +488,6 @@ class TestNames:
     def test_do_not_depend_on_what_is_kept(self, image_chunks):
         def names(memory: int, first: Any = None) -> list[str]:
             xlabelstats.clear_cache()
-            gc.collect()
             with xlabelstats.set_options(mask_memory=memory):
                 image, mask = self.image(image_chunks), self.opened(Store(LABELS))
                 if first is not None:

@@ -14,7 +14,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
-from conftest import blobs
+from conftest import blobs, places
 from hypothesis import strategies as st
 
 Places = dict[int, tuple[np.ndarray, ...]]
@@ -51,7 +51,7 @@ def picture(over: xr.DataArray, dtype: Any = np.uint16, seed: int = 0, **other: 
 
 def pixels_of(mask: np.ndarray) -> Places:
     """Where the pixels of every label but 0 are."""
-    return {int(label): np.nonzero(mask == label) for label in np.unique(mask) if label != 0}
+    return {int(label): tuple(at.T) for label, at in places(mask).items()}
 
 
 def centre_of(where: tuple[np.ndarray, ...]) -> list[int]:
@@ -152,11 +152,12 @@ def assert_is_loop(
     source, args = (mask, (size,)) if image is None else (image, (mask, size))
     result, messages = quietly(source.instances.windows, *args, **options)
     messages = [message for message in messages if not message.startswith("the bool mask has")]
-    places = pixels_of(mask.values)
+    cells = mask.values
+    places = pixels_of(cells)
     ids = ids_in_order(image, mask, kwargs.get("labels"), places)
     shared = mask.dims
     other = () if image is None else tuple(dim for dim in image.dims if dim not in shared)
-    labelled = mask.values.astype(np.uint8) if mask.dtype == bool else mask.values
+    labelled = cells.astype(np.uint8) if mask.dtype == bool else cells
     pixels = labelled if image is None else image.transpose(*other, *shared).values
     sizes = sizes_by_loop(places, shared, ids, size)
     image_windows, mask_windows, cropped = by_loop(labelled, pixels, places, ids, sizes, remove_background)

@@ -400,6 +400,11 @@ class TestDtypes:
         assert np.isnan(result["kurtosis"].item())
 
 
+# The same masks for all images, so that they are scanned once.
+STRIPES = xr.DataArray(np.where(np.arange(24) % 7 < 3, 1, 2) * np.ones((16, 1), int), dims=("y", "x"))
+STRIPES_IN_CHUNKS = [*(STRIPES.chunk(y=y, x=x) for y, x in ((1, 1), (5, 5), (8, 12))), STRIPES]
+
+
 class TestOptions:
     def test_shortcuts_give_one_statistic_of_aggregate(self, nuclei2d):
         image, mask = nuclei2d
@@ -497,17 +502,20 @@ class TestOptions:
     def test_moments_about_a_large_mean_lose_no_digits_in_merging(self, dtype, ratio):
         rng = np.random.default_rng(int(ratio) % 97)
         pixels = (100 * (rng.gamma(2.0, size=(16, 24)) + ratio)).astype(dtype)
-        labels = np.where(np.arange(24) % 7 < 3, 1, 2) * np.ones((16, 1), int)
-        image, mask = (xr.DataArray(array, dims=("y", "x")) for array in (pixels, labels))
+        image, labels = xr.DataArray(pixels, dims=("y", "x")), STRIPES.values
         moments = []
         for label in (1, 2):
-            exact = [Fraction(x.item()) for x in pixels[labels == label]]
-            mean = sum(exact) / len(exact)
-            moments.append([float(sum((x - mean) ** power for x in exact) / len(exact)) for power in (2, 3, 4)])
+            # In whole numbers of a step that all pixels are multiples of, and of a pixel count of which their mean is.
+            ratios = [x.as_integer_ratio() for x in pixels[labels == label].tolist()]
+            step, n = max(below for _, below in ratios), len(ratios)
+            exact = [above * (step // below) for above, below in ratios]
+            apart = [n * x - sum(exact) for x in exact]
+            powers = (2, 3, 4)
+            moments.append([float(Fraction(sum(x**k for x in apart), n * (n * step) ** k)) for k in powers])
         m2, m3, m4 = np.transpose(moments)
-        for chunks in ({"y": 1, "x": 1}, {"y": 5, "x": 5}, {"y": 8, "x": 12}, {}):
-            a, b = (array.chunk(chunks) if chunks else array for array in (image, mask))
-            found = a.labels.aggregate(b, ("var", "skew", "kurtosis")).compute()
+        for mask in STRIPES_IN_CHUNKS:
+            given = image.chunk(mask.chunksizes) if mask.chunks else image
+            found = given.labels.aggregate(mask, ("var", "skew", "kurtosis")).compute()
             np.testing.assert_allclose(found["var"], m2, rtol=1e-13)
             np.testing.assert_allclose(found["skew"], m3 / m2**1.5, rtol=1e-12)
             np.testing.assert_allclose(found["kurtosis"], m4 / m2**2 - 3, rtol=1e-12)

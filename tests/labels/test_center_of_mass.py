@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
 import scipy.ndimage as ndi
 import xarray as xr
-from conftest import blobs
+from conftest import blobs, places
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -17,16 +18,15 @@ from hypothesis.extra import numpy as hnp
 from xlabelstats.catalogue import center
 
 
-def exact_centre(mask: np.ndarray, label: int) -> list[float]:
-    """The mean position of a label, rounded once."""
-    where = np.argwhere(mask == label)
+def exact_centre(where: np.ndarray) -> list[float]:
+    """The mean of positions, rounded once."""
     return [float(Fraction(sum(along.tolist()), len(where))) for along in where.T]
 
 
-def radii_by_numpy(mask: np.ndarray, label: int, step: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    where = np.argwhere(mask == label) * step
-    if len(where) < mask.ndim:
-        return np.zeros(mask.ndim), np.eye(mask.ndim)
+def radii_by_numpy(where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    ndim = where.shape[1]
+    if len(where) < ndim:
+        return np.zeros(ndim), np.eye(ndim)
     covariance = np.cov(where.T, ddof=1)
     values, vectors = np.linalg.eigh(covariance)
     return np.sqrt(np.maximum(values[::-1], 0)), vectors[:, ::-1].T
@@ -34,20 +34,22 @@ def radii_by_numpy(mask: np.ndarray, label: int, step: tuple[float, ...]) -> tup
 
 def assert_is_numpy(result: xr.Dataset, mask: np.ndarray, step: tuple[float, ...] | None = None) -> None:
     step = step or (1.0,) * mask.ndim
-    ids = np.unique(mask[mask != 0])
-    np.testing.assert_array_equal(result["label"], ids)
-    for label in ids:
-        row = result.sel(label=label)
-        radius, axes = radii_by_numpy(mask, label, step)
-        np.testing.assert_allclose(row["radius"], radius, rtol=1e-10, atol=1e-7 * max(radius.max(), 1))
-        found = row["axis_vector"].values
-        np.testing.assert_allclose(found @ found.T, np.eye(mask.ndim), atol=1e-12)
-        largest = np.abs(found).argmax(axis=1)
-        assert (found[np.arange(mask.ndim), largest] > 0).all()
-        for i in range(mask.ndim):
-            others = np.delete(radius, i)
-            if radius[i] and (np.abs(others - radius[i]) > 1e-6 * radius[0]).all():
-                assert abs(found[i] @ axes[i]) > 1 - 1e-9
+    at = places(mask)
+    assert result["label"].values.tolist() == list(at)
+    expected = [radii_by_numpy(where * step) for where in at.values()]
+    radii = np.array([radius for radius, _ in expected]).reshape(len(at), mask.ndim)
+    axes = np.array([axes for _, axes in expected]).reshape(len(at), mask.ndim, mask.ndim)
+    found = result["axis_vector"].values
+    gaps = np.abs(result["radius"].values - radii)
+    assert (gaps <= 1e-10 * radii + 1e-7 * radii.max(axis=1, keepdims=True, initial=1)).all()
+    squares = found @ found.swapaxes(1, 2)
+    np.testing.assert_allclose(squares, np.broadcast_to(np.eye(mask.ndim), squares.shape), atol=1e-12)
+    largest = np.abs(found).argmax(axis=2)[..., None]
+    assert (np.take_along_axis(found, largest, axis=2) > 0).all()
+    for i in range(mask.ndim):
+        apart = np.abs(np.delete(radii, i, axis=1) - radii[:, [i]]) > 1e-6 * radii[:, :1]
+        alone = (radii[:, i] > 0) & apart.all(axis=1)
+        assert (np.abs((found[alone, i] * axes[alone, i]).sum(axis=1)) > 1 - 1e-9).all()
 
 
 class TestRadiiAndAxes:
@@ -149,23 +151,25 @@ class TestCenterOfMass:
         dims = ("z", "y", "x")[-len(shape) :]
         mask = xr.DataArray(pixels, dims=dims)
         chunks = {dim: data.draw(st.integers(1, 14)) for dim in dims}
-        expected = {label: exact_centre(pixels, label) for label in np.unique(pixels[pixels > 0]).tolist()}
-        with pytest.MonkeyPatch.context() as patch:
+        expected = {label: exact_centre(where) for label, where in places(pixels).items()}
+        lazy = mask.chunk(chunks)
+        with pytest.MonkeyPatch.context() as patch, dask.config.set(scheduler="sync"):
             if parts:
                 # As if float64 had few bits.
                 patch.setattr(center, "WHOLE", 2**6)
                 patch.setattr(center, "PART", 2**2)
-            for given_mask in (mask, mask.chunk(chunks)):
-                for units, whole in (("pixel", mask.assign_coords(x=np.arange(shape[-1]) * 0.3)), ("coords", mask)):
-                    found = given_mask.assign_coords(whole.coords).labels.center_of_mass(units=units)
-                    assert dict(zip(found["label"].values.tolist(), found.values.tolist(), strict=True)) == expected
+            centres = [array.labels.center_of_mass() for array in (mask, lazy)]
+            placed = [array.assign_coords(x=np.arange(shape[-1]) * 0.3) for array in (mask, lazy)]
+            centres += [array.labels.center_of_mass(units="pixel") for array in placed]
+            for found in dask.compute(*centres):
+                assert dict(zip(found["label"].values.tolist(), found.values.tolist(), strict=True)) == expected
 
     def test_only_axes_with_coordinates_are_interpolated(self):
         pixels = blobs((30, 40), 5)
         mask = xr.DataArray(pixels, dims=("y", "x"), coords={"x": np.arange(40) * 0.3})
         for found in (mask.labels.center_of_mass(), mask.chunk(7).labels.center_of_mass(labels=mask.labels.ids())):
-            for row in found.compute():
-                y, x = exact_centre(pixels, int(row["label"]))
+            for row, where in zip(found.compute(), places(pixels).values(), strict=True):
+                y, x = exact_centre(where)
                 assert row[0] == y
                 assert float(row[1]) == pytest.approx(0.3 * x, rel=1e-14)
 

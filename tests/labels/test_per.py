@@ -32,7 +32,9 @@ QUANTILES = (0, 0.25, 1)
 CALLS: dict[str, Callable[..., Any]] = {
     "aggregate": lambda i, m, **o: i.labels.aggregate(m, STATS, **o),
     "aggregate(median, mode)": lambda i, m, **o: i.labels.aggregate(m, ("median", "mode", "p95", "mean"), **o),
-    **{name: lambda i, m, name=name, **o: getattr(i.labels, name)(m, **o) for name in SHORTCUTS},
+    "statistics one by one": lambda i, m, **o: xr.Dataset(
+        {name: getattr(i.labels, name)(m, **o) for name in SHORTCUTS}
+    ),
     "measure": lambda i, m, **o: i.labels.measure(m, ("mean", "median", "area", "centroid", "solidity", "p90"), **o),
     "measure of the mask": lambda i, m, **o: m.labels.measure(("area", "eccentricity", "euler_number"), **o),
     "count": lambda i, m, **o: m.labels.count(**o),
@@ -77,9 +79,15 @@ def in_chunks(array: xr.DataArray, lazy: bool) -> xr.DataArray:
 
 
 @cache
+def the_series(lazy: bool) -> list[xr.DataArray]:
+    """The same image and mask in all tests, so that they are scanned once."""
+    return [in_chunks(array, lazy) for array in series()]
+
+
+@cache
 def at_each_time(lazy: bool) -> list[tuple[xr.DataArray, xr.DataArray]]:
     """The parts of the series at every time, the same ones in all tests, so that each is scanned once."""
-    image, mask = (in_chunks(array, lazy) for array in series())
+    image, mask = the_series(lazy)
     return [(image.isel(t=i, drop=True), mask.isel(t=i, drop=True)) for i in range(mask.sizes["t"])]
 
 
@@ -113,8 +121,7 @@ def check(result: Any, frames: list[Any], exact: bool = True) -> None:
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("options", [{}, {"background": True}, {"labels": [9, 2, 0, 5]}], ids=["", "0", "labels"])
 def test_every_call_is_the_loop_over_time(call, lazy, options):
-    image, mask = series()
-    image, mask = in_chunks(image, lazy), in_chunks(mask, lazy)
+    image, mask = the_series(lazy)
     if options.get("labels") and call is CALLS["aggregate(median, mode)"]:
         image = image.astype(float)
     result = call(image, mask, per="t", **options)
@@ -128,8 +135,7 @@ def test_every_call_is_the_loop_over_time(call, lazy, options):
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("call", WINDOWS.values(), ids=WINDOWS)
 def test_windows_and_features_are_those_of_the_loop_over_time(call, lazy):
-    image, mask = series()
-    image, mask = in_chunks(image, lazy), in_chunks(mask, lazy)
+    image, mask = the_series(lazy)
     check(call(image, mask, per="t"), [call(*frame) for frame in at_each_time(lazy)])
 
 

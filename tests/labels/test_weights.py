@@ -41,14 +41,13 @@ def check(
 ) -> None:
     """All statistics of all labels, of an image with a dim ``c``."""
     every = weights.broadcast_like(mask).transpose(*mask.dims).values
-    for label in found.label.values:
-        inside = mask.values == label
-        for c in range(image.sizes["c"]):
-            known = of_label(image.isel(c=c).transpose(*mask.dims).values[inside], every[inside], skipna)
-            one = found.sel(label=label).isel(c=c)
-            np.testing.assert_allclose(
-                [one[name] for name in ALL], [known[name] for name in ALL], rtol=rtol, atol=1e-13
-            )
+    channels = image.transpose("c", *mask.dims).values
+    of = {label: mask.values == label for label in found.label.values}
+    known = [[of_label(pixels[at], every[at], skipna) for pixels in channels] for at in of.values()]
+    for name in ALL:
+        expected = np.array([[one[name] for one in row] for row in known]).reshape(len(of), len(channels))
+        values = found[name].broadcast_like(found["mean"]).transpose("label", "c")
+        np.testing.assert_allclose(values, expected, rtol=rtol, atol=1e-13, err_msg=name)
 
 
 def cut(array: xr.DataArray, chunks: Any) -> xr.DataArray:

@@ -6,6 +6,7 @@ import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,9 @@ def measured(
     mask = resampled(image, mask, align)
     if image is not None:
         check_match(image, mask)
+        # An image divided by a number of another result has what that result says.
+        said = [name for name in (DDOF, SKIPNA) if name in image.coords and not image[name].dims]
+        image = image.drop_vars(said) if said else image
     given, mask = mask, check_mask(mask)
     if weights is not None:
         check_weights(weights, mask, image, ddof)
@@ -157,16 +161,16 @@ def measured(
         weights=weights,
     )
     run = partial(run, together=True, batch=batch) if together else run
-    result = measure_subject(measures, subject, image, options, described=described, run=run)
-    result = _recorded(result, measures, image, options, weighted=weights is not None)
+    recorded = _recorded(measures, image, options, weighted=weights is not None)
+    result = measure_subject(measures, subject, image, options, described=described, run=run, recorded=recorded)
     result = result if weights is None else units_with(result, weights)
     return result if image is original else as_given(result, original, measures)
 
 
 def _recorded(
-    result: xr.Dataset, measures: Mapping[str, Measure], image: xr.DataArray | None, context: Context, *, weighted: bool
-) -> xr.Dataset:
-    """A result that says, as coordinates, what its statistics do not tell and `rollup` needs."""
+    measures: Mapping[str, Measure], image: xr.DataArray | None, context: Context, *, weighted: bool
+) -> dict[str, Any]:
+    """What the statistics of a result do not tell and `rollup` needs, as coordinates."""
     entries = WEIGHTED if weighted else STATISTICS
     statistics = {entry.name for entry in measures.values() if entries.get(entry.name) is entry}
     known: dict[str, Any] = {DDOF: context.ddof} if statistics & {"var", "std"} else {}
@@ -174,9 +178,7 @@ def _recorded(
         known = {SKIPNA: False} if statistics - {"count", "weight", "sum"} and not context.skipna else {}
     elif image is not None and statistics - {"count", "valid", "sum"}:
         known[SKIPNA] = context.skipna and image.dtype.kind == "f"
-    # An image divided by a number of another result has what that result says.
-    result = result.drop_vars([name for name in (DDOF, SKIPNA) if name in result.coords and not result[name].dims])
-    return result.assign_coords({name: value for name, value in known.items() if name not in {*result, *result.dims}})
+    return known
 
 
 def settled(measures: Mapping[str, Measure], image: xr.DataArray) -> dict[str, Measure]:
@@ -195,8 +197,9 @@ def measure_subject(
     *,
     described: bool = True,
     run: Callable[..., Any] = run,
+    recorded: Mapping[str, Any] = MappingProxyType({}),
 ) -> xr.Dataset:
-    """Some measures of a mask that is matched with its image, named and labelled."""
+    """Some measures of a mask that is matched with its image, named and labelled; ``recorded`` are more coordinates."""
     _check_shared_dims(measures, subject)
     selection, values = run(measures, subject, context)
     variables = {}
@@ -205,6 +208,8 @@ def measure_subject(
         dims = (*(subject.other if entry.reads_image else ()), *entry.shape(subject.shared))
         variables[name] = ((LABEL, *dims), values[name], _about(name, entry, image, context.grid, described))
         coords |= entry.coords(subject.shared)
+    taken = {*variables, *subject.other, *(dim for dims, *_ in variables.values() for dim in dims)}
+    coords |= {name: value for name, value in recorded.items() if name not in taken}
     return xr.Dataset(variables, coords=coords)
 
 

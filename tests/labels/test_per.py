@@ -28,13 +28,18 @@ from xlabelstats.labels import mask_scan
 
 QUANTILES = (0, 0.25, 1)
 
+
+def one_by_one(image: xr.DataArray, mask: xr.DataArray, **options: Any) -> xr.Dataset:
+    """The statistics, each by the call of its name."""
+    results = [getattr(image.labels, name)(mask, **options) for name in SHORTCUTS]
+    return xr.Dataset({result.name: result for result in results})
+
+
 # Calls of an image and a mask with options.
 CALLS: dict[str, Callable[..., Any]] = {
     "aggregate": lambda i, m, **o: i.labels.aggregate(m, STATS, **o),
     "aggregate(median, mode)": lambda i, m, **o: i.labels.aggregate(m, ("median", "mode", "p95", "mean"), **o),
-    "statistics one by one": lambda i, m, **o: xr.Dataset(
-        {name: getattr(i.labels, name)(m, **o) for name in SHORTCUTS}
-    ),
+    "statistics one by one": one_by_one,
     "measure": lambda i, m, **o: i.labels.measure(m, ("mean", "median", "area", "centroid", "solidity", "p90"), **o),
     "measure of the mask": lambda i, m, **o: m.labels.measure(("area", "eccentricity", "euler_number"), **o),
     "count": lambda i, m, **o: m.labels.count(**o),

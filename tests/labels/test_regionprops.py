@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.measure import regionprops as skimage_regionprops
-from skimage.measure._regionprops import RegionProperties
 
 from xlabelstats.labels.regionprops import PROPERTIES, WHOLE_OBJECT
 
@@ -31,15 +30,14 @@ def in_reach(names: tuple[str, ...], ndim: int, spacing: object = None) -> list[
 
 
 def assert_is_skimage(
-    result: xr.Dataset, labels: np.ndarray, image: np.ndarray | None = None, spacing: object = None
+    result: xr.Dataset,
+    labels: np.ndarray,
+    image: np.ndarray | None = None,
+    spacing: object = None,
 ) -> None:
-    assert_are_of(skimage_regionprops(labels, image, spacing=spacing), result)
-
-
-def assert_are_of(regions: list[RegionProperties], result: xr.Dataset) -> None:
-    """The properties are those of scikit-image's regions, which remember what they measured."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        regions = skimage_regionprops(labels, image, spacing=spacing)
         expected = {name: np.array([np.asarray(getattr(region, name), float) for region in regions]) for name in result}
         eigenvalues = [region.inertia_tensor_eigvals for region in regions]
     assert result["label"].values.tolist() == [region.label for region in regions]
@@ -91,27 +89,26 @@ def image_of(labels: np.ndarray) -> np.ndarray:
 
 class TestAgainstSkimage:
     @pytest.mark.parametrize("spacing", [None, 0.5, "each"])
+    @pytest.mark.parametrize("chunk", [None, 11, 64])
     @pytest.mark.parametrize("field", ["nuclei2d", "nuclei3d", "made2d", "made3d"])
-    def test_every_property(self, request, field, spacing):
+    def test_every_property(self, request, field, chunk, spacing):
         if field.startswith("nuclei"):
             image, mask = request.getfixturevalue(field)
         else:
             labels = made((23, 31) if field == "made2d" else (9, 12, 15))
             image, mask = arrays(labels, image_of(labels))
+        if field == "nuclei2d" and chunk == 11:
+            image, mask = image[:180, :150], mask[:180, :150]
         step = {None: None, 0.5: (0.5,) * mask.ndim, "each": (2.0, 0.7, 0.3)[-mask.ndim :]}[spacing]
-        of_mask, of_image = (in_reach(names, mask.ndim, step) for names in (OF_MASK, OF_IMAGE))
-        regions = skimage_regionprops(mask.values, image.values, spacing=step)
-        for chunk in (None, 64, 11):
-            if field == "nuclei2d" and chunk == 11:
-                image, mask = image[:180, :150], mask[:180, :150]
-                regions = skimage_regionprops(mask.values, image.values, spacing=step)
-            lazy_image, lazy_mask = (image, mask) if chunk is None else (image.chunk(chunk), mask.chunk(chunk + 2))
-            result = lazy_mask.labels.regionprops(properties=of_mask, spacing=step)
-            assert all((variable.chunks is not None) == (chunk is not None) for variable in result.values())
-            assert list(result) == of_mask
-            weighted = lazy_image.labels.regionprops(lazy_mask, of_image, spacing=step)
-            for found in dask.compute(result, weighted):
-                assert_are_of(regions, found)
+        lazy_image, lazy_mask = (image, mask) if chunk is None else (image.chunk(chunk), mask.chunk(chunk + 2))
+        names = in_reach(OF_MASK, mask.ndim, step)
+        result = lazy_mask.labels.regionprops(properties=names, spacing=step)
+        assert all((variable.chunks is not None) == (chunk is not None) for variable in result.values())
+        assert list(result) == names
+        assert_is_skimage(result.compute(), mask.values, spacing=step)
+        names = in_reach(OF_IMAGE, mask.ndim, step)
+        result = lazy_image.labels.regionprops(lazy_mask, names, spacing=step)
+        assert_is_skimage(result.compute(), mask.values, image.values, spacing=step)
 
     @pytest.mark.parametrize("ndim", [2, 3])
     def test_whole_image_as_one_object(self, ndim):
@@ -151,16 +148,15 @@ class TestSymmetry:
 
     @pytest.mark.parametrize("size", [(2, 7), (7, 2), (1, 5), (5, 1), (2, 2), (3, 3), (5, 5), (7, 7)])
     @pytest.mark.parametrize("at", [(3, 5), (7, 8), (4, 4)])
-    def test_orientation_and_eccentricity(self, size, at):
+    @pytest.mark.parametrize("chunk", [(20, 20), (5, 7), (4, 11), (3, 3)])
+    def test_orientation_and_eccentricity(self, size, at, chunk):
         labels = np.zeros((20, 20), int)
         labels[at[0] : at[0] + size[0], at[1] : at[1] + size[1]] = 1
         (region,) = skimage_regionprops(labels)
-        mask = xr.DataArray(labels, dims=("y", "x"))
-        names = ("orientation", "eccentricity")
-        chunks = [{"y": y, "x": x} for y, x in ((20, 20), (5, 7), (4, 11), (3, 3))]
-        for result in dask.compute(*(mask.chunk(each).labels.regionprops(properties=names) for each in chunks)):
-            np.testing.assert_allclose(result["orientation"].item(), region.orientation, atol=1e-12)
-            np.testing.assert_allclose(result["eccentricity"].item(), region.eccentricity, atol=1e-12)
+        mask = xr.DataArray(labels, dims=("y", "x")).chunk(y=chunk[0], x=chunk[1])
+        result = mask.labels.regionprops(properties=("orientation", "eccentricity")).compute()
+        np.testing.assert_allclose(result["orientation"].item(), region.orientation, atol=1e-12)
+        np.testing.assert_allclose(result["eccentricity"].item(), region.eccentricity, atol=1e-12)
 
 
 def test_hu_moments_do_not_depend_on_the_order_of_the_images_dims():

@@ -65,10 +65,16 @@ def printed(program: str, *arguments: str, seed: str | None = None) -> str:
         return receiver.recv()
 
 
+def begun(program: str, **names: Any) -> Any:
+    """Such a process, which runs a program that knows what is named."""
+    run = processes().Process(target=exec, args=(textwrap.dedent(program), names))
+    run.start()
+    return run
+
+
 def exitcode_of(program: str) -> int:
     """How such a process ends that runs a program."""
-    run = processes().Process(target=exec, args=(textwrap.dedent(program), {}))
-    run.start()
+    run = begun(program)
     run.join()
     return run.exitcode
 

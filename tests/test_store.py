@@ -8,19 +8,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
 from conftest import blobs
-from processes import processes
+from processes import begun
 
 import xlabelstats
 from xlabelstats import placement
@@ -40,13 +38,6 @@ def windows() -> xr.Dataset:
         coords={"c": ["DAPI", "CD3", "CD8"]},
     )
     return image.chunk(y=13, x=17, c=2).instances.windows(mask, {"y": 40, "x": 50}, batch_size=4)
-
-
-def begun(program: str, path: Path, **names: int) -> Any:
-    """A process that runs a program, which knows the path and what is named."""
-    run = processes().Process(target=exec, args=(textwrap.dedent(program), {"path": path, **names}))
-    run.start()
-    return run
 
 
 def names(folder: Path) -> list[str]:
@@ -164,7 +155,7 @@ class TestToZarr:
         """
         path = tmp_path / "stores" / "a.zarr"
         path.parent.mkdir()
-        run = begun(program, path)
+        run = begun(program, path=path)
         while run.is_alive() and len([*tmp_path.glob("block *")]) < 5:
             time.sleep(0.01)
         run.kill()
@@ -327,7 +318,7 @@ class TestToZarr:
                 (partial / "zarr.json").touch()
                 put_in_place(partial, path, True)
         """
-        writers = [begun(program, path, number=number) for number in range(3)]
+        writers = [begun(program, path=path, number=number) for number in range(3)]
         for writer in writers:
             writer.join(120)
             assert writer.exitcode == 0

@@ -37,7 +37,7 @@ def test_an_image_that_fills_enough_levels_is_seen_by_some_of_its_pixels(looked_
     size = int(np.prod(shape))
     assert not warns(np.linspace(0, 60000, size).reshape(shape).astype(np.uint16))
     (some,) = looked_at
-    assert 10_000 < some <= grey_levels.SOME < size
+    assert 10_000 < some <= grey_levels.SAMPLED_PIXELS < size
 
 
 def test_pixels_between_those_looked_at_count(looked_at):
@@ -70,11 +70,11 @@ def test_pixels_that_are_nan_fill_no_level_and_need_no_word():
     low=st.integers(-100, 90),
 )
 def test_as_the_smallest_and_the_largest_finite_pixel_say(pixels, some, levels, low):
-    before, grey_levels.SOME = grey_levels.SOME, some
+    before, grey_levels.SAMPLED_PIXELS = grey_levels.SAMPLED_PIXELS, some
     try:
         told = warns(pixels, levels=levels, range=(low, low + 64))
     finally:
-        grey_levels.SOME = before
+        grey_levels.SAMPLED_PIXELS = before
     finite = pixels[np.isfinite(pixels)].astype(float)
     filled = np.unique(np.clip((finite - low) // (64 / levels), 0, levels - 1))
     limits = np.unique(finite)[[0, -1]] if finite.size else [0, 0]

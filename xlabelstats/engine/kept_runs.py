@@ -241,7 +241,7 @@ def keeps_runs(mask: Any, cut: Any = None) -> bool:
     """
     if not room() or on_device(mask) or not computes_here(mask):
         return False
-    if is_in_memory(mask) and (cut is None or cut.name != mask.name):
+    if (cut is None or cut.name != mask.name) and is_in_memory(mask):
         return False
     if cut is None:
         return all(map(all, mask.chunks))

@@ -22,7 +22,7 @@ from xlabelstats.labels.limits import finite_limits
 FEW_LEVELS = 8
 
 # So many pixels mostly suffice to see that enough levels are filled.
-SOME = 2**16
+SAMPLED_PIXELS = 2**16
 
 Limits = tuple[Any, Any] | None
 
@@ -42,16 +42,16 @@ def warn_of_few_levels(image: xr.DataArray, measures: Iterable[Measure]) -> None
         # There are no textures on a GPU, which their reduction says.
         return
     # No fewer levels are filled by all pixels than by some.
-    if not _hardly_filled(levels, finite_limits(_some_of(pixels))):
+    if not _hardly_filled(levels, finite_limits(_sample_of(pixels))):
         return
     limits = finite_limits(pixels)
     for grey in _hardly_filled(levels, limits):
         _warn_filled(image, grey, limits)
 
 
-def _some_of(pixels: Array) -> Array:
-    """Pixels of the whole image at even distances, at most `SOME`; of short dims, such as channels, all positions."""
-    left, steps = float(SOME), [1] * pixels.ndim
+def _sample_of(pixels: Array) -> Array:
+    """At most `SAMPLED_PIXELS` pixels at even distances; of short dims, such as channels, all positions."""
+    left, steps = float(SAMPLED_PIXELS), [1] * pixels.ndim
     for rank, dim in enumerate(sorted(range(pixels.ndim), key=pixels.shape.__getitem__)):
         positions = min(pixels.shape[dim], int(left ** (1 / (pixels.ndim - rank))))
         steps[dim], left = math.ceil(pixels.shape[dim] / positions), left / positions

@@ -229,8 +229,9 @@ def _needs_no_graph(mask: Any) -> bool:
 
     So few need not be merged before the last time, see `_computed`.
     """
-    here = is_in_memory(mask) and computes_here(mask) and not on_device(mask)
-    return here and mask.npartitions <= FAN_IN and (mask.size < CUT_PIXELS or not works_alone())
+    if mask.npartitions > FAN_IN or on_device(mask) or not is_in_memory(mask) or not computes_here(mask):
+        return False
+    return mask.size < CUT_PIXELS or not works_alone()
 
 
 def _at_once(calls: Sequence[Callable[[], T]], size: int) -> list[T]:

@@ -121,8 +121,8 @@ def measured(
     if image is not None:
         check_match(image, mask)
         # An image divided by a number of another result has what that result says.
-        said = [name for name in (DDOF, SKIPNA) if name in image.coords and not image[name].dims]
-        image = image.drop_vars(said) if said else image
+        inherited = [name for name in (DDOF, SKIPNA) if name in image.coords and not image[name].dims]
+        image = image.drop_vars(inherited) if inherited else image
     given, mask = mask, check_mask(mask)
     if weights is not None:
         check_weights(weights, mask, image, ddof)

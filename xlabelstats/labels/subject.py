@@ -15,6 +15,7 @@ from xlabelstats.align import align, other_coords
 from xlabelstats.catalogue.positions import LabelTable
 from xlabelstats.engine.kept_runs import KeptRuns
 from xlabelstats.engine.reduction import Rows
+from xlabelstats.engine.runs import find_rows
 from xlabelstats.inputs import check_mask, check_pooling, check_taken, data_of, is_dask
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.mask_scan import array_of, kept_runs, label_table
@@ -116,12 +117,13 @@ class WholeSubject(Subject):
     def absent(self) -> np.ndarray:
         """The labels of the result that the mask lacks."""
         ids = self.selection.ids
-        return ids[~np.isin(ids, self.objects.ids.astype(ids.dtype), kind="sort")]
+        # Most calls are of all labels that the mask has.
+        return ids[~find_rows(ids, self.objects.ids.astype(ids.dtype))[1]] if self.selection.requested else ids[:0]
 
     def part(self, labels: np.ndarray) -> WholeSubject:
         """The same for some of the labels, in this order."""
         selection = self.selection.part(labels)
-        kept = np.isin(self.objects.ids.astype(labels.dtype), selection.ids, kind="sort")
+        kept = find_rows(self.objects.ids.astype(labels.dtype), selection.ids)[1]
         return replace(self, selection=selection, objects=self.objects.take(kept))
 
 
@@ -213,7 +215,7 @@ def find_objects(mask: xr.DataArray, labels: Any = None, background: bool = Fals
     objects = _objects(table)
     if selection is None:
         return Selection(table.ids, False, background), objects
-    return selection, objects.take(np.isin(table.ids.astype(selection.ids.dtype), selection.ids, kind="sort"))
+    return selection, objects.take(find_rows(table.ids.astype(selection.ids.dtype), selection.ids)[1])
 
 
 def _objects(table: LabelTable) -> Objects:

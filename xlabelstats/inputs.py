@@ -56,7 +56,7 @@ def check_pooling(
             caution(
                 f"the mask has the time dim {dim!r}, and {pooled}: {each_time(dim) if advice is None else advice(dim)}"
             )
-    if mask.dtype in (bool, np.uint8) and mask.chunks is None and not on_device(_held(mask)):
+    if mask.dtype in (bool, np.uint8) and not is_dask(_held(mask)) and not on_device(_held(mask)):
         from scipy.ndimage import label
 
         # A mask that is still in storage is not read once more for this.
@@ -278,7 +278,9 @@ def _check_names(array: xr.DataArray, what: str) -> None:
 
 def check_chunks(array: xr.DataArray, what: str) -> None:
     """Complain about a dask array that does not know its shape."""
-    for dim, chunks in zip(array.dims, array.chunks or (), strict=False):
+    if not is_dask(_held(array)):
+        return
+    for dim, chunks in zip(array.dims, array.chunks or (), strict=True):
         if any(size != size for size in chunks):
             raise ValueError(
                 f"the chunks of the {what} along {dim!r} have unknown sizes; "

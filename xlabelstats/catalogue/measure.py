@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from inspect import signature
 from typing import Any, Literal
 
@@ -130,7 +131,7 @@ class Measure:
         function, arguments = self.__reduce__()
         return ("measure", arguments if function is shipped else normalize_token((function, arguments)))
 
-    @property
+    @cached_property
     def parameters(self) -> tuple[str, ...]:
         """The names of its parameters."""
         return () if self.with_parameters is None else tuple(signature(self.with_parameters).parameters)

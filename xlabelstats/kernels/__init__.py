@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,4 +22,9 @@ def on_device(array: Any) -> bool:
 
 def kernels_for(array: Any) -> Kernels:
     """The kernels for an array, or for the blocks of a dask array: `cpu` or `gpu`, which have the same functions."""
-    return cast("Kernels", import_module(f"xlabelstats.kernels.{'gpu' if on_device(array) else 'cpu'}"))
+    return _kernels("gpu" if on_device(array) else "cpu")
+
+
+@cache
+def _kernels(name: str) -> Kernels:
+    return cast("Kernels", import_module(f"xlabelstats.kernels.{name}"))

@@ -17,6 +17,7 @@ from xlabelstats.engine.dask_internals import (
     calls_on_blocks,
     computes_here,
     delayed_tasks,
+    held_data,
     is_in_memory,
     map_mask_blocks,
 )
@@ -190,7 +191,7 @@ def clear_cache() -> None:
 
 def array_of(mask: xr.DataArray) -> Any:
     """What a mask holds; if that is a dask array itself, since by that its scan is remembered."""
-    return mask.data if mask.chunks is not None else data_of(mask, "mask")
+    return mask.data if is_dask(held_data(mask)) else data_of(mask, "mask")
 
 
 def frames_of(mask: Any, axes: tuple[int, ...], cut: Callable[[], list[Any]]) -> Frames:

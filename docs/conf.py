@@ -120,12 +120,13 @@ html_theme_options = {
     "header_links_before_dropdown": 5,
     "secondary_sidebar_items": ["page-toc"],
     "show_nav_level": 2,  # the how-tos of every group are in sight
+    "show_toc_level": 2,  # and the methods of a class
 }
 # These pages have no others below them, or wide tables.
 alone = ("index", "start", "gallery", "how-it-works", "how-it-scales", "benchmarks", "api/measures")
 html_sidebars = {page: [] for page in (*alone, "troubleshooting", "glossary", "changes")}
 html_static_path = ["_static"]
-html_css_files = ["tables.css", "messages.css", "dark.css", "formulas.css", "cards.css"]
+html_css_files = ["layout.css", "tables.css", "messages.css", "dark.css", "formulas.css", "cards.css"]
 html_show_sourcelink = False
 
 

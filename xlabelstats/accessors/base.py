@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspect import Parameter, signature
+from inspect import Parameter, getmembers, isfunction, signature, unwrap
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import xarray as xr
@@ -36,6 +36,18 @@ class Accessor:
 
         def __getattr__(self, name: str) -> Any:
             raise missing(self, name)
+
+
+def name_calls(of: type, module: str) -> None:
+    """Name the calls of both accessors as users know them, since Python says the name if their arguments are wrong.
+
+    ``module`` imports the type ``of`` xarray, so that the name leads to the call, for pickle and others.
+    """
+    for accessor in ("labels", "instances"):
+        for name, call in getmembers(getattr(of, accessor), isfunction):
+            if not name.startswith("_"):
+                call.__module__ = module
+                call.__qualname__ = unwrap(call).__qualname__ = f"{of.__name__}.{accessor}.{name}"
 
 
 def missing(accessor: Accessor, name: str) -> AttributeError:

@@ -39,6 +39,15 @@ def test_an_unknown_measure_is_told_the_closest_and_where_all_are_listed(name, s
         assert len(said) < 160
 
 
+@pytest.mark.parametrize("name", ["texture", "haralick", "GLCM", "texure", "harlick"])
+def test_a_family_of_measures_is_answered_with_those_that_measure_takes(name):
+    said = complaint(IMAGE.labels.measure, MASK, name)
+    names = said.removeprefix(f"unknown measure {name!r}, which is ").partition(" and 10 more (")[0].split(", ")
+    assert len(names) == 3
+    assert {*names} < {name for name in xlabelstats.measures().index if name.startswith("texture_")}
+    assert '(all of them: image.instances.profile(mask, "texture")). There are ' in said
+
+
 def test_the_call_that_complaints_name_lists_every_measure_they_count():
     _, number, call = re.split("; there are |, which | lists", complaint(MASK.labels.measure, "blub"))[:3]
     # Percentiles are one row for any number.

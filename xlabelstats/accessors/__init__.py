@@ -20,5 +20,5 @@ __all__ = [
     "LabelsTreeAccessor",
 ]
 
-name_calls(DataArray, __name__)
-name_calls(Dataset, __name__)
+name_calls(DataArray)
+name_calls(Dataset)

@@ -38,16 +38,15 @@ class Accessor:
             raise missing(self, name)
 
 
-def name_calls(of: type, module: str) -> None:
-    """Name the calls of both accessors as users know them, since Python says the name if their arguments are wrong.
-
-    ``module`` imports the type ``of`` xarray, so that the name leads to the call, for pickle and others.
-    """
+def name_calls(of: type) -> None:
+    """Name the calls of both accessors as users know them, since Python says the name if their arguments are wrong."""
     for accessor in ("labels", "instances"):
         for name, call in getmembers(getattr(of, accessor), isfunction):
             if not name.startswith("_"):
-                call.__module__ = module
-                call.__qualname__ = unwrap(call).__qualname__ = f"{of.__name__}.{accessor}.{name}"
+                function = unwrap(call)
+                call.__qualname__ = function.__qualname__ = f"{of.__name__}.{accessor}.{name}"
+                # pickle looks for that name in the module of the function.
+                function.__globals__[of.__name__] = of
 
 
 def missing(accessor: Accessor, name: str) -> AttributeError:

@@ -91,7 +91,7 @@ class InstancesDatasetAccessor(PolygonDatasetCalls):
         mask: Mask | Hashable,
         fn: Callable[..., Any],
         *,
-        dims: Mapping[str, Any],
+        dims: Mapping[str, Any] | None = None,
         size: Size = None,
         fn_kwargs: Mapping[str, Any] | None = None,
         dtype: Any = np.float32,

@@ -35,7 +35,7 @@ from xlabelstats.labels.limits import limits_of
 from xlabelstats.labels.pairs import as_given, paired
 from xlabelstats.labels.per import apart
 from xlabelstats.labels.subject import Subject, WholeSubject, find_subject
-from xlabelstats.labels.swapped import MEAN
+from xlabelstats.labels.swapped import CALLS
 from xlabelstats.labels.weights import check_weights, units_with, weighted_measures
 from xlabelstats.names import LABEL
 from xlabelstats.resampling import resampled
@@ -103,7 +103,7 @@ def measured(
     grid: Grid | None = None,
     described: bool = True,
     run: Callable[..., Any] = run,
-    call: str = MEAN,
+    call: str = CALLS,
     weights: Any = None,
     align: str | None = None,
     together: bool = False,

@@ -108,6 +108,7 @@ page_pictures = {
     "how-to/scanpy": 0,
     "how-to/see-embeddings": 0,
     "how-to/serve-patches": 0,
+    "how-to/texture": 0,
     "how-to/time-series": 0,
     "how-to/transcripts-per-cell": 0,
     "how-to/two-masks": 0,

@@ -39,6 +39,15 @@ def test_an_unknown_measure_is_told_the_closest_and_where_all_are_listed(name, s
         assert len(said) < 160
 
 
+@pytest.mark.parametrize("name", ["texture", "haralick", "GLCM", "texure", "harlick"])
+def test_a_family_of_measures_is_answered_with_those_that_measure_takes(name):
+    said = complaint(IMAGE.labels.measure, MASK, name)
+    names = said.removeprefix(f"unknown measure {name!r}, which is ").partition(" and 10 more (")[0].split(", ")
+    assert len(names) == 3
+    assert {*names} < {name for name in xlabelstats.measures().index if name.startswith("texture_")}
+    assert '(all of them: image.instances.profile(mask, "texture")). There are ' in said
+
+
 def test_the_call_that_complaints_name_lists_every_measure_they_count():
     _, number, call = re.split("; there are |, which | lists", complaint(MASK.labels.measure, "blub"))[:3]
     # Percentiles are one row for any number.
@@ -80,6 +89,6 @@ def test_an_argument_of_a_users_function_is_told_its_keyword(call, field, mask):
     call = getattr(field.instances, call)
     with pytest.raises(TypeError, match=rf"'q'; an argument of {function} goes in {function}_kwargs={{'q': ...}}$"):
         call(mask, quantile, q=0.5, **options)
-    with pytest.raises(TypeError, match=rf"'batchsize', did you mean 'batch_size'\? An argument of {function} goes in"):
+    with pytest.raises(TypeError, match=r"'batchsize'\. Did you mean 'batch_size'\?$"):
         call(mask, quantile, batchsize=5, **options)
     assert f"{function}_kwargs" in inspect.signature(call).parameters

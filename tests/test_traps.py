@@ -213,11 +213,10 @@ class TestSwapped:
         image, mask = (image, mask) if chunk is None else (image.chunk(chunk), mask.chunk(chunk))
         (message,) = warned(lambda: call.run(mask, image), "swapped")
         part = message.partition("spread over ")[2].partition(" ")[0]
-        name = (
-            "mask.labels.center_of_mass(image)"
-            if call is CALLS["labels.center_of_mass(weights)"]
-            else "image.labels.mean(mask)"
-        )
+        name = {
+            CALLS["labels.center_of_mass(weights)"]: "mask.labels.center_of_mass(image)",
+            CALLS["instances.profile"]: "image.instances.profile(mask)",
+        }.get(call, "image.labels...(mask) or image.instances...(mask)")
         assert message == (
             "are image and mask swapped? The mask looks like an image: half of its 232 labels are spread over "
             f"{part} of it or more. The call is {name}. If it is a mask, labels=mask.labels.ids() measures it without "

@@ -422,6 +422,25 @@ class TestStatisticsOfPixels:
             mask.instances.statistics(mask, count, dims={"s": 2})
         assert len(calls) == 1
 
+    def test_without_dims_it_is_one_number_per_channel(self):
+        mask = xr.DataArray([5, 5, 7, 7], dims="x")
+        image = xr.DataArray([[1, 2, 3, 4], [5, 6, 7, 8]], dims=("c", "x"))
+        result = image.instances.statistics(mask, lambda pixels: pixels.max(axis=1))
+        assert result.dims == ("label", "c")
+        assert result.values.tolist() == [[2, 6], [4, 8]]
+        assert mask.instances.statistics(np.sum).values.tolist() == [10, 14]
+        means = image.to_dataset("c").assign(mask=mask).instances.statistics("mask", lambda pixels: pixels.mean(axis=1))
+        assert means["statistics_1"].values.tolist() == [5.5, 7.5]
+
+    def test_without_dims_what_returns_another_shape_is_told_both_ways(self):
+        mask = xr.DataArray([5, 5, 7, 7], dims="x")
+        example = r"such as pixels.mean\(axis=1\); for n numbers give dims={'statistic': n}$"
+        for function in (np.mean, lambda pixels: pixels):
+            with pytest.raises(ValueError, match=rf"dims declares \(1,\): a row per channel of one number, {example}"):
+                mask.instances.statistics(mask, function)
+        with pytest.raises(ValueError, match=r"dims declares \(\) or \(1,\) of one number; for n numbers give dims="):
+            mask.instances.statistics(lambda window: [1, 2])
+
     def test_dtype_that_cannot_hold_what_is_returned(self):
         mask = xr.DataArray([5, 5, 7, 7], dims="x")
         with pytest.raises(TypeError, match=r"fn returned float64, which int32 cannot hold; give dtype='float64'"):

@@ -419,7 +419,7 @@ class TestOwnAggregation:
         at_once = flox.Aggregation("spread", numpy=lambda group, array, *, size, **_: array, chunk=None, combine=None)
         message = (
             r"the Aggregation 'spread' lacks chunk or combine, so blocks of a dask array cannot be put together; give "
-            r"both, or measure whole objects: image\.instances\.statistics\(mask, function, dims=\{\}\)"
+            r"both, or measure whole objects: image\.instances\.statistics\(mask, function\)"
         )
         with pytest.raises(ValueError, match=message):
             aggregate(*lazily(image, mask), at_once)

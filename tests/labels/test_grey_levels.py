@@ -1,4 +1,4 @@
-"""Which images are told that they fill few grey levels: those whose smallest and largest pixel say so."""
+"""Which textures are warned of: those whose grey levels the objects hardly fill, or whose range they are beyond."""
 
 import warnings
 
@@ -7,75 +7,176 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
+from hypothesis.extra.numpy import arrays
 
 from xlabelstats.catalogue import measure_of
 from xlabelstats.labels import grey_levels
 from xlabelstats.labels.grey_levels import warn_of_few_levels
+from xlabelstats.labels.subject import find_whole
+
+DIMS = ("z", "y", "x")
 
 
-def warns(pixels, **parameters):
+def warns(pixels, labels=None, *, only=None, background=False, **parameters):
+    """What is said of the texture of an image (channel, *mask); without labels all of it is one object."""
+    image = pixels if isinstance(pixels, xr.DataArray) else xr.DataArray(pixels, dims=DIMS[-pixels.ndim :])
+    mask = xr.ones_like(image.isel({dim: 0 for dim in image.dims if dim not in DIMS}, drop=True), int)
+    mask = mask if labels is None else mask.copy(data=labels)
     entry = measure_of(("texture_contrast", parameters) if parameters else "texture_contrast")
+    subject = find_whole(image, mask, [1] if only is None and labels is None else only, background)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warn_of_few_levels(xr.DataArray(pixels), [entry.settled(pixels.dtype, lambda: (0, 1))])
+        warn_of_few_levels(image, subject, [entry.settled(image.dtype, lambda: (0, 1))])
     return [str(warning.message) for warning in caught]
 
 
-@pytest.fixture
-def looked_at(monkeypatch):
-    """The sizes of the arrays whose limits are looked for."""
-    sizes, limits = [], grey_levels.finite_limits
-    monkeypatch.setattr(grey_levels, "finite_limits", lambda pixels: (sizes.append(pixels.size), limits(pixels))[1])
-    return sizes
+def ramp(*shape, low=0, high=60000):
+    """16-bit pixels whose numbers are spread evenly over a range, in no order of place."""
+    return np.random.default_rng(0).permutation(np.linspace(low, high, int(np.prod(shape)))).reshape(shape).astype("u2")
 
 
-@pytest.mark.parametrize(
-    "shape", [(400_000,), (700, 900), (3, 500, 400), (500, 400, 3), (1, 1, 600, 600), (70, 70, 70)]
-)
-def test_an_image_that_fills_enough_levels_is_seen_by_some_of_its_pixels(looked_at, shape):
-    size = int(np.prod(shape))
-    assert not warns(np.linspace(0, 60000, size).reshape(shape).astype(np.uint16))
-    (some,) = looked_at
-    assert 10_000 < some <= grey_levels.SAMPLED_PIXELS < size
-
-
-def test_pixels_between_those_looked_at_count(looked_at):
-    pixels = np.zeros((900, 900), np.uint16)
-    pixels[1, 1] = 60000
-    assert not warns(pixels)
-    assert len(looked_at) == 2
-    pixels[1, 1] = 1000
-    assert "pixels from 0 to 1000 fill 4 of 256" in warns(pixels)[0]
-    light = np.full((900, 900), np.nan, np.float32)
-    light[1::2] = np.linspace(0, 2, 900)
-    light[3] = np.inf
-    assert "pixels from 0.0 to 2.0 fill 1 of 256" in warns(light, range=(0, 1000))[0]
-    assert not warns(light, range=(0, 2))
-
-
-def test_pixels_that_are_nan_fill_no_level_and_need_no_word():
-    assert not warns(np.full((3, 4), np.nan), range=(1000, 2000))
-
-
-@settings(deadline=None)
-@given(
-    pixels=st.sampled_from(["u2", "i4", "f4"]).flatmap(
-        lambda dtype: arrays(
-            dtype, array_shapes(max_dims=3), elements={"min_value": -90, "max_value": 90} if dtype == "i4" else None
+class TestFewLevels:
+    def test_a_hot_pixel_hides_nothing(self):
+        pixels = ramp(50, 60, high=1000)
+        pixels[3, 4] = pixels[20, 20] = 65535
+        (message,) = warns(pixels)
+        low, high = np.sort(pixels, axis=None)[[15, -16]]
+        assert message.startswith(
+            f"texture: 99 % of the labelled pixels lie from {low} to {high} and fill 4 of 256 grey levels over the "
+            f"range of uint16; give the range that they fill, such as range=({low}, {high}), or range='object'"
         )
-    ),
-    some=st.integers(1, 9),
-    levels=st.integers(2, 16),
-    low=st.integers(-100, 90),
-)
-def test_as_the_smallest_and_the_largest_finite_pixel_say(pixels, some, levels, low):
-    before, grey_levels.SAMPLED_PIXELS = grey_levels.SAMPLED_PIXELS, some
-    try:
-        told = warns(pixels, levels=levels, range=(low, low + 64))
-    finally:
-        grey_levels.SAMPLED_PIXELS = before
-    finite = pixels[np.isfinite(pixels)].astype(float)
-    filled = np.unique(np.clip((finite - low) // (64 / levels), 0, levels - 1))
-    limits = np.unique(finite)[[0, -1]] if finite.size else [0, 0]
-    assert bool(told) == (limits[0] < limits[1] and np.ptp(filled) < 1)
+
+    @pytest.mark.parametrize(("bright", "told"), [(15, True), (16, False)])
+    def test_one_pixel_of_two_hundred_at_either_end_does_not_count(self, bright, told):
+        pixels = ramp(3000, high=1000)
+        pixels[:bright] = 60000
+        assert bool(warns(pixels)) == told
+
+    def test_a_dim_channel_is_named_beside_bright_ones(self):
+        image = xr.DataArray(
+            [ramp(30, 40), ramp(30, 40, high=1400), ramp(30, 40, high=900)],
+            dims=("c", "y", "x"),
+            coords={"c": ["DNA", "RNA", "ER"]},
+        )
+        (message,) = warns(image)
+        assert "labelled pixels of c='ER' lie from" in message
+        assert message.endswith("; measure channels that differ in brightness one at a time")
+        (message,) = warns(image.rename("cells").expand_dims(t=[5]).transpose("y", "c", "t", "x"))
+        assert "labelled pixels of 'cells', c='ER', t=5 lie from" in message
+        assert not warns(image.sel(c=["DNA"]))
+        assert not warns(image.sel(c="DNA"))
+
+    def test_only_pixels_of_the_labels_that_are_measured_count(self):
+        labels = np.repeat([0, 1, 2], 20)[:, None] * np.ones(40, int)
+        pixels = np.concatenate([ramp(20, 40), ramp(20, 40, high=900), ramp(20, 40, high=50000)])
+        assert not warns(pixels, labels)
+        assert not warns(pixels, labels, only=[2])
+        assert "fill 4 of 256" in warns(pixels, labels, only=[1])[0]
+        assert not warns(pixels, labels == 1, background=True)
+        assert "fill 4 of 256" in warns(pixels, labels == 1)[0]
+
+    @pytest.mark.parametrize("pixels", [np.full((3, 4), 7, "u2"), np.full((3, 4), np.nan)], ids=["constant", "NaN"])
+    def test_what_has_no_two_numbers_needs_no_word(self, pixels):
+        assert not warns(pixels, range=(0, 1000))
+        assert not warns(pixels, np.zeros((3, 4), int), range=(0, 1000))
+
+    def test_nan_and_infinity_fill_no_level(self):
+        light = np.full((90, 90), np.nan, np.float32)
+        light[1::2] = np.linspace(0, 2, 90)
+        light[3] = np.inf
+        assert "lie from 0 to 2 and fill 1 of 256" in warns(light, range=(0, 1000))[0]
+        assert not warns(light, range=(0, 2))
+
+
+class TestBeyondTheRange:
+    @pytest.mark.parametrize(("beyond", "told"), [(30, None), (45, "2 %"), (600, "20 %")])
+    def test_more_than_one_pixel_of_a_hundred_is_told(self, beyond, told):
+        pixels = ramp(50, 60, low=1000, high=2000)
+        ordered = np.sort(pixels, axis=None)
+        low, high = ordered[beyond // 3], ordered[-1 - beyond + beyond // 3]
+        messages = warns(pixels, range=(low, high))
+        assert len(messages) == (told is not None)
+        for message in messages:
+            assert message.startswith(
+                f"texture: {told} of the labelled pixels are beyond range=({low}, {high}) and count as its lowest or "
+                f"highest grey level; 99 % of them lie from {ordered[15]} to {ordered[-16]}"
+            )
+
+    def test_the_channel_with_the_most_is_named_once(self):
+        image = xr.DataArray(
+            [ramp(30, 40, high=4000), ramp(30, 40, high=8000), ramp(30, 40, high=6000)],
+            dims=("c", "y", "x"),
+            coords={"c": ["DNA", "RNA", "ER"]},
+        )
+        (message,) = warns(image, range=(0, 4095))
+        assert "49 % of the labelled pixels of c='RNA' are beyond" in message
+        assert message.endswith("; measure channels that differ in brightness one at a time")
+
+    def test_ranges_of_objects_and_of_the_dtype_have_nothing_beyond(self):
+        assert not warns(ramp(30, 40), range="object")
+        assert not warns(ramp(30, 40))
+
+
+class TestSample:
+    @pytest.mark.parametrize("order", [("c", "y", "x"), ("y", "x", "c"), ("z", "y", "x"), ("x",), ("c", "z", "y", "x")])
+    def test_some_pixels_are_enough(self, order, monkeypatch):
+        sizes = {"c": 3, "z": 30, "y": 200, "x": 400_000 if len(order) == 1 else 300}
+        image = xr.DataArray(ramp(*(sizes[dim] for dim in order)), dims=order)
+        sampled, sample_of = [], grey_levels._sample_of
+        monkeypatch.setattr(
+            grey_levels, "_sample_of", lambda subject: sampled.append(sample_of(subject)) or sampled[-1]
+        )
+        assert not warns(image)
+        (some,) = sampled
+        assert some.shape[0] == (3 if "c" in order else 1)
+        assert 10_000 < some.size <= grey_levels.SAMPLED_PIXELS < image.size
+
+    @pytest.mark.parametrize("size", [1, 4])
+    def test_small_objects_far_apart_are_found(self, size):
+        labels = np.zeros((3000, 3000), int)
+        for i, place in enumerate(np.random.default_rng(1).integers(0, 2900, (300, 2)), 1):
+            labels[place[0] : place[0] + size, place[1] : place[1] + size] = i
+        pixels = np.full(labels.shape, 60000, "u2")
+        pixels[labels > 0] = ramp((labels > 0).sum(), high=900)
+        assert "fill 4 of 256" in warns(pixels, labels)[0]
+        assert "% of the labelled pixels are beyond" in warns(pixels, labels, range=(0, 18))[0]
+
+    @settings(deadline=None)
+    @given(
+        pixels=st.sampled_from(["u2", "i4", "f4"]).flatmap(
+            lambda dtype: arrays(
+                dtype, (2, 4, 5), elements={"min_value": -90, "max_value": 90} if dtype == "i4" else None
+            )
+        ),
+        labels=arrays("i4", (4, 5), elements=st.integers(-1, 2)),
+        levels=st.integers(2, 16),
+        low=st.integers(-100, 90),
+    )
+    def test_as_the_pixels_of_every_channel_say(self, pixels, labels, levels, low):
+        few = beyond = False
+        for channel in pixels[:, labels != 0]:
+            finite = channel[np.isfinite(channel)].astype(float)
+            filled = np.unique(np.clip((finite - low) // (64 / levels), 0, levels - 1))
+            few |= np.unique(finite).size > 1 and filled.max() == filled.min()
+            beyond |= bool(((finite < low) | (finite > low + 64)).any())
+        told = warns(xr.DataArray(pixels, dims=("c", "y", "x")), labels, levels=levels, range=(low, low + 64))
+        assert ["fill 1 of" in message for message in told] == ([True] if few else [False] if beyond else [])
+
+
+class TestOrdinaryImages:
+    @pytest.mark.parametrize(
+        ("change", "parameters"),
+        [
+            (lambda image: image, {}),
+            (lambda image: image.astype("u2") * 257, {}),
+            (lambda image: image.astype("u2") * 16, {"range": (0, 4095)}),
+            (lambda image: image / np.float32(255), {"range": (0, 1)}),
+            (lambda image: (image / 255).where(image > 20), {"range": (0, 1)}),
+            (lambda image: image.astype("u2"), {"range": "object"}),
+        ],
+        ids=["8 bits", "16 bits", "12 bits", "floats", "NaN", "own"],
+    )
+    @pytest.mark.parametrize("only", [None, [7], [1, 3, 9]])
+    def test_of_nuclei_there_is_no_word(self, nuclei2d, change, parameters, only):
+        image, mask = nuclei2d
+        assert not warns(change(image), mask.values, only=only, **parameters)

@@ -91,7 +91,7 @@ class InstancesDatasetAccessor(PolygonDatasetCalls):
         mask: Mask | Hashable,
         fn: Callable[..., Any],
         *,
-        dims: Mapping[str, Any],
+        dims: Mapping[str, Any] | None = None,
         size: Size = None,
         fn_kwargs: Mapping[str, Any] | None = None,
         dtype: Any = np.float32,
@@ -120,7 +120,7 @@ class InstancesDatasetAccessor(PolygonDatasetCalls):
         >>> import xarray as xr
         >>> import xlabelstats
         >>> field = xr.Dataset({"cells": ("x", [0, 1, 1, 2]), "DAPI": ("x", [9.0, 1.0, 3.0, 4.0])})
-        >>> ranges = field.instances.statistics("cells", lambda pixels: pixels.max(1) - pixels.min(1), dims={})
+        >>> ranges = field.instances.statistics("cells", lambda pixels: pixels.max(1) - pixels.min(1))
         >>> ranges["statistics_DAPI"].values.tolist()
         [2.0, 0.0]
         """

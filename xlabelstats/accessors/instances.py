@@ -45,7 +45,7 @@ class InstancesAccessor(PolygonCalls):
         mask: Mask | Callable[..., Any],
         fn: Callable[..., Any] | None = None,
         *,
-        dims: Mapping[str, Any],
+        dims: Mapping[str, Any] | None = None,
         size: Size = None,
         fn_kwargs: Mapping[str, Any] | None = None,
         dtype: Any = np.float32,
@@ -55,7 +55,7 @@ class InstancesAccessor(PolygonCalls):
         per: Per = None,
         align: str | None = None,
     ) -> xr.DataArray:
-        """Call a function of your own with every object: ``image.instances.statistics(mask, fn, dims={"area": 1})``.
+        """Call a function of your own with every object: ``image.instances.statistics(mask, fn)``.
 
         Parameters
         ----------
@@ -67,9 +67,10 @@ class InstancesAccessor(PolygonCalls):
             If these dims are chunked, ``fn`` is called once for each chunk of them.  With only a mask it gets the
             object's bounding box ``(*window)``, in which the object's pixels hold its label and others 0, and returns
             ``(n,)`` or ``(1, n)``.
-        dims : mapping of name to size
+        dims : mapping of name to size, optional
             The dims of what ``fn`` returns, besides the channels, such as ``{"statistic": 2}``; a sequence in place of
-            a size names the elements: ``{"statistic": ["low", "high"]}``.  Empty, ``{}``, for one number per channel.
+            a size names the elements: ``{"statistic": ["low", "high"]}``.  By default none, ``{}``: one number per
+            channel.
         size : int, mapping of dim to int, optional
             Cut objects to a window first, as `windows` does.  By default they are whole.  The row of an object
             without a pixel in its window is NaN.
@@ -92,7 +93,8 @@ class InstancesAccessor(PolygonCalls):
         Returns
         -------
         DataArray
-            Dims ``(label, *other, *dims)``, sorted by label unless ``labels`` are given; lazy for dask arrays.
+            Dims ``(label, *other, *dims)``, sorted by label unless ``labels`` are given; lazy for dask arrays.  It is
+            called ``statistics``; ``.rename("spread")`` gives it a name of its own, with which it merges with others.
 
         Warns
         -----
@@ -119,6 +121,11 @@ class InstancesAccessor(PolygonCalls):
         >>> found = image.instances.statistics(mask, spread, dims={"statistic": ["range", "mean"]})
         >>> found.sel(label=2).values
         array([3.       , 5.3333335], dtype=float32)
+        >>> def largest(pixels):
+        ...     return pixels.max(axis=1)
+        >>> maximum = image.instances.statistics(mask, largest).rename("largest")
+        >>> list(xr.merge([maximum, found.rename("spread")]))
+        ['largest', 'spread']
         """
         from xlabelstats.instances.functions import statistics
 

@@ -159,7 +159,7 @@ def as_measures(requests: Any) -> dict[str, Measure]:
 
 def way_of(request: Any) -> str:
     """Where a function can be given, as the end of a complaint; empty for what is none."""
-    call = "; for a function of an object's pixels there is image.instances.statistics(mask, function, dims={})"
+    call = "; for a function of an object's pixels there is image.instances.statistics(mask, function)"
     return call if callable(request) else ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 from xlabelstats.catalogue import (
     CATALOGUE,
@@ -15,6 +16,7 @@ from xlabelstats.catalogue import (
     STATISTICS,
 )
 from xlabelstats.catalogue.flox_aggregations import MORE_STATISTICS
+from xlabelstats.catalogue.profiles import PROFILE
 from xlabelstats.names import check_known
 
 # Ours, and what it is called in scikit-image (now or before), numpy, scipy, pandas, CellProfiler, ImageJ and OpenCV,
@@ -140,6 +142,12 @@ _MODULES = (
 # The call that lists the names of all measures.
 LISTED = "xlabelstats.measures()"
 
+# So many measures of a family are named.
+SHOWN = 3
+
+# What families of measures are called, of which one may be misspelt.
+_FAMILIES = [*PROFILE, *(other for other, ours in SYNONYMS.items() if ours in PROFILE)]
+
 # How people write percentiles.
 PERCENTILE = re.compile(r"(?:p|q|pct|perc|percentile|quantile)?_?(\d{1,2}(?:\.\d+)?)(?:%|th)?")
 
@@ -164,7 +172,14 @@ def answer_for(name: str, known: Iterable[str] = ()) -> str | None:
     if here:
         without_nan = " with skipna=True, the default for floats" if plain.startswith("nan") else ""
         return f"is called {here[0]!r} here{without_nan}"
-    return f"is {meaning}" if (meaning := meaning_of(name)) else None
+    meaning = meaning_of(name)
+    if not meaning:
+        misspelt = get_close_matches(plain, _FAMILIES, 1, 0.85)
+        return answer_for(misspelt[0], known) if misspelt and misspelt[0] != name else None
+    members = [one for one in PROFILE[ours].measures if one in known] if ours in PROFILE else []
+    if len(members) > SHOWN:
+        return f"is {', '.join(members[:SHOWN])} and {len(members) - SHOWN} more (all of them: {meaning})"
+    return f"is {meaning}"
 
 
 def meaning_of(name: str) -> str | None:

@@ -31,7 +31,7 @@ def statistics(
     mask: xr.DataArray,
     fn: Callable[..., Any],
     *,
-    dims: Mapping[str, Any],
+    dims: Mapping[str, Any] | None = None,
     size: Any = None,
     fn_kwargs: Mapping[str, Any] | None = None,
     dtype: Any = np.float32,
@@ -43,7 +43,7 @@ def statistics(
     """What a function makes of every object; see `InstancesAccessor.statistics`."""
     if not callable(fn):
         raise TypeError(f"fn is called with the pixels of every object, but {type(fn).__name__} cannot be called")
-    shape, coords = _declared(dims)
+    shape, coords = _declared({} if dims is None else dims)
     if LABEL in shape:
         raise ValueError(f"dims names {LABEL!r}, the dim of the results' labels; give it another name")
     dtype, batch = np.dtype(dtype), check_batch(batch_size)
@@ -132,6 +132,9 @@ class ObjectFunction(Reduction):
                 raise
             if value.shape != expected and not (channels is None and value.shape == self.shape):
                 declared = f"{self.shape} or {expected}" if channels is None else f"{expected}: a row per channel"
+                if not self.shape:
+                    example = "" if channels is None else ", such as pixels.mean(axis=1)"
+                    declared += f" of one number{example}; for n numbers give dims={{'statistic': n}}"
                 raise ValueError(
                     f"fn returned the shape {value.shape} for label {ids[i]}, given an array of shape {what}; "
                     f"dims declares {declared}"

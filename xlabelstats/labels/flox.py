@@ -232,5 +232,5 @@ def check_given(aggregation: Any, lazy: bool) -> None:
     if lazy and None in (*aggregation.chunk, *aggregation.combine):
         raise ValueError(
             f"the Aggregation {name!r} lacks chunk or combine, so blocks of a dask array cannot be put together; "
-            "give both, or measure whole objects: image.instances.statistics(mask, function, dims={})"
+            "give both, or measure whole objects: image.instances.statistics(mask, function)"
         )

@@ -34,8 +34,8 @@ from xlabelstats.labels.grey_levels import warn_of_few_levels
 from xlabelstats.labels.limits import limits_of
 from xlabelstats.labels.pairs import as_given, paired
 from xlabelstats.labels.per import apart
-from xlabelstats.labels.subject import Subject, find_subject
-from xlabelstats.labels.swapped import MEAN
+from xlabelstats.labels.subject import Subject, WholeSubject, find_subject
+from xlabelstats.labels.swapped import CALLS
 from xlabelstats.labels.weights import check_weights, units_with, weighted_measures
 from xlabelstats.names import LABEL
 from xlabelstats.resampling import resampled
@@ -103,7 +103,7 @@ def measured(
     grid: Grid | None = None,
     described: bool = True,
     run: Callable[..., Any] = run,
-    call: str = MEAN,
+    call: str = CALLS,
     weights: Any = None,
     align: str | None = None,
     together: bool = False,
@@ -130,7 +130,6 @@ def measured(
     original, (image, measures) = image, paired(image, mask, measures)
     if image is not None:
         measures = settled(measures, image)
-        warn_of_few_levels(image, measures.values())
     placed = mask if image is None else share_coords(mask, image)
     grid = grid if grid is not None else _grid_for(measures, placed, spacing, units)
     apart = units == "pixel" or spacing is not None or not any(entry.placed for entry in measures.values())
@@ -160,6 +159,8 @@ def measured(
         ),
         weights=weights,
     )
+    if image is not None and isinstance(subject, WholeSubject):
+        warn_of_few_levels(image, subject, measures.values())
     run = partial(run, together=True, batch=batch) if together else run
     recorded = _recorded(measures, image, options, weighted=weights is not None)
     result = measure_subject(measures, subject, image, options, described=described, run=run, recorded=recorded)

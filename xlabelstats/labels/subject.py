@@ -20,7 +20,7 @@ from xlabelstats.inputs import check_mask, check_pooling, check_taken, data_of, 
 from xlabelstats.kernels import kernels_for
 from xlabelstats.labels.mask_scan import array_of, kept_runs, label_table
 from xlabelstats.labels.selection import Selection, choose_labels, named_labels
-from xlabelstats.labels.swapped import MEAN, ask_if_swapped
+from xlabelstats.labels.swapped import CALLS, ask_if_swapped
 from xlabelstats.labels.weights import as_lazy_as, weights_over
 
 # What a subject holds of the arrays of a mask and an image.
@@ -136,7 +136,7 @@ def find_subject(
     *,
     mask_order: bool = True,
     read: bool = True,
-    call: str = MEAN,
+    call: str = CALLS,
     whole: Callable[[bool, int], bool] = lambda lazy, elements: False,
     weights: xr.DataArray | None = None,
 ) -> Subject:
@@ -151,7 +151,7 @@ def find_subject(
     mask, arrays = _matched(image, mask, taken, mask_order, read)
     lazy, channels = is_dask(arrays[0]), 1 if image is None else math.prod(image.sizes[dim] for dim in arrays[2])
     if whole(lazy, 0):
-        return _whole(image, mask, arrays, labels, background)
+        return _whole(image, mask, arrays, labels, background, call)
     # The labels come from the mask as the caller holds it, for which a scan may be remembered.
     waits = labels is None and not lazy
     # It is scanned block by block as it will be measured, so that what is kept of the blocks serves both.
@@ -181,7 +181,7 @@ def find_whole(
 
 
 def _whole(
-    image: xr.DataArray | None, mask: xr.DataArray, arrays: Arrays, labels: Any, background: bool, call: str = MEAN
+    image: xr.DataArray | None, mask: xr.DataArray, arrays: Arrays, labels: Any, background: bool, call: str = CALLS
 ) -> WholeSubject:
     """The subject of a checked mask that knows where its objects lie."""
     selection, objects = find_objects(mask, labels, background)

@@ -13,8 +13,8 @@ from xlabelstats.inputs import is_dask
 from xlabelstats.labels.mask_scan import array_of, label_table, label_table_of_kept, labels_seem_mixed
 from xlabelstats.labels.mixed import MANY, WIDE, looks_mixed, median_box
 
-# The call that the question shows, unless another was made.
-MEAN = "image.labels.mean(mask)"
+# How calls are made, where the question does not know which was.
+CALLS = "image.labels...(mask) or image.instances...(mask)"
 
 
 def ask_if_swapped(
@@ -22,7 +22,7 @@ def ask_if_swapped(
     image: xr.DataArray,
     background: bool = False,
     table: Any = None,
-    call: str = MEAN,
+    call: str = CALLS,
 ) -> None:
     """Warn if the labels of a checked mask lie among each other, as grey values do: image and mask may be swapped.
 

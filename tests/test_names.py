@@ -89,6 +89,6 @@ def test_an_argument_of_a_users_function_is_told_its_keyword(call, field, mask):
     call = getattr(field.instances, call)
     with pytest.raises(TypeError, match=rf"'q'; an argument of {function} goes in {function}_kwargs={{'q': ...}}$"):
         call(mask, quantile, q=0.5, **options)
-    with pytest.raises(TypeError, match=r"'batchsize'\. Did you mean 'batch_size'\?$"):
+    with pytest.raises(TypeError, match=rf"'batchsize', did you mean 'batch_size'\? An argument of {function} goes in"):
         call(mask, quantile, batchsize=5, **options)
     assert f"{function}_kwargs" in inspect.signature(call).parameters

@@ -24,7 +24,7 @@ ANSWERS = {
     "Unknown measure": "unknown measure 'eccentricty', did you mean 'eccentricity'",
     "An unexpected keyword argument": "keyword argument 'q'; an argument of fn goes in fn_kwargs={'q': ...}",
     "Pixels fill few grey levels": "fill 1 of 256 grey levels over the range of uint16",
-    "Pixels are beyond the range": "8 % of the labelled pixels of 'intensity' are beyond range=(0, 100)",
+    "Pixels are beyond the range": "9 % of the labelled pixels of 'intensity' are beyond range=(0, 100)",
     "Objects reach beyond their window": "objects reach beyond their window of 16 x 16 pixels",
 }
 

@@ -40,6 +40,10 @@ _rounds: ContextVar[Rounds | None] = ContextVar("rounds", default=None)
 @contextmanager
 def rounds() -> Iterator[Rounds]:
     """Give each kind of warning once for many calls that are alike, with the position of the first that warns."""
+    outer = _rounds.get()
+    if outer is not None:
+        yield outer
+        return
     token = _rounds.set(Rounds())
     try:
         yield _rounds.get()  # type: ignore[misc]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
-import pickle
 import subprocess
 import sys
 
@@ -94,33 +93,6 @@ class TestHelp:
     def test_importing_the_package_does_not_import_the_pictures(self):
         program = "import sys, xlabelstats; print('xlabelstats.plot' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
-
-
-class TestArguments:
-    @pytest.mark.parametrize(
-        ("call", "says"),
-        [
-            (lambda: IMAGE.labels.mean(MASK, labls=[1]), "DataArray.labels.mean() got an unexpected keyword argument"),
-            (lambda: IMAGE.labels.mean(MASK, [1]), "DataArray.labels.mean() takes 2 positional arguments but 3 were"),
-            (lambda: IMAGE.instances.median(), "DataArray.instances.median() missing 1 required positional argument"),
-            (lambda: MASK.labels.keep(), "DataArray.labels.keep() missing 1 required positional argument: 'which'"),
-            (lambda: FIELD.labels.mean("cells", labls=[1]), "Dataset.labels.mean() got an unexpected keyword argument"),
-            (lambda: FIELD.instances.windows(), "Dataset.instances.windows() missing 1 required positional argument"),
-            (lambda: TREE.labels.mean(MASK, labls=[1]), "DataArray.labels.mean() got an unexpected keyword argument"),
-            (lambda: IMAGE.instances.featurize(MASK), "DataArray.instances.featurize() missing 2 required"),
-            (lambda: IMAGE.instances.featurize(MASK, sise=3), "DataArray.instances.featurize() got an unexpected"),
-        ],
-    )
-    def test_wrong_ones_are_told_of_the_call_as_users_know_it(self, call, says):
-        with pytest.raises(TypeError) as error:
-            call()
-        assert str(error.value).startswith(says)
-
-    @pytest.mark.parametrize("method", [method for name, method in METHODS.items() if not name.count("plot")])
-    def test_a_call_is_found_by_its_name(self, method):
-        call = method.__func__
-        assert pickle.loads(pickle.dumps(call)) is call
-        assert pickle.loads(pickle.dumps(method.__self__.__class__)) is method.__self__.__class__
 
 
 class TestAttributes:

@@ -66,6 +66,23 @@ class TestFewLevels:
         assert not warns(image.sel(c=["DNA"]))
         assert not warns(image.sel(c="DNA"))
 
+    def test_of_a_range_that_holds_a_bright_channel_too_the_dim_one_is_named(self):
+        image = xr.DataArray(
+            [ramp(30, 40, low=198, high=828), ramp(30, 40, low=200)], dims=("c", "y", "x"), coords={"c": ["ER", "DNA"]}
+        )
+        (message,) = warns(image, range=(100, 60000))
+        assert "of c='ER' lie from 201 to 824 and fill 4 of 256 grey levels over range=(100, 60000); give" in message
+        assert message.endswith("; measure channels that differ in brightness one at a time")
+        assert not warns(image.sel(c=["DNA"]), range=(100, 60000))
+
+    @pytest.mark.parametrize(("levels", "fewest"), [(2, 2), (5, 2), (10, 5), (16, 8), (256, 8)])
+    @pytest.mark.parametrize("given", [False, True])
+    def test_eight_levels_are_enough_or_half_of_those_there_are(self, levels, fewest, given):
+        for filled in range(1, fewest + 1):
+            # A third into the last level that is filled.
+            pixels = ramp(30, 40, high=(filled - 2 / 3) * 65536 / levels)
+            assert bool(warns(pixels, levels=levels, **({"range": (0, 65536)} if given else {}))) == (filled < fewest)
+
     def test_only_pixels_of_the_labels_that_are_measured_count(self):
         labels = np.repeat([0, 1, 2], 20)[:, None] * np.ones(40, int)
         pixels = np.concatenate([ramp(20, 40), ramp(20, 40, high=900), ramp(20, 40, high=50000)])
@@ -85,7 +102,27 @@ class TestFewLevels:
         light[1::2] = np.linspace(0, 2, 90)
         light[3] = np.inf
         assert "lie from 0 to 2 and fill 1 of 256" in warns(light, range=(0, 1000))[0]
-        assert not warns(light, range=(0, 2))
+        # A line of 45 is infinite.
+        assert "2 % of the labelled pixels are beyond range=(0, 2)" in warns(light, range=(0, 2))[0]
+        assert not warns(np.where(light == np.inf, np.float32(np.nan), light), range=(0, 2))
+
+    @pytest.mark.parametrize(
+        ("low", "high", "told"),
+        [
+            (1_000_000, 1_000_004, "(1000000, 1000004)"),
+            (12.3456, 12.3457, "(12.3456, 12.3457)"),
+            (1000.4, 1003.4, "(1000.4, 1003.4)"),
+            (-1e-9, 1e-9, "(-1e-09, 1e-09)"),
+            (-0.25, 666.6666, "(-0.25, 667)"),
+        ],
+    )
+    def test_the_range_that_is_told_can_be_given(self, low, high, told):
+        pixels = np.linspace(low, high, 3000)
+        pixels = np.concatenate([pixels, np.full(20, low), np.full(20, high)])
+        (message,) = warns(pixels, range=(-1e12, 1e12))
+        assert f"such as range={told}, or" in message
+        assert "over range=(-1000000000000, 1000000000000);" in message
+        assert not warns(pixels, range=tuple(map(float, told.strip("()").split(", "))))
 
 
 class TestBeyondTheRange:
@@ -99,7 +136,7 @@ class TestBeyondTheRange:
         for message in messages:
             assert message.startswith(
                 f"texture: {told} of the labelled pixels are beyond range=({low}, {high}) and count as its lowest or "
-                f"highest grey level; 99 % of them lie from {ordered[15]} to {ordered[-16]}"
+                f"highest grey level; 99 % of all lie from {ordered[15]} to {ordered[-16]}"
             )
 
     def test_the_channel_with_the_most_is_named_once(self):
@@ -111,6 +148,22 @@ class TestBeyondTheRange:
         (message,) = warns(image, range=(0, 4095))
         assert "49 % of the labelled pixels of c='RNA' are beyond" in message
         assert message.endswith("; measure channels that differ in brightness one at a time")
+
+    def test_a_constant_channel_has_no_texture_to_lose(self):
+        image = xr.DataArray([ramp(30, 40, high=6000), np.full((30, 40), 9, "u2")], dims=("c", "y", "x"))
+        assert "of c=0 are beyond" in warns(image, range=(100, 4095))[0]
+        assert not warns(image.isel(c=[1]), range=(100, 4095))
+
+    @pytest.mark.parametrize("dtype", ["f2", "f4"])
+    def test_a_range_wider_than_the_dtype_overflows_nothing(self, dtype):
+        with warnings.catch_warnings(action="error"):
+            assert warns(np.linspace(0, 1, 3000, dtype=dtype), range=(0, 1e39))
+
+    def test_by_chance_no_channel_of_many_has_too_many(self):
+        few = np.random.default_rng(0).random((200, 300, 300)) < 0.006
+        assert not warns(
+            xr.DataArray(np.where(few, 60000, ramp(300, 300, high=4000)), dims=("c", "y", "x")), range=(0, 4095)
+        )
 
     def test_ranges_of_objects_and_of_the_dtype_have_nothing_beyond(self):
         assert not warns(ramp(30, 40), range="object")
@@ -130,6 +183,11 @@ class TestSample:
         (some,) = sampled
         assert some.shape[0] == (3 if "c" in order else 1)
         assert 10_000 < some.size <= grey_levels.SAMPLED_PIXELS < image.size
+
+    def test_objects_that_lie_evenly_are_sampled_all_over(self):
+        square = np.pad(ramp(8, 8), 1)
+        labels = np.arange(1, 256**2 + 1).reshape(256, 256).repeat(10, 0).repeat(10, 1)
+        assert not warns(np.tile(square, (256, 256)), labels)
 
     @pytest.mark.parametrize("size", [1, 4])
     def test_small_objects_far_apart_are_found(self, size):
@@ -153,14 +211,24 @@ class TestSample:
         low=st.integers(-100, 90),
     )
     def test_as_the_pixels_of_every_channel_say(self, pixels, labels, levels, low):
-        few = beyond = False
-        for channel in pixels[:, labels != 0]:
-            finite = channel[np.isfinite(channel)].astype(float)
-            filled = np.unique(np.clip((finite - low) // (64 / levels), 0, levels - 1))
-            few |= np.unique(finite).size > 1 and filled.max() == filled.min()
-            beyond |= bool(((finite < low) | (finite > low + 64)).any())
+        filled, beyond = [], False
+        for channel in pixels[:, labels != 0].astype(float):
+            finite = channel[np.isfinite(channel)]
+            if np.unique(finite).size > 1:
+                filled.append(np.ptp(np.clip((finite - low) // (64 / levels), 0, levels - 1)) + 1)
+                beyond |= bool(((channel < low) | (channel > low + 64)).any())
         told = warns(xr.DataArray(pixels, dims=("c", "y", "x")), labels, levels=levels, range=(low, low + 64))
-        assert ["fill 1 of" in message for message in told] == ([True] if few else [False] if beyond else [])
+        least = min(filled, default=levels)
+        expected = f"fill {least:.0f} of" if least < max(2, min(8, levels // 2)) else "are beyond" if beyond else None
+        assert [expected in message for message in told] == [True] * (expected is not None)
+
+
+class TestNames:
+    @pytest.mark.parametrize("dim", [0, ("c", "k"), None, "k"], ids=repr)
+    def test_of_a_dim_without_coordinates_the_position_is_told(self, dim):
+        image = xr.DataArray([ramp(30, 40), ramp(30, 40, high=900)], dims=(dim, "y", "x"))
+        assert f"labelled pixels of {dim}=1 lie from" in warns(image)[0]
+        assert f"labelled pixels of {dim}=0 are beyond" in warns(image, range=(0, 999))[0]
 
 
 class TestOrdinaryImages:

@@ -209,3 +209,10 @@ class TestWhatIsWrong:
         mask = placed(blobs((5, 6), 2))
         with pytest.raises(ValueError, match="'shell', a dim or coordinate of the image"):
             image_like(mask).rename(c="shell").labels.measure(mask, "count", shells=[1])
+
+
+def test_what_is_told_of_every_shell_is_told_once(nuclei2d):
+    image, mask = nuclei2d
+    with pytest.warns(UserWarning, match="texture") as told:
+        image.astype("u2").labels.measure(mask, "texture_contrast", shells=[3, 4, 5])
+    assert len(told) == 1

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from xarray import DataArray, Dataset
-
-from xlabelstats.accessors.base import name_calls
 from xlabelstats.accessors.dataset_instances import InstancesDatasetAccessor
 from xlabelstats.accessors.datasets import LabelsDatasetAccessor
 from xlabelstats.accessors.instances import InstancesAccessor
@@ -19,6 +16,3 @@ __all__ = [
     "LabelsDatasetAccessor",
     "LabelsTreeAccessor",
 ]
-
-name_calls(DataArray)
-name_calls(Dataset)

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def handing_on(function: str, keyword: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Say of an argument that a call lacks which it resembles; if none, that the mapping ``keyword`` hands it on."""
+    """Say of arguments that a call does not have how the user's ``function`` gets them: in the mapping ``keyword``."""
 
     def decorate(call: Callable[P, T]) -> Callable[P, T]:
         known = [name for name in signature(call).parameters if name != "self"]
@@ -27,13 +27,12 @@ def handing_on(function: str, keyword: str) -> Callable[[Callable[P, T]], Callab
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:
             for name in kwargs:
                 if name not in known:
-                    near = get_close_matches(name, known, 1, 0.8)
-                    meant = (
-                        f". Did you mean {near[0]!r}?"
-                        if near
-                        else f"; an argument of {function} goes in {keyword}={{{name!r}: ...}}"
+                    near = get_close_matches(name, known, 1)
+                    meant = f", did you mean {near[0]!r}? An" if near else "; an"
+                    raise TypeError(
+                        f"{call.__name__}() got an unexpected keyword argument {name!r}{meant} argument of {function} "
+                        f"goes in {keyword}={{{name!r}: ...}}"
                     )
-                    raise TypeError(f"{call.__qualname__}() got an unexpected keyword argument {name!r}{meant}")
             return call(*args, **kwargs)
 
         return checked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspect import Parameter, getmembers, isfunction, signature, unwrap
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import xarray as xr
@@ -36,17 +36,6 @@ class Accessor:
 
         def __getattr__(self, name: str) -> Any:
             raise missing(self, name)
-
-
-def name_calls(of: type) -> None:
-    """Name the calls of both accessors as users know them, since Python says the name if their arguments are wrong."""
-    for accessor in ("labels", "instances"):
-        for name, call in getmembers(getattr(of, accessor), isfunction):
-            if not name.startswith("_"):
-                function = unwrap(call)
-                call.__qualname__ = function.__qualname__ = f"{of.__name__}.{accessor}.{name}"
-                # pickle looks for that name in the module of the function.
-                function.__globals__[of.__name__] = of
 
 
 def missing(accessor: Accessor, name: str) -> AttributeError:

@@ -145,8 +145,11 @@ LISTED = "xlabelstats.measures()"
 # So many measures of a family are named.
 SHOWN = 3
 
-# What families of measures are called, of which one may be misspelt.
-_FAMILIES = [*PROFILE, *(other for other, ours in SYNONYMS.items() if ours in PROFILE)]
+# What families of measures are called that no measure is called, too; one of them may be misspelt, by so many letters.
+_FAMILIES = [
+    name for name in (*PROFILE, *SYNONYMS) if (ours := SYNONYMS.get(name, name)) in PROFILE and ours not in CATALOGUE
+]
+LETTERS = 2
 
 # How people write percentiles.
 PERCENTILE = re.compile(r"(?:p|q|pct|perc|percentile|quantile)?_?(\d{1,2}(?:\.\d+)?)(?:%|th)?")
@@ -174,8 +177,9 @@ def answer_for(name: str, known: Iterable[str] = ()) -> str | None:
         return f"is called {here[0]!r} here{without_nan}"
     meaning = meaning_of(name)
     if not meaning:
-        misspelt = get_close_matches(plain, _FAMILIES, 1, 0.85)
-        return answer_for(misspelt[0], known) if misspelt and misspelt[0] != name else None
+        near = get_close_matches(plain, _FAMILIES, 1, 0.85)
+        misspelt = [family for family in near if abs(len(family) - len(plain)) <= LETTERS and family != name]
+        return answer_for(misspelt[0], known) if misspelt else None
     members = [one for one in PROFILE[ours].measures if one in known] if ours in PROFILE else []
     if len(members) > SHOWN:
         return f"is {', '.join(members[:SHOWN])} and {len(members) - SHOWN} more (all of them: {meaning})"

@@ -16,7 +16,7 @@ from xlabelstats.cautions import caution
 from xlabelstats.kernels import on_device
 from xlabelstats.labels.subject import WholeSubject
 
-# Objects that fill fewer grey levels than this have little texture to tell.
+# Objects that fill fewer grey levels than this, or than half of those there are, have little texture to tell.
 FEW_LEVELS = 8
 
 # A range that a larger part of an object's pixels is beyond takes texture from them.
@@ -25,19 +25,17 @@ BEYOND = 0.01
 # Limits leave out half of that at either end, so that a hot pixel does not move them.
 TAIL = BEYOND / 2
 
-# So many pixels of the mask are looked at, fewer if there are several channels, but no fewer than an eighth.
-SAMPLED_PIXELS = 2**16
+# So many pixels of the mask are looked at, and of the image; of every channel at least so many.
+SAMPLED_PIXELS, CHANNEL_PIXELS = 2**16, 2**10
 
-# If so few of them lie in objects, those of whole objects are taken, of at most so many.
-FEWEST_PIXELS, SAMPLED_OBJECTS = 500, 100
-
-Limits = tuple[Any, Any]
+# If so few of them lie in objects, those of some objects are, of at most so many in boxes of so many pixels.
+FEWEST_PIXELS, SAMPLED_OBJECTS, BOX_PIXELS = 500, 1000, 2**20
 
 
 def warn_of_few_levels(image: xr.DataArray, subject: WholeSubject, measures: Iterable[Measure]) -> None:
     """Warn if the pixels of objects fill few of the grey levels that textures compare, or many are beyond the range.
 
-    Or if they may do so and are not read to know.  Of all channels the worst is named.
+    Or if they may do so and are not read to know.  Of all channels the worst is named, but none that is constant.
     """
     textures = (entry.reduction for entry in measures if isinstance(entry.reduction, Textures))
     levels = [grey for grey in dict.fromkeys(texture.grey for texture in textures) if grey is not None and not grey.own]
@@ -48,53 +46,70 @@ def warn_of_few_levels(image: xr.DataArray, subject: WholeSubject, measures: Ite
             _warn_unread(image.dtype, grey)
         return
     # There are no textures on a GPU, which their reduction says.
-    if on_device(subject.image) or not subject.objects.ids.size:
+    if on_device(subject.image) or not subject.objects.ids.size or not subject.image.size:
         return
-    channels = [pixels[np.isfinite(pixels)] for pixels in _sample_of(subject)]
+    pixels = _sample_of(subject)
+    limits = _limits_of(pixels)
     for grey in levels:
-        if not _warn_filled(image, subject, grey, channels):
-            _warn_beyond(image, subject, grey, channels)
+        for warn in (_warn_filled, _warn_beyond):
+            if warn(image, subject, grey, pixels, limits):
+                break
 
 
 def _sample_of(subject: WholeSubject) -> np.ndarray:
-    """Some pixels (channel, pixel) of the objects: at even distances, or of small objects far apart all of some."""
-    mask, image, objects = subject.mask, subject.image, subject.objects
-    channels = math.prod(subject.other_shape)
-    grid = _grid_of(mask.shape, SAMPLED_PIXELS // max(1, min(channels, 8)))
-    inside = np.isin(mask[grid], objects.ids)
-    if np.count_nonzero(inside) >= FEWEST_PIXELS:
-        pixels = image[(..., *grid)][..., inside]
-    else:
-        some = objects.take(slice(None, None, math.ceil(objects.ids.size / SAMPLED_OBJECTS)))
-        boxes = [tuple(map(slice, low, high)) for low, high in zip(some.low, some.high, strict=True)]
-        cells = [image[(..., *box)][..., mask[box] == label] for box, label in zip(boxes, some.ids, strict=True)]
-        pixels = np.concatenate(cells, axis=-1)
-    return pixels.reshape(channels, pixels.shape[-1])
-
-
-def _grid_of(shape: Sequence[int], most: int) -> tuple[slice, ...]:
-    """Even steps to at most so many pixels; of short dims, such as planes, all positions."""
-    left, grid = float(most), [slice(None)] * len(shape)
-    for rank, dim in enumerate(sorted(range(len(shape)), key=shape.__getitem__)):
-        positions = min(shape[dim], int(left ** (1 / (len(shape) - rank))))
-        grid[dim], left = slice(None, None, math.ceil(shape[dim] / positions)), left / positions
-    return tuple(grid)
-
-
-def _limits_of(pixels: np.ndarray) -> Limits:
-    """Between which numbers 99 % of some pixels lie."""
-    tail = int(TAIL * pixels.size)
-    ends = (tail, pixels.size - 1 - tail)
-    low, high = np.partition(pixels, ends)[[*ends]]
-    return low, high
-
-
-def _filled(grey: GreyLevels, limits: Limits) -> int:
-    """How many levels lie between the limits."""
+    """Some pixels (channel, pixel) of the objects, at the same places in all channels."""
+    places, channels = _places_of(subject), math.prod(subject.other_shape)
+    most = max(CHANNEL_PIXELS, SAMPLED_PIXELS // channels)
+    if places.shape[1] > most:
+        places = places[:, _some(places.shape[1], most, np.random.default_rng(0))]
     with np.errstate(over="ignore"):
-        places = (np.array(limits, np.float64) - grey.low) / (grey.high - grey.low) * grey.levels
-    first, last = np.clip(np.floor(places), 0, grey.levels - 1).astype(int).tolist()
-    return last - first + 1
+        return subject.image[(..., *places)].reshape(channels, places.shape[1]).astype(np.float64)
+
+
+def _places_of(subject: WholeSubject) -> np.ndarray:
+    """Where (axis, pixel) some pixels of the objects lie: at random along each axis, since objects may lie evenly."""
+    mask, objects, random = subject.mask, subject.objects, np.random.default_rng(0)
+    rows = [_some(n, k, random) for n, k in zip(mask.shape, _shares(mask.shape, SAMPLED_PIXELS), strict=True)]
+    inside = np.isin(mask[np.ix_(*rows)], objects.ids)
+    places = np.stack([along[i] for along, i in zip(rows, np.nonzero(inside), strict=True)])
+    if places.shape[1] >= FEWEST_PIXELS or inside.size == mask.size:
+        return places
+    some = objects.take(random.permutation(objects.ids.size)[:SAMPLED_OBJECTS])
+    area = np.cumsum(np.prod(some.high - some.low, axis=1))
+    some = some.take(slice(max(1, int(np.searchsorted(area, BOX_PIXELS)))))
+    boxes = [tuple(map(slice, low, high)) for low, high in zip(some.low.tolist(), some.high.tolist(), strict=True)]
+    found = (np.nonzero(mask[box] == label) for box, label in zip(boxes, some.ids, strict=True))
+    return np.concatenate([np.add(i, low[:, None]) for i, low in zip(found, some.low, strict=True)], axis=1)
+
+
+def _shares(shape: Sequence[int], most: int) -> list[int]:
+    """How many positions along each dim make at most so many pixels; of short dims, such as planes, all."""
+    left, shares = float(most), [0] * len(shape)
+    for rank, dim in enumerate(sorted(range(len(shape)), key=shape.__getitem__)):
+        shares[dim] = min(shape[dim], int(left ** (1 / (len(shape) - rank))))
+        left /= shares[dim]
+    return shares
+
+
+def _some(n: int, k: int, random: np.random.Generator) -> np.ndarray:
+    """So many of n positions, in order."""
+    return np.arange(n) if k == n else np.sort(random.choice(n, k, replace=False))
+
+
+def _limits_of(pixels: np.ndarray) -> np.ndarray:
+    """Between which numbers (end, channel) 99 % of the finite pixels of every channel lie; NaN if there are none."""
+    ordered = np.sort(np.where(np.isfinite(pixels), pixels, np.nan), axis=1)
+    n = np.isfinite(ordered).sum(axis=1)
+    tail, channel = (TAIL * n).astype(int), np.arange(len(n))
+    return np.stack([ordered[channel, tail], ordered[channel, np.maximum(n - 1 - tail, 0)]])
+
+
+def _filled(grey: GreyLevels, limits: np.ndarray) -> np.ndarray:
+    """How many levels lie between limits (end, channel); all if these are equal or NaN."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        places = np.floor((limits - grey.low) / (grey.high - grey.low) * grey.levels)
+    first, last = np.clip(places, 0, grey.levels - 1)
+    return np.where(limits[0] < limits[1], last - first + 1, grey.levels)
 
 
 def _warn_unread(dtype: np.dtype, grey: GreyLevels) -> None:
@@ -107,56 +122,67 @@ def _warn_unread(dtype: np.dtype, grey: GreyLevels) -> None:
         )
 
 
-def _warn_filled(image: xr.DataArray, subject: WholeSubject, grey: GreyLevels, channels: list[np.ndarray]) -> bool:
-    """Warn if a channel, but for one that is constant, fills few levels; the worst is named."""
-    limits = {i: _limits_of(pixels) for i, pixels in enumerate(channels) if pixels.size}
-    filled = {i: _filled(grey, (low, high)) for i, (low, high) in limits.items() if low < high}
-    worst = min(filled, key=filled.__getitem__, default=None)
-    if worst is None or filled[worst] >= (2 if grey.given else min(FEW_LEVELS, grey.levels // 2)):
+def _warn_filled(
+    image: xr.DataArray, subject: WholeSubject, grey: GreyLevels, pixels: np.ndarray, limits: np.ndarray
+) -> bool:
+    """Warn if a channel fills few levels."""
+    filled = _filled(grey, limits)
+    worst = int(np.argmin(filled))
+    # One level is always few.
+    if filled[worst] >= max(2, min(FEW_LEVELS, grey.levels // 2)):
         return False
-    low, high = map(_number, limits[worst])
-    over = _written(grey) if grey.given else f"the range of {image.dtype}"
+    low, high = _written(*limits[:, worst])
+    over = f"range=({', '.join(_written(grey.low, grey.high))})" if grey.given else f"the range of {image.dtype}"
     caution(
-        f"texture: 99 % of the labelled pixels{_place(image, subject, worst)} lie from {low} to {high} and fill "
-        f"{filled[worst]} of {grey.levels} grey levels over {over}; give the range that they fill, such as "
-        f"range=({low}, {high}), or range='object' for that of every object{_apart(channels)}"
+        f"texture: 99 % of the labelled pixels{_name_of(image, subject, worst)} lie from {low} to {high} and fill "
+        f"{filled[worst]:.0f} of {grey.levels} grey levels over {over}; give the range that they fill, such as "
+        f"range=({low}, {high}), or range='object' for that of every object{_apart(pixels)}"
     )
     return True
 
 
-def _warn_beyond(image: xr.DataArray, subject: WholeSubject, grey: GreyLevels, channels: list[np.ndarray]) -> None:
-    """Warn if many pixels of a channel are beyond the range that the user gave; the worst is named."""
-    if not grey.given:
-        return
-    parts = {i: np.mean((pixels < grey.low) | (pixels > grey.high)) for i, pixels in enumerate(channels) if pixels.size}
-    worst = max(parts, key=parts.__getitem__, default=None)
-    if worst is None or parts[worst] <= BEYOND:
-        return
-    low, high = map(_number, _limits_of(channels[worst]))
+def _warn_beyond(
+    image: xr.DataArray, subject: WholeSubject, grey: GreyLevels, pixels: np.ndarray, limits: np.ndarray
+) -> bool:
+    """Warn if many pixels of a channel are beyond the range that the user gave."""
+    beyond = ((pixels < grey.low) | (pixels > grey.high)).sum(axis=1)
+    beyond[~(limits[0] < limits[1])] = 0
+    worst = int(np.argmax(beyond))
+    few = BEYOND * int((~np.isnan(pixels[worst])).sum())
+    # Of a sample, as many more as are rarely found by chance.
+    chance = 0 if pixels.shape[1] == subject.objects.count.sum() else 3 * math.sqrt(few)
+    if not grey.given or beyond[worst] <= few + chance:
+        return False
+    low, high = _written(*limits[:, worst])
     caution(
-        f"texture: {100 * parts[worst]:.0f} % of the labelled pixels{_place(image, subject, worst)} are beyond "
-        f"{_written(grey)} and count as its lowest or highest grey level; 99 % of them lie from {low} to {high}"
-        f"{_apart(channels)}"
+        f"texture: {100 * BEYOND * beyond[worst] / few:.0f} % of the labelled pixels{_name_of(image, subject, worst)} "
+        f"are beyond range=({', '.join(_written(grey.low, grey.high))}) and count as its lowest or highest grey "
+        f"level; 99 % of all lie from {low} to {high}{_apart(pixels)}"
     )
+    return True
 
 
-def _place(image: xr.DataArray, subject: WholeSubject, channel: int) -> str:
+def _name_of(image: xr.DataArray, subject: WholeSubject, channel: int) -> str:
     """The name of an image and the position of one of its channels, as far as it has them."""
     name = given_name(image)
     parts = [] if name is None else [repr(str(name))]
     for dim, i in zip(subject.other, np.unravel_index(channel, subject.other_shape), strict=True):
-        position = image[dim].values[i]
+        position = image.coords[dim].values[i] if dim in image.coords else i
         parts.append(f"{dim}={str(position)!r}" if isinstance(position, str) else f"{dim}={position}")
     return f" of {', '.join(parts)}" if parts else ""
 
 
-def _apart(channels: list[np.ndarray]) -> str:
-    return "; measure channels that differ in brightness one at a time" if len(channels) > 1 else ""
+def _apart(pixels: np.ndarray) -> str:
+    return "; measure channels that differ in brightness one at a time" if len(pixels) > 1 else ""
 
 
-def _written(grey: GreyLevels) -> str:
-    return f"range=({grey.low:g}, {grey.high:g})"
+def _written(low: float, high: float) -> tuple[str, str]:
+    """Two numbers: whole ones as they are, others to a thousandth of what lies between them."""
+    return _rounded(float(low), high - low), _rounded(float(high), high - low)
 
 
-def _number(value: Any) -> str:
-    return f"{value:.4g}" if value.dtype.kind == "f" else str(value)
+def _rounded(number: float, between: float) -> str:
+    if number.is_integer() and abs(number) < 1e15:
+        return str(int(number))
+    texts: Iterable[Any] = (f"{number:.{digits}g}" for digits in range(3, 17))
+    return next((text for text in texts if abs(float(text) - number) <= between / 1000), repr(number))

@@ -10,7 +10,7 @@ import xarray as xr
 
 from xlabelstats.align import check_match, share_coords
 from xlabelstats.catalogue.measure import Measure
-from xlabelstats.cautions import one_call
+from xlabelstats.cautions import one_call, rounds
 from xlabelstats.engine.merge_tree import uniform
 from xlabelstats.engine.nearest import grown, shrunk
 from xlabelstats.grid import Grid, check_lengths, check_units, given_grid, pixel_grid
@@ -72,10 +72,11 @@ def in_shells(
     if image is not None and labels is None:
         ask_if_swapped(mask, image)
     edges = np.cumsum([0.0, *widths])
-    results = [
-        measured(image, ring, measures, labels=ids, spacing=spacing, units=units, **options)
-        for ring in _rings(mask, edges[1:], grid.spacing, side)
-    ]
+    with rounds():
+        results = [
+            measured(image, ring, measures, labels=ids, spacing=spacing, units=units, **options)
+            for ring in _rings(mask, edges[1:], grid.spacing, side)
+        ]
     result = xr.concat(
         results, SHELL, data_vars="all", coords="minimal", compat="override", join="exact", combine_attrs="override"
     )

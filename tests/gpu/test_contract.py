@@ -62,7 +62,7 @@ def totals(pixels: Any, power: int = 1) -> Any:
 
 
 def shares(pixels: Any) -> Any:
-    means = pixels.astype(np.float64).mean(axis=1)
+    means = (pixels + 1.0).mean(axis=1)
     return means / means.sum()
 
 

@@ -450,9 +450,10 @@ class TestStatisticsOfPixels:
         stack = r"return \(channels, n\), as np.stack\(\[...\], axis=1\) does, and give dims={'statistic': n}$"
         with pytest.raises(ValueError, match=rf"{rows}, such as pixels.mean\(axis=1\); for n numbers {stack}"):
             image.instances.statistics(mask, lambda pixels: pixels)
-        ratio = r"np.full\(len\(pixels\), number\). A ratio .*: means.sel\(c='A'\) / means.sel\(c='B'\)$"
-        with pytest.raises(ValueError, match=rf"{rows}\. .*{ratio}"):
-            image.instances.statistics(mask, lambda pixels: pixels[0].mean() / pixels[1].mean())
+        for dims, full in (({}, r"\(2,\)"), ({"s": 1}, r"\(2, 1\)")):
+            ratio = rf"np.full\({full}, number\). For a ratio .*: means.sel\(c='A'\) / means.sel\(c='B'\)$"
+            with pytest.raises(ValueError, match=rf"dims declares {full}: a row per channel.*{ratio}"):
+                image.instances.statistics(mask, lambda pixels: pixels[0].mean() / pixels[1].mean(), dims=dims)
         for call in (mask.instances.statistics, lambda fn: mask.instances.statistics(mask, fn)):
             with pytest.raises(
                 ValueError, match=r"dims declares \(\) or \(1,\) of one number; for n numbers give dims="

@@ -165,20 +165,22 @@ class ObjectFunction(Reduction):
     def declared(self, returned: tuple[int, ...], expected: tuple[int, ...], bare: bool) -> str:
         """What shape the function is to return, and how it may come to return it."""
         words = f"{self.shape} or {expected}" if bare else f"{expected}: a row per channel"
+        if not self.shape:
+            words += " of one number"
         if len(expected) == 2 and returned == expected[::-1]:
             return f"{words}. {TURN}"
+        if not returned and not bare:
+            return (
+                f"{words}. Return a number for all channels once per channel, np.full({expected}, number). "
+                "For a ratio of channels divide results: means.sel(c='A') / means.sel(c='B')"
+            )
         if self.shape:
             return words
         if bare:
-            return f"{words} of one number; for n numbers give dims={{'statistic': n}}"
-        if not returned:
-            return (
-                f"{words} of one number. Return one that is for all channels once per channel: np.full(len(pixels), "
-                "number). A ratio of channels is one of results: means.sel(c='A') / means.sel(c='B')"
-            )
+            return f"{words}; for n numbers give dims={{'statistic': n}}"
         return (
-            f"{words} of one number, such as pixels.mean(axis=1); for n numbers return (channels, n), as "
-            "np.stack([...], axis=1) does, and give dims={'statistic': n}"
+            f"{words}, such as pixels.mean(axis=1); for n numbers return (channels, n), as np.stack([...], axis=1) "
+            "does, and give dims={'statistic': n}"
         )
 
     def check_rows(self, pixels: Array, label: Any, xp: Any) -> None:

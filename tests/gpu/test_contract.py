@@ -61,6 +61,11 @@ def totals(pixels: Any, power: int = 1) -> Any:
         return (pixels.astype(np.float64) ** power).sum(axis=1)[:, None]
 
 
+def shares(pixels: Any) -> Any:
+    means = (pixels + 1.0).mean(axis=1)
+    return means / means.sum()
+
+
 def pixels_of(window: Any) -> Any:
     return (window != 0).sum()[None]
 
@@ -133,6 +138,7 @@ CALLS: dict[str, Call] = {
     "statistics in a window": lambda image, mask: image.instances.statistics(
         mask, totals, dims={"total": 1}, size=3, dtype=np.float64
     ),
+    "statistics that compare channels": lambda image, mask: (image > 3).instances.statistics(mask, shares),
     "statistics of the mask": lambda image, mask: mask.instances.statistics(pixels_of, dims={"n": 1}),
     "statistics of windows of the mask": lambda image, mask: mask.instances.statistics(
         pixels_of, dims={"n": 1}, size=2, background=True
@@ -318,6 +324,13 @@ class TestTypes:
         image.chunk(50).instances.featurize(mask.chunk(50), model, size=9, n_features=3).compute()
         assert len(seen) > 2
         assert all(seen)
+
+    def test_a_function_with_channels_and_numbers_swapped_is_an_error(self, nuclei2d):
+        image, mask = (to_device(array[..., :90, :90]) for array in nuclei2d)
+        with pytest.raises(ValueError, match="fn has channels and numbers swapped"):
+            xr.concat([image, image], "c").instances.statistics(
+                mask, lambda p: cp.stack([p.max(axis=1), p.min(axis=1)]), dims={"n": 2}
+            )
 
     def test_a_lazy_result_knows_that_it_is_on_the_device(self, nuclei2d):
         image, mask = (to_device(array[..., :90, :90]).chunk(50) for array in nuclei2d)

@@ -285,7 +285,8 @@ class TestStatisticsOfPixels:
         for row, label in zip(result.values, result["label"].values, strict=True):
             np.testing.assert_array_equal(row, spread(np.ascontiguousarray(pixels[:, labels == label])))
 
-    def test_function_gets_channels_by_chunk_in_the_images_dtype(self):
+    @pytest.mark.parametrize("chunks", [None, {"t": 2, "c": -1, "x": 2}, {"t": 1, "c": 1}])
+    def test_function_gets_all_channels_in_the_images_dtype(self, chunks):
         seen = []
 
         def look(pixels):
@@ -295,11 +296,9 @@ class TestStatisticsOfPixels:
         labels = np.array([[1, 1, 0, 7, 7, 7]])
         image = xr.DataArray(np.ones((4, 3, 1, 6), "f2"), dims=("t", "c", "y", "x"))
         mask = xr.DataArray(labels, dims=("y", "x"))
-        image.instances.statistics(mask, look, dims={"first": 1})
-        assert seen == [((12, 2), np.float16, True), ((12, 3), np.float16, True)]
-        seen.clear()
-        image.chunk(t=2, c=-1, x=2).instances.statistics(mask, look, dims={"first": 1}).compute(scheduler="synchronous")
-        assert sorted(seen) == sorted([((6, 2), np.float16, True), ((6, 3), np.float16, True)] * 2)
+        array = image.chunk(chunks) if chunks else image
+        array.instances.statistics(mask, look, dims={"first": 1}).compute(scheduler="synchronous")
+        assert sorted(seen) == [((12, 2), np.float16, True), ((12, 3), np.float16, True)]
         seen.clear()
         image[0, 0].instances.statistics(mask, look, dims={"first": 1})
         assert seen[0][0] == (1, 2)
@@ -417,9 +416,9 @@ class TestStatisticsOfPixels:
             return pixels[:, :1]
 
         mask = xr.DataArray([5, 5, 7, 7], dims="x")
-        message = r"fn returned the shape \(1, 1\) for label 5, .*dims declares \(1, 2\): a row per channel"
+        message = r"fn returned the shape \(1, 1\) for label 5, .*dims declares \(1, 2\): a row per channel$"
         with pytest.raises(ValueError, match=message):
-            mask.instances.statistics(mask, count, dims={"s": 2})
+            mask.expand_dims("c").instances.statistics(mask, count, dims={"s": 2})
         assert len(calls) == 1
 
     def test_without_dims_it_is_one_number_per_channel(self):
@@ -432,14 +431,34 @@ class TestStatisticsOfPixels:
         means = image.to_dataset("c").assign(mask=mask).instances.statistics("mask", lambda pixels: pixels.mean(axis=1))
         assert means["statistics_1"].values.tolist() == [5.5, 7.5]
 
-    def test_without_dims_what_returns_another_shape_is_told_both_ways(self):
+    @pytest.mark.parametrize("size", [None, 5])
+    @pytest.mark.parametrize("chunk", [None, 3])
+    def test_an_image_without_channels_needs_no_row_for_them(self, chunk, size):
         mask = xr.DataArray([5, 5, 7, 7], dims="x")
-        example = r"such as pixels.mean\(axis=1\); for n numbers give dims={'statistic': n}$"
-        for function in (np.mean, lambda pixels: pixels):
-            with pytest.raises(ValueError, match=rf"dims declares \(1,\): a row per channel of one number, {example}"):
-                mask.instances.statistics(mask, function)
-        with pytest.raises(ValueError, match=r"dims declares \(\) or \(1,\) of one number; for n numbers give dims="):
-            mask.instances.statistics(lambda window: [1, 2])
+        image = xr.DataArray([1, 2, 3, 4], dims="x")
+        image = image.chunk(x=chunk) if chunk else image
+        assert image.instances.statistics(mask, np.mean, size=size).values.tolist() == [1.5, 3.5]
+        ends = image.instances.statistics(mask, lambda p: (p.min(), p.max()), dims={"end": 2}, size=size)
+        assert ends.values.tolist() == [[1, 2], [3, 4]]
+        with pytest.raises(ValueError, match=r"returned the shape \(\) .* dims declares \(1,\): a row per channel"):
+            image.expand_dims("c").instances.statistics(mask, np.mean, size=size).compute()
+
+    def test_without_dims_what_returns_another_shape_is_told_what_to_return(self):
+        mask = xr.DataArray([5, 5, 7, 7], dims="x")
+        image = xr.concat([mask, mask], "c")
+        rows = r"dims declares \(2,\): a row per channel of one number"
+        stack = r"return \(channels, n\), as np.stack\(\[...\], axis=1\) does, and give dims={'statistic': n}$"
+        with pytest.raises(ValueError, match=rf"{rows}, such as pixels.mean\(axis=1\); for n numbers {stack}"):
+            image.instances.statistics(mask, lambda pixels: pixels)
+        for dims, full in (({}, r"\(2,\)"), ({"s": 1}, r"\(2, 1\)")):
+            ratio = rf"np.full\({full}, number\). For a ratio .*: means.sel\(c='A'\) / means.sel\(c='B'\)$"
+            with pytest.raises(ValueError, match=rf"dims declares {full}: a row per channel.*{ratio}"):
+                image.instances.statistics(mask, lambda pixels: pixels[0].mean() / pixels[1].mean(), dims=dims)
+        for call in (mask.instances.statistics, lambda fn: mask.instances.statistics(mask, fn)):
+            with pytest.raises(
+                ValueError, match=r"dims declares \(\) or \(1,\) of one number; for n numbers give dims="
+            ):
+                call(lambda window: [1, 2])
 
     def test_dtype_that_cannot_hold_what_is_returned(self):
         mask = xr.DataArray([5, 5, 7, 7], dims="x")
@@ -450,6 +469,8 @@ class TestStatisticsOfPixels:
         mask = xr.DataArray([5, 5, 7, 7], dims="x")
         with pytest.raises(TypeError, match="fn is called with the pixels of every object, but str cannot be called"):
             mask.instances.statistics(mask, "mean", dims={"s": 1})
+        with pytest.raises(TypeError, match="fn is missing: give a function"):
+            mask.instances.statistics(mask)
         with pytest.raises(TypeError, match="dims maps the name of each dim that fn returns to its size, not 3"):
             mask.instances.statistics(mask, np.mean, dims=3)
         with pytest.raises(ValueError, match=r"dims\['s'\] is a size or a sequence of coordinates, not -1"):

@@ -107,7 +107,8 @@ class InstancesDatasetAccessor(PolygonDatasetCalls):
         ----------
         fn : callable
             It gets the pixels of one object in one image, ``(channel, pixel)`` in the image's dtype and order, and
-            returns ``(channel, n)``.  Channels are the image's other dims, flattened; without any there is one channel.
+            returns ``(channel, n)``.  Channels are the image's other dims, flattened; without any there is one channel,
+            and ``(n,)`` is taken too.
 
         Returns
         -------

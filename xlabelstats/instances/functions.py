@@ -24,6 +24,9 @@ from xlabelstats.labels.subject import Objects, find_whole
 from xlabelstats.names import LABEL
 from xlabelstats.resampling import resampled
 
+# What to do about a function that returns (n, channels).
+TURN = "Return (channels, n): the .T of what it returns now, or np.stack([...], axis=1)"
+
 
 @apart(one_size)
 def statistics(
@@ -41,6 +44,8 @@ def statistics(
     align: str | None = None,
 ) -> xr.DataArray:
     """What a function makes of every object; see `InstancesAccessor.statistics`."""
+    if fn is None:
+        raise TypeError("fn is missing: give a function, which is called with the pixels of every object")
     if not callable(fn):
         raise TypeError(f"fn is called with the pixels of every object, but {type(fn).__name__} cannot be called")
     shape, coords = _declared({} if dims is None else dims)
@@ -48,6 +53,10 @@ def statistics(
         raise ValueError(f"dims names {LABEL!r}, the dim of the results' labels; give it another name")
     dtype, batch = np.dtype(dtype), check_batch(batch_size)
     mask = resampled(image, mask, align)
+    if image is not None:
+        # The function may compare channels, so it gets all of them, whatever the chunks.
+        cut = [dim for dim, sizes in image.chunksizes.items() if dim not in mask.dims and len(sizes) > 1]
+        image = image.chunk(dict.fromkeys(cut, -1)) if cut else image
     subject = find_whole(image, mask, labels, background, taken=shape)
     window = None if size is None else window_of(size, subject)
     kind = WindowFunction if image is None else PixelFunction
@@ -104,17 +113,26 @@ class ObjectFunction(Reduction):
         return columns[0]
 
     def call(
-        self, inputs: Iterable[Array], ids: np.ndarray, channels: int | None, like: Array, empty: Array | None = None
+        self,
+        inputs: Iterable[Array],
+        ids: np.ndarray,
+        like: Array,
+        *,
+        channels: int | None = None,
+        bare: bool = False,
+        empty: Array | None = None,
     ) -> Array:
         """Call the function with the input of every label, and check what it returns.
 
-        What it returns is (channel, *shape); without channels it is *shape, or (1, *shape).  It is not called for
-        what has no pixel or is ``empty``.  It gets arrays, and what it returns is put in one, of the type of ``like``.
+        What it returns is (channel, *shape); if ``bare``, without a dim of channels, it may be *shape.  It is not
+        called for what has no pixel or is ``empty``.  It gets arrays, and what it returns is put in one, of the type of
+        ``like``.
         """
         xp = kernels_for(like).xp
         expected = (1 if channels is None else channels, *self.shape)
         out = xp.empty((ids.size, *expected), self.dtype)
         safe = None
+        asks = channels is not None and channels > 1 and self.shape == (channels,)
         for i, pixels in enumerate(inputs):
             if (channels and not pixels.shape[1]) or (empty is not None and empty[i]):
                 if self.dtype.kind not in "fc":
@@ -130,20 +148,54 @@ class ObjectFunction(Reduction):
             except Exception as error:
                 error.add_note(f"raised by fn for label {ids[i]}, given an array of shape {what}")
                 raise
-            if value.shape != expected and not (channels is None and value.shape == self.shape):
-                declared = f"{self.shape} or {expected}" if channels is None else f"{expected}: a row per channel"
-                if not self.shape:
-                    example = "" if channels is None else ", such as pixels.mean(axis=1)"
-                    declared += f" of one number{example}; for n numbers give dims={{'statistic': n}}"
+            if value.shape != expected and not (bare and value.shape == self.shape):
                 raise ValueError(
                     f"fn returned the shape {value.shape} for label {ids[i]}, given an array of shape {what}; "
-                    f"dims declares {declared}"
+                    f"dims declares {self.declared(value.shape, expected, bare)}"
                 )
             if value.dtype is not safe:
                 value = cast(value, self.dtype, "fn")
                 safe = value.dtype if self.dtype.kind == "f" else None
             out[i] = value
+            if asks:
+                asks = False
+                self.check_rows(pixels, ids[i], xp)
         return out
+
+    def declared(self, returned: tuple[int, ...], expected: tuple[int, ...], bare: bool) -> str:
+        """What shape the function is to return, and how it may come to return it."""
+        words = f"{self.shape} or {expected}" if bare else f"{expected}: a row per channel"
+        if not self.shape:
+            words += " of one number"
+        if len(expected) == 2 and returned == expected[::-1]:
+            return f"{words}. {TURN}"
+        if not returned and not bare:
+            return (
+                f"{words}. Return a number for all channels once per channel, np.full({expected}, number). "
+                "For a ratio of channels divide results: means.sel(c='A') / means.sel(c='B')"
+            )
+        if self.shape:
+            return words
+        if bare:
+            return f"{words}; for n numbers give dims={{'statistic': n}}"
+        return (
+            f"{words}, such as pixels.mean(axis=1); for n numbers return (channels, n), as np.stack([...], axis=1) "
+            "does, and give dims={'statistic': n}"
+        )
+
+    def check_rows(self, pixels: Array, label: Any, xp: Any) -> None:
+        """Complain if rows are not channels.  The shape does not tell if there are as many numbers as channels."""
+        try:
+            with np.errstate(all="ignore"):
+                rows = xp.asarray(self.fn(pixels[:1], **self.kwargs)).shape
+        except Exception:
+            # It compares channels, and so says nothing of one.
+            return
+        if rows == (*self.shape, 1):
+            raise ValueError(
+                f"fn has channels and numbers swapped: for a single channel of label {label} it returned the shape "
+                f"{rows}, not {rows[::-1]}. {TURN}"
+            )
 
 
 class PixelFunction(ObjectFunction):
@@ -154,7 +206,7 @@ class PixelFunction(ObjectFunction):
     def collect(self, block: WholeBlock) -> Columns:
         """Call it with every object of a block."""
         mask, image, objects = block.mask, block.image, block.objects
-        channels = math.prod(image.shape[: image.ndim - mask.ndim])
+        channels, bare = math.prod(image.shape[: image.ndim - mask.ndim]), image.ndim == mask.ndim
         inputs: Iterable[Array]
         if self.window is None:
             pixels = gather(as_bits(image).reshape(channels, mask.size), block).view(native(image.dtype))
@@ -167,7 +219,7 @@ class PixelFunction(ObjectFunction):
             inside = ((box, mask[box] == label) for box, label in zip(boxes, objects.ids, strict=True))
             pixels_inside = (image[(slice(None), *box)][:, keep] for box, keep in inside)
             inputs = _as_scanned(pixels_inside, objects, self.window.whole(objects))
-        return (self.call(inputs, objects.ids, channels, mask),)
+        return (self.call(inputs, objects.ids, mask, channels=channels, bare=bare),)
 
 
 class WindowFunction(ObjectFunction):
@@ -185,7 +237,7 @@ class WindowFunction(ObjectFunction):
                 where(mask[box] == label, label, label.dtype.type(0))
                 for box, label in zip(boxes, objects.ids, strict=True)
             )
-            return (self.call(inputs, objects.ids, None, mask),)
+            return (self.call(inputs, objects.ids, mask, bare=True),)
         here = replace(objects, centre=objects.centre - np.array(block.offset))
         cells, inside = cut_windows(mask, mask, here, self.window, True, tight=False, marks=np.dtype(bool))
         flags = inside.reshape(len(inside), -1).view(np.uint8)
@@ -193,7 +245,7 @@ class WindowFunction(ObjectFunction):
         off = np.flatnonzero((count > objects.count) | (self.window.whole(objects) & (count < objects.count)))
         if off.size:
             raise miscounted(objects, int(off[0]), int(count[off[0]]))
-        return (self.call(iter(cells), objects.ids, None, mask, count == 0),)
+        return (self.call(iter(cells), objects.ids, mask, bare=True, empty=count == 0),)
 
 
 def _as_scanned(pixels: Iterable[Array], objects: Objects, whole: np.ndarray) -> Iterator[Array]:

@@ -75,10 +75,10 @@ class ObjectStatistics:
             array of windows is made.
         fn : callable
             Required.  With the image it gets the pixels ``(c, N)`` of one object, those in its window, and returns
-            ``(c, s)``, or ``(s,)`` if c is 1; if the image's channels are chunked, it is called for each chunk.  With
-            only the mask it gets the window ``(z, diameter, diameter)``, 0 outside the object, and returns ``(s,)`` or
-            ``(1, s)``.  On the GPU it gets CuPy arrays, and may return these or numpy arrays.  One that takes the
-            keyword ``run_on_gpu`` is told by it whether it gets CuPy arrays.
+            ``(c, s)``, or ``(s,)`` if c is 1.  It gets all channels, also where harpy calls it for each chunk of them.
+            With only the mask it gets the window ``(z, diameter, diameter)``, 0 outside the object, and returns
+            ``(s,)`` or ``(1, s)``.  On the GPU it gets CuPy arrays, and may return these or numpy arrays.  One that
+            takes the keyword ``run_on_gpu`` is told by it whether it gets CuPy arrays.
         batch_size : int, optional
             The chunk of the result along i.
         extract_image : bool, default True

@@ -181,13 +181,11 @@ def pool() -> Iterator[ProcessPoolExecutor]:
 
 
 def check(calls: Callable[[Layout], Calls], pool: ProcessPoolExecutor) -> None:
-    here = [*({"scheduler": "threads", "num_workers": n} for n in THREADS), {"scheduler": "synchronous"}]
-    others = [{"scheduler": "processes", "pool": pool}]
-    *results, expected = bits_with(here, calls(np.ascontiguousarray))
-    ways = [f"{scheduler}" for scheduler in here[:-1]]
-    for layout in (np.ascontiguousarray, scattered):
-        results += bits_with(others, calls(layout))
-        ways.append(f"{others} and {layout.__name__} blocks")
+    others: dict[str, Any] = {"scheduler": "processes", "pool": pool}
+    ways = [*({"scheduler": "threads", "num_workers": n} for n in THREADS), others, {"scheduler": "synchronous"}]
+    *results, expected = bits_with(ways, calls(np.ascontiguousarray))
+    results += bits_with([others], calls(scattered))
+    ways[-1] = others | {"blocks": "scattered"}
     for way, found in zip(ways, results, strict=True):
         different = [name for name in expected if found[name] != expected[name]]
         assert not different, f"{different} with {way}"

@@ -209,7 +209,7 @@ class TestSwapped:
     @pytest.mark.parametrize("chunk", [None, -1, 20])
     @pytest.mark.parametrize("call", TWO.values(), ids=TWO)
     def test_every_call_that_takes_both_asks_once(self, call: Call, chunk: int | None) -> None:
-        image, mask = picture(), xr.DataArray(blobs((60, 80), 9), dims=("y", "x"))
+        image, mask = picture(), xr.DataArray(blobs((60, 80), 9).astype(np.uint16), dims=("y", "x"))
         image, mask = (image, mask) if chunk is None else (image.chunk(chunk), mask.chunk(chunk))
         (message,) = warned(lambda: call.run(mask, image), "swapped")
         part = message.partition("spread over ")[2].partition(" ")[0]
@@ -308,7 +308,7 @@ class TestBool:
 
     @pytest.mark.parametrize("call", POOLS_BOOL.values(), ids=POOLS_BOOL)
     def test_several_components_are_said_once(self, call: Call) -> None:
-        image = xr.ones_like(self.rings, float)
+        image = xr.ones_like(self.rings, np.uint16)
         (message,) = warned(lambda: call.run(image, self.rings), "components")
         assert message == (
             "the bool mask has 2 components that do not touch, and all of them are one label, 1. To number them: "

@@ -200,7 +200,7 @@ class TestFeaturize:
 
 class TestSchedulers:
     def lazies(self) -> list[Any]:
-        mask = field(blobs((40, 41), 25)).chunk(9)
+        mask = field(blobs((40, 41), 25).astype(np.int32)).chunk(9)
         image = picture(mask, "f4", c=3).chunk(c=2, y=9, x=9)
         return [
             windows(image, mask, 13, batch_size=4),

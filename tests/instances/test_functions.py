@@ -528,7 +528,7 @@ class TestStatisticsOfWindows:
             assert set(seen.values()) == {np.dtype(dtype).newbyteorder("=")}
 
     def test_size_gives_the_window_of_windows(self, nuclei2d):
-        mask = nuclei2d[1]
+        mask = nuclei2d[1].astype(np.int32)
         with pytest.warns(UserWarning, match="reach beyond"):
             windows = mask.instances.windows(11)["mask"]
         with pytest.warns(UserWarning, match="reach beyond"):

@@ -256,6 +256,16 @@ class TestInput:
         mask.labels.relate(mask)["parent"].values[:] = 99
         xr.testing.assert_identical(mask, self.MASK)
 
+    def test_the_loop_for_masks_that_may_be_written_to_is_that_for_others(self):
+        from xlabelstats.kernels.cpu_pairs import count_overlaps
+
+        self.MASK.labels.overlap(self.MASK)
+        compiled = len(count_overlaps.signatures)
+        (still := self.MASK.copy(deep=True)).values.flags.writeable = False
+        self.MASK.labels.overlap(still)
+        still.labels.overlap(still)
+        assert len(count_overlaps.signatures) == compiled
+
     def test_blocks_that_are_not_as_their_array_says_are_named(self):
         lazy = self.MASK.chunk(1)
         for block, says in (

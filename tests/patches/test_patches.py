@@ -80,7 +80,7 @@ def reads(draw: Any) -> tuple:
     held = draw(st.sampled_from(["", "S", "T", "C", "ST", "SC", "TC", "STC"])) + draw(st.sampled_from(["YX", "ZYX"]))
     axes = "".join(draw(st.permutations(held)))
     shape = tuple(draw(st.integers(1, 3 if letter in "STC" else 9)) for letter in axes)
-    chunks = tuple(draw(st.integers(1, n)) for n in shape)
+    chunks = tuple(draw(st.integers(max(n // 3, 1), n)) for n in shape)
     values = numbers(shape, draw(st.sampled_from(DTYPES)), draw(st.integers(0, 9)))
     samples, n_channels, *space = stacked(values, axes).shape
     channels = draw(st.none() | st.lists(st.integers(0, n_channels - 1), min_size=1, max_size=4))

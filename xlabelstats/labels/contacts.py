@@ -12,7 +12,7 @@ import xarray as xr
 
 from xlabelstats.engine.local import map_locally, stretches
 from xlabelstats.engine.pair_tables import PairTable, computed_pairs, merge_pairs, pair_table
-from xlabelstats.engine.runs import Surroundings, labels_of
+from xlabelstats.engine.runs import Surroundings, as_bits, labels_of
 from xlabelstats.engine.surroundings import map_surroundings
 from xlabelstats.grid import grid_of_lengths
 from xlabelstats.inputs import at_position, check_is_mask, check_mask, check_on_host, check_pooling, data_of, is_dask
@@ -97,7 +97,7 @@ def _count(
     native = area.dtype.newbyteorder("=") if area.size else dtype
     first, end, _ = (lines or slice(None)).indices(math.prod(block.shape[:-1]))
     pieces = (end - first) * math.ceil(block.shape[-1] / PIECE)
-    pixels = np.ascontiguousarray(area, area.dtype.newbyteorder("=")).view(bits).reshape(-1, max(area.shape[-1], 1))
+    pixels = as_bits(area).reshape(-1, max(area.shape[-1], 1))
     place = np.array(area.shape), np.array(around.start), shape, np.array([first, end])
     keys, sums = [], []
     for step, axis in steps:

@@ -13,7 +13,7 @@ from xlabelstats.align import align_masks
 from xlabelstats.cautions import one_call
 from xlabelstats.engine.local import map_locally, stretches
 from xlabelstats.engine.pair_tables import PairTable, computed_pairs, merge_pairs, pair_table, starts_of
-from xlabelstats.engine.runs import check_shape, labels_of
+from xlabelstats.engine.runs import as_bits, check_shape, labels_of
 from xlabelstats.inputs import at_position, check_is_mask, check_mask, check_on_host, check_pooling, is_dask
 from xlabelstats.labels.pair_rows import pair_rows
 from xlabelstats.names import LABEL, PAIR
@@ -114,7 +114,7 @@ def _count(mask: np.ndarray, other: np.ndarray, dtypes: tuple[np.dtype, np.dtype
     size = max(side.dtype.itemsize for side in sides)
     flat = [np.ascontiguousarray(side, f"{side.dtype.kind}{size}").reshape(-1) for side in sides]
     pieces = math.ceil(flat[0].size / PIECE)
-    keys, counts = count_pairs(count_overlaps, f"u{size}", 1, pieces, *(side.view(f"u{size}") for side in flat))
+    keys, counts = count_pairs(count_overlaps, f"u{size}", 1, pieces, *map(as_bits, flat))
     first, second = (
         keys[:, i].view(side.dtype).astype(block.dtype.newbyteorder("=") if block.size else dtype)
         for i, (side, block, dtype) in enumerate(zip(flat, sides, dtypes, strict=True))

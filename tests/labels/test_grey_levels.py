@@ -66,6 +66,23 @@ class TestFewLevels:
         assert not warns(image.sel(c=["DNA"]))
         assert not warns(image.sel(c="DNA"))
 
+    def test_of_a_range_that_holds_a_bright_channel_too_the_dim_one_is_named(self):
+        image = xr.DataArray(
+            [ramp(30, 40, low=198, high=828), ramp(30, 40, low=200)], dims=("c", "y", "x"), coords={"c": ["ER", "DNA"]}
+        )
+        (message,) = warns(image, range=(100, 60000))
+        assert "of c='ER' lie from 201 to 824 and fill 4 of 256 grey levels over range=(100, 60000); give" in message
+        assert message.endswith("; measure channels that differ in brightness one at a time")
+        assert not warns(image.sel(c=["DNA"]), range=(100, 60000))
+
+    @pytest.mark.parametrize(("levels", "fewest"), [(2, 2), (5, 2), (10, 5), (16, 8), (256, 8)])
+    @pytest.mark.parametrize("given", [False, True])
+    def test_eight_levels_are_enough_or_half_of_those_there_are(self, levels, fewest, given):
+        for filled in range(1, fewest + 1):
+            # A third into the last level that is filled.
+            pixels = ramp(30, 40, high=(filled - 2 / 3) * 65536 / levels)
+            assert bool(warns(pixels, levels=levels, **({"range": (0, 65536)} if given else {}))) == (filled < fewest)
+
     def test_only_pixels_of_the_labels_that_are_measured_count(self):
         labels = np.repeat([0, 1, 2], 20)[:, None] * np.ones(40, int)
         pixels = np.concatenate([ramp(20, 40), ramp(20, 40, high=900), ramp(20, 40, high=50000)])
@@ -153,14 +170,16 @@ class TestSample:
         low=st.integers(-100, 90),
     )
     def test_as_the_pixels_of_every_channel_say(self, pixels, labels, levels, low):
-        few = beyond = False
+        filled, beyond = [], False
         for channel in pixels[:, labels != 0]:
             finite = channel[np.isfinite(channel)].astype(float)
-            filled = np.unique(np.clip((finite - low) // (64 / levels), 0, levels - 1))
-            few |= np.unique(finite).size > 1 and filled.max() == filled.min()
+            if np.unique(finite).size > 1:
+                filled.append(np.ptp(np.clip((finite - low) // (64 / levels), 0, levels - 1)) + 1)
             beyond |= bool(((finite < low) | (finite > low + 64)).any())
         told = warns(xr.DataArray(pixels, dims=("c", "y", "x")), labels, levels=levels, range=(low, low + 64))
-        assert ["fill 1 of" in message for message in told] == ([True] if few else [False] if beyond else [])
+        least = min(filled, default=levels)
+        expected = f"fill {least:.0f} of" if least < max(2, min(8, levels // 2)) else "are beyond" if beyond else None
+        assert [expected in message for message in told] == [True] * (expected is not None)
 
 
 class TestOrdinaryImages:

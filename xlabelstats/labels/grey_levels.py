@@ -112,7 +112,8 @@ def _warn_filled(image: xr.DataArray, subject: WholeSubject, grey: GreyLevels, c
     limits = {i: _limits_of(pixels) for i, pixels in enumerate(channels) if pixels.size}
     filled = {i: _filled(grey, (low, high)) for i, (low, high) in limits.items() if low < high}
     worst = min(filled, key=filled.__getitem__, default=None)
-    if worst is None or filled[worst] >= (2 if grey.given else min(FEW_LEVELS, grey.levels // 2)):
+    # Of no more than 16 levels half are enough, but one never is.
+    if worst is None or filled[worst] >= max(2, min(FEW_LEVELS, grey.levels // 2)):
         return False
     low, high = map(_number, limits[worst])
     over = _written(grey) if grey.given else f"the range of {image.dtype}"

@@ -212,6 +212,7 @@ def fields(draw: st.DrawFn) -> tuple[np.ndarray, tuple[float, ...] | None, list[
     return mask, spacing, chunks, draw(st.sampled_from([0, 0.3, 1, 1.5, 2, 3.4, 20]))
 
 
+@pytest.mark.filterwarnings("ignore:the mask of 0 and 255 has")
 @settings(max_examples=60, deadline=None)
 @given(fields(), st.data())
 def test_any_chunks_and_dim_order_give_the_same_bits(field, data):

@@ -32,7 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     fields = xr.Dataset(
         {
-            "image": (("c", "y", "x"), rng.integers(1, 200, (2, 30, 26)) * 0.5, {"valid_range": [0, 400]}),
+            "image": (("c", "y", "x"), rng.integers(1, 199, (2, 30, 26)) * 0.5, {"valid_range": [0, 400]}),
             "mask": (("y", "x"), blobs((30, 26), 6)),
         },
         coords={"c": [1.5, 2.5], "y": np.arange(30) * 0.5, "x": np.arange(26) * 0.5, "plate": 3.5},

@@ -154,6 +154,7 @@ class TestEveryCall:
             for name, found in measured(*arrays).items():
                 xr.testing.assert_allclose(found, expected[name])
 
+    @pytest.mark.filterwarnings("ignore:texture.* lie from 1 to 5 and fill 6 of 256")
     def test_takes_a_mask_for_the_image(self) -> None:
         _, mask = small()
         expected = measured(mask.copy(), mask)

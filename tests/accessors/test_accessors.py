@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
+import re
 import subprocess
 import sys
 
@@ -95,6 +96,37 @@ class TestHelp:
         assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
 
 
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("call", "says"),
+        [
+            (lambda **kw: IMAGE.labels.measure(MASK, "texture_contrast", **kw), "'texture_contrast'"),
+            (lambda **kw: IMAGE.labels.measure(MASK, measures=("mean", "entropy"), **kw), "'entropy'"),
+            (lambda **kw: MASK.labels.measure([("texture_entropy", {"scale": 1})], **kw), "'histogram'"),
+            (lambda **kw: FIELD.labels.measure("cells", ["mean", "texture_contrast"], **kw), "'texture_contrast'"),
+            (lambda **kw: TREE.labels.measure(MASK, "texture_contrast", **kw), "'texture_contrast'"),
+        ],
+    )
+    def test_parameters_of_a_measure_are_told_to_go_with_its_name(self, call, says):
+        for value, written in (((0, 1000), "(0, 1000)"), (np.arange(2), "...")):
+            with pytest.raises(TypeError) as error:
+                call(range=value)
+            start, _, end = str(error.value).partition("; ")
+            assert start == "measure() got an unexpected keyword argument 'range'"
+            assert end == f"a parameter of a measure goes with its name: ({says}, {{'range': {written}}})"
+        with pytest.raises(TypeError, match=r"'label', did you mean 'labels'[?]$"):
+            call(label=[1])
+        with pytest.raises(TypeError, match=r"argument 'extent'$"):
+            call(extent=1)
+
+    @pytest.mark.parametrize("given", [(["mean"],), ("cells",)])
+    def test_of_a_dataset_the_mask_comes_first(self, given):
+        with pytest.raises(
+            TypeError, match=r'which measures\? The mask, .*: dataset\.labels\.measure\("cells", \("mean"'
+        ):
+            FIELD.labels.measure(*given)
+
+
 class TestAttributes:
     @pytest.mark.parametrize(
         ("accessor", "name", "says"),
@@ -129,6 +161,25 @@ class TestAttributes:
         message = str(error.value)
         assert message == f"{type(accessor).__name__!r} object has no attribute {name!r}; it is {says}"
         assert (error.value.name, error.value.obj) == (name, accessor)
+
+    @pytest.mark.parametrize(
+        ("accessor", "name", "meant"),
+        [
+            (IMAGE.labels, "meen", "image.labels.mean(mask)"),
+            (IMAGE.instances, "meen", "image.labels.mean(mask)"),
+            (FIELD.labels, "meen", "dataset.labels.mean(mask)"),
+            (TREE.labels, "meen", "image.labels.mean(mask)"),
+            (IMAGE.labels, "eccentricty", 'mask.labels.regionprops("eccentricity")'),
+            (IMAGE.labels, "texture_contrst", 'image.labels.measure(mask, "texture_contrast")'),
+        ],
+    )
+    def test_what_is_misspelt_is_asked_about(self, accessor, name, meant):
+        with pytest.raises(
+            AttributeError, match=f"has no attribute {name!r}; did you mean {re.escape(meant)}\\?$"
+        ) as error:
+            getattr(accessor, name)
+        # Python adds a suggestion if it knows the object.
+        assert error.value.obj is None
 
     @pytest.mark.parametrize("accessor", ACCESSORS.values(), ids=ACCESSORS)
     def test_every_name_in_dir_is_there_and_no_other(self, accessor):

@@ -189,6 +189,7 @@ def test_without_a_range_wide_dtypes_are_refused(dtype):
         ({"levels": 257}, "levels is"),
         ({"range": (3, 3)}, "range is a pair of finite numbers"),
         ({"range": "image"}, "range is"),
+        ({"range": {"DNA": (0, 9)}}, r"one for all channels .* not \{'DNA': \(0, 9\)\}; .* a call of each.*xr\.concat"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(parameters, message):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
+import xlabelstats
 from xlabelstats.labels.closest import ABOUT, closest
 
 NAMES = ("neighbor_count", "percent_touching", *ABOUT)
@@ -59,3 +61,56 @@ def test_volumes_have_neighbours(nuclei3d):
     result = image.instances.profile(mask, "neighbors")
     assert tuple(result) == NAMES
     xr.testing.assert_identical(image.chunk(15).instances.profile(mask.chunk(15), "neighbors").compute(), result)
+
+
+@pytest.fixture(scope="module")
+def volume():
+    return xlabelstats.datasets.nuclei3d(spacing=(2, 0.5, 0.5))
+
+
+class TestSpacing:
+    """Distances are in pixels, which is said where those in units of the coordinates have another order."""
+
+    SAID = (
+        r"neighbors: the closest labels .* in pixels, though the spacing differs \(z 2, y 0.5, x 0.5\); .*"
+        r"mask\.labels\.neighbors\(distance, between='centroids'\)"
+    )
+
+    @staticmethod
+    def bare(array):
+        return array.drop_vars(list(array.coords))
+
+    def test_planes_that_are_further_apart_are_told_once(self, volume):
+        image, mask = volume
+        with pytest.warns(UserWarning, match=self.SAID) as caught:
+            result = image.instances.profile(mask, "neighbors")
+        assert len(caught) == 1
+        pairs = mask.labels.neighbors(np.inf, between="centroids").to_dataframe()
+        pairs = [pairs, pairs.rename(columns={"label": "neighbor", "neighbor": "label"})]
+        nearest = (
+            pd.concat(pairs)
+            .sort_values("distance")
+            .drop_duplicates("label")
+            .set_index("label")["neighbor"]
+            .sort_index()
+        )
+        assert (result["first_closest_label"].to_series() != nearest).any()
+
+    def test_coordinates_of_the_image_alone_tell_it_too(self, volume):
+        image, mask = volume
+        for call in (
+            lambda: image.instances.profile(self.bare(mask), "neighbors"),
+            lambda: xr.Dataset({"nuclei": mask, "image": image}).instances.profile("nuclei", "neighbors"),
+        ):
+            with pytest.warns(UserWarning, match=self.SAID) as caught:
+                call()
+            assert len(caught) == 1
+
+    def test_of_equal_spacing_other_families_and_no_lengths_nothing_is_said(self, volume):
+        image, mask = volume
+        image.instances.profile(mask, ["intensity"], labels=[1])
+        self.bare(image).instances.profile(self.bare(mask), "neighbors")
+        uneven = {"z": np.arange(mask.sizes["z"]) ** 2.0}
+        image.assign_coords(uneven).instances.profile(mask.assign_coords(uneven), "neighbors")
+        image, mask = xlabelstats.datasets.nuclei3d(spacing=0.3)
+        image.instances.profile(mask, "neighbors")

@@ -212,6 +212,7 @@ def fields(draw: st.DrawFn) -> tuple[np.ndarray, tuple[float, ...] | None, list[
     return mask, spacing, chunks, draw(st.sampled_from([0, 0.3, 1, 1.5, 2, 3.4, 20]))
 
 
+@pytest.mark.filterwarnings("ignore:the mask of 0 and 255 has")
 @settings(max_examples=60, deadline=None)
 @given(fields(), st.data())
 def test_any_chunks_and_dim_order_give_the_same_bits(field, data):
@@ -382,3 +383,13 @@ def test_tables_of_pairs_are_pandas_tables(nuclei2d):
 def test_other_names_of_calls_are_answered_with_ours(nuclei2d, name, ours):
     with pytest.raises(AttributeError, match=re.escape(f"it is mask.labels.{ours}")):
         getattr(nuclei2d[1].labels, name)
+
+
+@pytest.mark.parametrize("arguments", [(), (10,), ("edges",)])
+def test_a_mask_in_place_of_the_distance_is_told_where_it_goes(nuclei2d, arguments):
+    image, mask = nuclei2d
+    for array in (image, image.astype(float)):
+        for taken in (mask, mask.chunk(100), mask.values):
+            with pytest.raises(TypeError, match=r"distance is a number, .*: mask\.labels\.neighbors\(10\)") as error:
+                array.labels.neighbors(taken, *arguments)
+            assert len(str(error.value)) < 200

@@ -141,6 +141,25 @@ def test_complaints(mask):
         mask.labels.paint({1: 2.0}, fill_value="none")
 
 
+@pytest.mark.parametrize("per", [None, "y"])
+def test_a_result_that_is_to_be_painted_with_its_mask_is_told_the_other_way(mask, per):
+    counts = mask.labels.count(per=per)
+    with pytest.raises(
+        ValueError, match=r"is a result, and .*\('y', 'x'\) is the mask; .*: mask\.labels\.paint\(result\)"
+    ):
+        counts.labels.paint(mask)
+
+
+def test_of_a_table_one_column_is_painted(mask):
+    result = mask.labels.measure(("area", "extent"))
+    with pytest.raises(TypeError, match=r"not Dataset; choose a variable: result\['area'\]$"):
+        mask.labels.paint(result)
+    with pytest.raises(TypeError, match=r"not DataFrame; choose a column: table\['area'\]$"):
+        mask.labels.paint(result.labels.to_dataframe())
+    with pytest.raises(TypeError, match=r"not DataFrame$"):
+        mask.labels.paint(pd.DataFrame())
+
+
 class TestRows:
     """Rows that a table numbers by itself, or names by text, are no labels."""
 

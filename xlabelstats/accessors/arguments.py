@@ -1,4 +1,4 @@
-"""Arguments: first ones that may be a mask or what comes after it, and those that are for a user's function."""
+"""Arguments: first ones that may be a mask or what comes after it, and those that are for a function or a measure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import xarray as xr
 
+from xlabelstats.catalogue import CATALOGUE
 from xlabelstats.inputs import check_is_mask, how_to_a_mask, how_to_integers, is_array
 from xlabelstats.multiscale import as_array
 
@@ -19,6 +20,26 @@ T = TypeVar("T")
 
 def handing_on(function: str, keyword: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Say of arguments that a call does not have how the user's ``function`` gets them: in the mapping ``keyword``."""
+    return _answering(lambda name, *_: f"an argument of {function} goes in {keyword}={{{name!r}: ...}}")
+
+
+def of_measures(call: Callable[P, T]) -> Callable[P, T]:
+    """Say of arguments that a call does not have, but a measure, how the measure gets them."""
+    return _answering(_with_its_measure)(call)
+
+
+def _with_its_measure(parameter: str, value: Any, given: Iterable[Any]) -> str:
+    """Where a parameter goes, by the example of a measure that has it, one of those asked for if possible."""
+    asked = [name for each in given for name in (each if isinstance(each, list | tuple) else [each])]
+    for name in (*asked, *CATALOGUE):
+        if isinstance(name, str) and name in CATALOGUE and parameter in CATALOGUE[name].parameters:
+            written = repr(value) if isinstance(value, str | int | float | tuple | list) else "..."
+            return f"a parameter of a measure goes with its name: ({name!r}, {{{parameter!r}: {written}}})"
+    return ""
+
+
+def _answering(answer: Callable[[str, Any, Iterable[Any]], str]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Say of an argument that a call lacks which it resembles, and the ``answer`` to its name, its value and all."""
 
     def decorate(call: Callable[P, T]) -> Callable[P, T]:
         known = [name for name in signature(call).parameters if name != "self"]
@@ -28,11 +49,10 @@ def handing_on(function: str, keyword: str) -> Callable[[Callable[P, T]], Callab
             for name in kwargs:
                 if name not in known:
                     near = get_close_matches(name, known, 1)
-                    meant = f", did you mean {near[0]!r}? An" if near else "; an"
-                    raise TypeError(
-                        f"{call.__name__}() got an unexpected keyword argument {name!r}{meant} argument of {function} "
-                        f"goes in {keyword}={{{name!r}: ...}}"
-                    )
+                    hint = answer(name, kwargs[name], (*args[1:], *kwargs.values()))
+                    meant = f", did you mean {near[0]!r}?" if near else ""
+                    hint = f"{' ' if near else '; '}{hint[0].upper() if near else hint[0]}{hint[1:]}" if hint else ""
+                    raise TypeError(f"{call.__name__}() got an unexpected keyword argument {name!r}{meant}{hint}")
             return call(*args, **kwargs)
 
         return checked

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from inspect import Parameter, signature
+from difflib import get_close_matches
+from inspect import Parameter, getmembers, isfunction, signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import xarray as xr
 
+from xlabelstats.catalogue import CATALOGUE
 from xlabelstats.catalogue.vocabulary import SYNONYMS, meaning_of
 
 # What calls that give no measure are called elsewhere, without underscores.
@@ -41,9 +43,16 @@ class Accessor:
 def missing(accessor: Accessor, name: str) -> AttributeError:
     """What is raised for an attribute that an accessor does not have."""
     message = f"{type(accessor).__name__!r} object has no attribute {name!r}"
-    if not name.startswith("_") and (meaning := _call(accessor._of, name) or meaning_of(name)):
-        message += f"; it is {meaning}"
-    return AttributeError(message, name=name, obj=accessor)
+    if name.startswith("_"):
+        return AttributeError(message, name=name, obj=accessor)
+    if meaning := _call(accessor._of, name) or meaning_of(name):
+        return AttributeError(f"{message}; it is {meaning}", name=name, obj=accessor)
+    accessors = [getattr(accessor._of, each) for each in ("labels", "instances")]
+    calls = [call for each in accessors for call, _ in getmembers(each, isfunction) if not call.startswith("_")]
+    near = get_close_matches(name, [*calls, *CATALOGUE], 1, 0.75)
+    # Without the object, so that Python does not add a suggestion of its own.
+    meant = f"; did you mean {_call(accessor._of, near[0]) or meaning_of(near[0])}?" if near else ""
+    return AttributeError(message + meant, name=name, obj=None if near else accessor)
 
 
 def _call(of: type, name: str) -> str | None:

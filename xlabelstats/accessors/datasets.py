@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.accessors.arguments import of_measures
 from xlabelstats.accessors.dataset_statistics import StatisticsDatasetCalls
 from xlabelstats.accessors.docs import of_every_image, of_its_mask
 from xlabelstats.accessors.labels import LabelsAccessor
@@ -109,6 +110,7 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         return self._mask(mask).labels.center_of_mass(image, **options)
 
     @of_every_image(LabelsAccessor.measure)
+    @of_measures
     def measure(
         self,
         mask: Mask | Hashable,
@@ -151,6 +153,11 @@ class LabelsDatasetAccessor(StatisticsDatasetCalls):
         label
         7       2.0        2.0       2.0
         """
+        if measures is None and weights is None:
+            raise TypeError(
+                "which measures? The mask, or its name, comes first, then their names: "
+                'dataset.labels.measure("cells", ("mean", "area")); xlabelstats.measures() lists them'
+            )
         return measures_per_variable(
             self._dataset,
             mask,

@@ -7,6 +7,7 @@ from typing import Any
 
 import xarray as xr
 
+from xlabelstats.accessors.arguments import of_measures
 from xlabelstats.accessors.correlations import CorrelationCalls
 from xlabelstats.accessors.docs import documented
 from xlabelstats.accessors.statistics import StatisticsCalls
@@ -18,6 +19,7 @@ from xlabelstats.multiscale import as_array
 class MeasureCalls(CorrelationCalls):
     """The call of `LabelsAccessor` that measures whatever is named."""
 
+    @of_measures
     def measure(
         self,
         mask: Mask | Any = None,

@@ -141,7 +141,9 @@ def as_measures(requests: Any) -> dict[str, Measure]:
     if isinstance(requests, str | Measure) or _is_pair(requests):
         requests = (requests,)
     if not isinstance(requests, Iterable):
-        raise TypeError(f"a measure is a name, or several are a sequence of names, not {type(requests).__name__}")
+        raise TypeError(
+            f"a measure is a name, or several are a sequence of names, not {type(requests).__name__}{way_of(requests)}"
+        )
     measures: dict[str, Measure] = {}
     for request in requests:
         if not (isinstance(request, str | Measure) or _is_pair(request)):

@@ -78,7 +78,8 @@ _OTHER_NAMES = {
     "texture_inverse_difference_moment": "idm",
     "zernike": "zernikemoments zernikemoment",
     "neighbor_count": "numberofneighbors",
-    "first_closest_label": "firstclosestobjectnumber",
+    "first_closest_label": "firstclosestobjectnumber nearestneighbor nearestneighbour",
+    "first_closest_distance": "nearestneighbordistance nearestneighbourdistance",
     "second_closest_label": "secondclosestobjectnumber",
     "neighbor_angle": "anglebetweenneighbors",
 }
@@ -93,6 +94,7 @@ DERIVED = {
     "sem": "std(ddof=1) / count**0.5",
     "cv": "std / mean",
     "aspectratio": "axis_major_length / axis_minor_length",
+    "roundness": "4 * area / (pi * axis_major_length**2) in ImageJ; others call circularity so",
 }
 
 _ELSEWHERE = {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import check_match
+from xlabelstats.align import check_match, share_coords
 from xlabelstats.catalogue import CATALOGUE
 from xlabelstats.catalogue.histogram import dtype_range
 from xlabelstats.catalogue.measure import Measure
@@ -17,6 +17,7 @@ from xlabelstats.catalogue.profiles import PROFILE, Family
 from xlabelstats.catalogue.texture import OWN
 from xlabelstats.catalogue.vocabulary import meaning_of
 from xlabelstats.cautions import caution, one_call
+from xlabelstats.grid import grid_of_lengths
 from xlabelstats.inputs import check_image, check_is_mask, check_on_host, check_taken, each_time, time_dims
 from xlabelstats.instances.windows import check_batch
 from xlabelstats.labels.closest import ABOUT, with_closest
@@ -72,6 +73,8 @@ def profile(
     closest = any(family.closest for family in chosen.values())
     if closest and image is not None:
         check_taken(image, tuple(dim for dim in image.dims if dim not in mask.dims), ABOUT)
+    if closest:
+        _warn_of_spacing(mask if image is None else share_coords(mask, image))
     measures: Mapping[str, Measure] = {
         name: entry for family in chosen.values() for name, entry in family.entries(mask.ndim, options).items()
     }
@@ -182,6 +185,21 @@ def _families_for(
         caution(f"left out: the family correlation, which compares channels, {alone}")
     left_out = {*flat, *(["texture"] if without else []), *(["correlation"] if alone else [])}
     return {name: family for name, family in chosen.items() if name not in left_out}
+
+
+def _warn_of_spacing(mask: xr.DataArray) -> None:
+    """Warn if the closest labels by pixels may not be those by coordinates."""
+    try:
+        spacing = grid_of_lengths(mask, "the distance of neighbors", str).spacing
+    except ValueError:
+        # There is no distance but that in pixels.
+        return
+    if not np.allclose(spacing, spacing[0], rtol=1e-6):
+        listed = ", ".join(f"{dim} {step:g}" for dim, step in zip(mask.dims, spacing, strict=True))
+        caution(
+            f"neighbors: the closest labels and their distances are in pixels, though the spacing differs ({listed}); "
+            "for distances in units of the coordinates: mask.labels.neighbors(distance, between='centroids')"
+        )
 
 
 def _without_levels(image: xr.DataArray | None, options: Mapping[str, Any]) -> str:

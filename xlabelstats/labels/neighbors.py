@@ -25,9 +25,9 @@ BETWEEN = {"edges": "distance of the nearest pixels", "centroids": "distance of 
 def neighbors(mask: xr.DataArray, distance: float, between: str = "edges") -> xr.Dataset:
     """The labels that lie near each other; see `LabelsAccessor.neighbors`."""
     check_on_host("mask.labels.neighbors", mask=mask)
+    within = _checked_distance(distance, between)
     check_is_mask(mask)
     check_known([str(between)], BETWEEN, "value of between")
-    within = _checked_distance(distance, between)
     check_pooling(mask, advice=_apart)
     mask = check_mask(mask)
     grid = grid_of_lengths(mask, "distance", _apart)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArray:
     """An image in which every pixel carries its label's value; see `LabelsAccessor.paint`."""
+    _check_not_swapped(mask, values)
     mask = check_mask(mask)
     pixels = data_of(mask, "mask")
     names = _names_of_objects(values)
@@ -61,6 +62,16 @@ def paint(mask: xr.DataArray, values: Any, fill_value: Any = None) -> xr.DataArr
     result = xr.DataArray(painted, dims=(*extra, *mask.dims), coords=coords, attrs=table.attrs)
     result = result.rename(given_name(table))
     return without_encoding(result)
+
+
+def _check_not_swapped(mask: xr.DataArray, values: Any) -> None:
+    """Complain if a result is to be painted with its mask."""
+    rows = {LABEL, OBJECT}
+    if rows & {*mask.dims} and isinstance(values, xr.DataArray) and not rows & {*values.dims}:
+        raise ValueError(
+            f"the array with the dims {mask.dims} is a result, and that with {values.dims} is the mask; it is the mask "
+            "that is painted: mask.labels.paint(result)"
+        )
 
 
 @dataclass(frozen=True)
@@ -167,7 +178,7 @@ def _as_table(values: Any, mask: xr.DataArray, xp: ModuleType) -> xr.DataArray:
     if not isinstance(values, xr.DataArray):
         raise TypeError(
             f"values are a DataArray with the dim {LABEL!r}, a pandas Series or a mapping from label to value, "
-            f"not {type(values).__name__}"
+            f"not {type(values).__name__}{_choice_of(values)}"
         )
     if LABEL not in values.dims:
         raise ValueError(f"the values have no dim {LABEL!r}; they have {values.dims}")
@@ -179,6 +190,15 @@ def _as_table(values: Any, mask: xr.DataArray, xp: ModuleType) -> xr.DataArray:
             f"{values.dims}; give each class a number"
         )
     return values.transpose(LABEL, ...)
+
+
+def _choice_of(values: Any) -> str:
+    """How to choose a column of a table, or a variable, as the end of a complaint; empty for what has none."""
+    import pandas as pd
+
+    names = [*values] if isinstance(values, pd.DataFrame | xr.Dataset) else []
+    what = "column: table" if isinstance(values, pd.DataFrame) else "variable: result"
+    return f"; choose a {what}[{names[0]!r}]" if names else ""
 
 
 def check_rows(values: pd.Series, mask: xr.DataArray) -> None:

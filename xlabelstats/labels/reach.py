@@ -13,7 +13,7 @@ import xarray as xr
 
 from xlabelstats.align import ROUNDING
 from xlabelstats.grid import Grid, check_one_unit, regular_grid
-from xlabelstats.inputs import at_position, time_dims
+from xlabelstats.inputs import at_position, is_array, time_dims
 
 # Sums of squares below these are exact in the dtype, with a half.
 EXACT = ((np.float32, 2**22), (np.float64, 2**51))
@@ -53,6 +53,11 @@ class Reach:
 
 def check_distance(distance: Any, what: str = "distance") -> float:
     """A distance as a float, or a complaint."""
+    if is_array(distance):
+        raise TypeError(
+            f"{what} is a number, in the units of the mask's coordinates, not {type(distance).__name__}; if that is "
+            "the mask, the call is made on it: mask.labels.neighbors(10), mask.labels.expand(10)"
+        )
     if not isinstance(distance, numbers.Real) or isinstance(distance, bool | np.bool_):
         raise TypeError(f"{what} is a number, in the units of the mask's coordinates, not {distance!r}")
     length = float(distance)

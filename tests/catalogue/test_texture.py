@@ -189,12 +189,28 @@ def test_without_a_range_wide_dtypes_are_refused(dtype):
         ({"levels": 257}, "levels is"),
         ({"range": (3, 3)}, "range is a pair of finite numbers"),
         ({"range": "image"}, "range is"),
-        ({"range": {"DNA": (0, 9)}}, r"one for all channels .* not \{'DNA': \(0, 9\)\}; .* a call of each.*xr\.concat"),
+        (
+            {"range": {"DNA": (0, 9)}},
+            r"one for all channels .* not \{'DNA': \(0, 9\)\}; .* a call for each.*xr\.concat",
+        ),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(parameters, message):
     with pytest.raises(ValueError, match=message):
         textures(np.ones((4, 4), np.uint8), np.ones((4, 4), int), **parameters)
+
+
+@pytest.mark.parametrize("levels", [256, 16])
+def test_channels_brought_to_one_range_have_the_levels_of_their_own(levels):
+    rng = np.random.default_rng(7)
+    image = xr.DataArray(rng.integers(0, 1300, (2, 40, 50)), dims=("c", "y", "x"))
+    mask = xr.DataArray(rng.integers(1, 3, (20, 25)).repeat(2, 0).repeat(2, 1), dims=("y", "x"))
+    low, high = xr.DataArray([3, 5], dims="c"), xr.DataArray([1296, 1297], dims="c")
+    one = ((image - low) / (high - low)).labels.measure(mask, ("texture_entropy", {"range": (0, 1), "levels": levels}))
+    for c in range(2):
+        parameters = {"range": (int(low[c]), int(high[c])), "levels": levels}
+        apart = image.isel(c=c).labels.measure(mask, ("texture_entropy", parameters))
+        np.testing.assert_array_equal(one["texture_entropy"].isel(c=c), apart["texture_entropy"])
 
 
 def test_several_scales_are_a_dim_with_the_levels_beside():

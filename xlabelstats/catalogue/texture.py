@@ -182,8 +182,8 @@ def check_range(range: Any) -> tuple[float, float]:
     """The range of grey levels, or a complaint."""
     if isinstance(range, Mapping):
         raise ValueError(
-            f"range is one for all channels of a call, not {range!r}; for a range per channel make a call of each, "
-            "such as image.sel(c=['DNA']) with range=(0, 900), and join the results by xr.concat(results, 'c')"
+            f"range is one for all channels of a call, not {range!r}; for a range per channel make a call for each, "
+            "such as for image.sel(c=['DNA']) with range=(0, 900), and join the results by xr.concat(results, 'c')"
         )
     try:
         low, high = map(float, () if isinstance(range, str) else range)

@@ -296,8 +296,8 @@ class TestComplaints:
             self.mask.labels.regionprops(properties=("area", name))
 
     def test_unknown(self):
-        with pytest.raises(ValueError, match="unknown property 'roundness'; there are: num_pixels, area, bbox"):
-            self.mask.labels.regionprops(properties="roundness")
+        with pytest.raises(ValueError, match="unknown property 'warmth'; there are: num_pixels, area, bbox"):
+            self.mask.labels.regionprops(properties="warmth")
 
     def test_near_misses_and_misplaced_names(self):
         renamed = "unknown property 'major_axis_length', which is called 'axis_major_length' here"

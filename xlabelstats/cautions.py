@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -27,36 +27,39 @@ class Rounds:
     position : str
         Where the one that is being made is, such as ``t=3``; empty for all.
     given : set
-        The lines that have warned.
+        The lines that have warned, and of what kind.
     """
 
     position: str = ""
-    given: set[tuple[CodeType, int]] = field(default_factory=set)
+    given: set[tuple[CodeType, int, Hashable]] = field(default_factory=set)
 
 
 _rounds: ContextVar[Rounds | None] = ContextVar("rounds", default=None)
 
 
 @contextmanager
-def rounds() -> Iterator[Rounds]:
-    """Give each kind of warning once for many calls that are alike, with the position of the first that warns."""
+def rounds(*, anew: bool = True) -> Iterator[Rounds]:
+    """Give each kind of warning once for many calls that are alike, with the position of the first that warns.
+
+    Unless ``anew``, calls that are some of many alike themselves are counted with these.
+    """
     outer = _rounds.get()
-    if outer is not None:
-        yield outer
-        return
-    token = _rounds.set(Rounds())
+    token = _rounds.set(Rounds() if anew or outer is None else outer)
     try:
         yield _rounds.get()  # type: ignore[misc]
     finally:
         _rounds.reset(token)
 
 
-def caution(message: str) -> None:
-    """Warn at the nearest line outside of the package, in a task a line of dask; within `one_call` once."""
+def caution(message: str, kind: Hashable = None) -> None:
+    """Warn at the nearest line outside of the package, in a task a line of dask; within `one_call` once.
+
+    ``kind`` tells warnings of one line apart, of which `rounds` give each once.
+    """
     turn = _rounds.get()
     if turn is not None:
         caller = sys._getframe(1)
-        line = (caller.f_code, caller.f_lineno)
+        line = (caller.f_code, caller.f_lineno, kind)
         if line in turn.given:
             return
         turn.given.add(line)

@@ -102,13 +102,14 @@ class TestArguments:
         [
             (lambda **kw: IMAGE.labels.measure(MASK, "texture_contrast", **kw), "'texture_contrast'"),
             (lambda **kw: IMAGE.labels.measure(MASK, measures=("mean", "entropy"), **kw), "'entropy'"),
-            (lambda **kw: MASK.labels.measure([("texture_entropy", {"scale": 1})], **kw), "'histogram'"),
+            (lambda **kw: MASK.labels.measure(["mean", ("texture_entropy", {"scale": 1})], **kw), "'texture_entropy'"),
+            (lambda **kw: MASK.labels.measure("area", **kw), "'histogram'"),
             (lambda **kw: FIELD.labels.measure("cells", ["mean", "texture_contrast"], **kw), "'texture_contrast'"),
             (lambda **kw: TREE.labels.measure(MASK, "texture_contrast", **kw), "'texture_contrast'"),
         ],
     )
     def test_parameters_of_a_measure_are_told_to_go_with_its_name(self, call, says):
-        for value, written in (((0, 1000), "(0, 1000)"), (np.arange(2), "...")):
+        for value, written in (((0, 1000), "(0, 1000)"), (np.arange(2), "..."), ([*range(99)], "...")):
             with pytest.raises(TypeError) as error:
                 call(range=value)
             start, _, end = str(error.value).partition("; ")

@@ -425,6 +425,15 @@ class TestOptions:
         with pytest.raises(ValueError, match="fn returned the shape"):
             featurizer(mask, image).calculate_instance_statistics(30, 2, fn=lambda p: p[0, :2])[1].compute()
 
+    @pytest.mark.parametrize("fn", [lambda p: p.mean(1) / p.mean(), np.mean])
+    def test_a_function_gets_the_channels_of_one_chunk_as_from_harpy(self, fn):
+        mask, image = field(1)
+        chunks = (1, -1, 20, 25)
+        made = Featurizer(da.from_array(mask, chunks=chunks[1:]), da.from_array(image, chunks=chunks), run_on_gpu=False)
+        ids, found = made.calculate_instance_statistics(30, 1, fn=fn)
+        expected = [[[fn(pixels[None])] for pixels in image[:, mask == label]] for label in ids]
+        np.testing.assert_allclose(found.compute(), np.reshape(expected, found.shape), rtol=1e-6)
+
     def test_options_of_map_blocks(self):
         made = featurizer(*field(1))
         with pytest.warns(UserWarning, match="meta, token: an option of dask.array.map_blocks") as caught:

@@ -74,6 +74,13 @@ class TestFunctionThatComparesChannels:
         noted.instances.statistics(corner, shares).compute(scheduler="synchronous")
         assert sorted(read) == [(t, c, 0, 0) for t in range(2) for c in range(3)]
 
+    def test_chunks_of_unknown_sizes_are_complained_about(self, image, labels):
+        mask = xr.DataArray(labels, dims=("y", "x"))
+        unknown = image.chunk(c=1).copy()
+        unknown.data._chunks = ((np.nan,) * 2, *unknown.data.chunks[1:])
+        with pytest.raises(ValueError, match="unknown sizes; compute them first"):
+            unknown.instances.statistics(mask, shares)
+
 
 class TestChannelsAndNumbersSwapped:
     """As many numbers as channels have the shape that was declared, whichever are the rows."""
@@ -81,6 +88,7 @@ class TestChannelsAndNumbersSwapped:
     SWAPPED: ClassVar[dict[str, Any]] = {
         "a tuple": lambda p: (p.mean(axis=1), p.std(axis=1)),
         "quantiles": lambda p: np.quantile(p, [0.1, 0.9], axis=1),
+        "compared with the second": lambda p: np.stack([(p - p[1]).mean(axis=1), p.std(axis=1)]),
     }
     RIGHT: ClassVar[dict[str, Any]] = {
         "stacked": lambda p: np.stack([p.mean(axis=1), p.std(axis=1)], axis=1),
@@ -88,6 +96,7 @@ class TestChannelsAndNumbersSwapped:
         "channels with channels": np.corrcoef,
         "channels by their number": lambda p: np.stack([p[0] - p[1], p[1]])[:, :2],
         "written to": lambda p: p.sort(axis=1) or p[:, [0, -1]],
+        "no other number of channels": lambda p: p[:, [0, -1]].reshape(2, 2),
     }
 
     @pytest.fixture
@@ -102,7 +111,7 @@ class TestChannelsAndNumbersSwapped:
     @pytest.mark.parametrize("fn", SWAPPED.values(), ids=SWAPPED)
     @pytest.mark.parametrize("size", [None, 5])
     def test_is_an_error(self, image, mask, fn, size):
-        message = r"fn has channels and numbers swapped: .* label [48] .*\(2, 1\), not \(1, 2\)\. .*\.T .*axis=1\)$"
+        message = r"fn has channels and numbers swapped: .* label [48] .*\(2, 3\), not \(3, 2\)\. .*\.T .*axis=1\)$"
         with pytest.raises(ValueError, match=message):
             image.instances.statistics(mask, fn, dims={"s": 2}, size=size).compute()
 
@@ -118,7 +127,7 @@ class TestChannelsAndNumbersSwapped:
         for row, label in zip(result.values, result["label"].values, strict=True):
             np.testing.assert_allclose(row, fn(image.values[:, mask.values == label]), rtol=1e-15)
 
-    def test_is_looked_for_with_one_channel_of_one_object_with_pixels(self):
+    def test_is_looked_for_with_one_channel_more_of_one_object_with_pixels(self):
         seen = []
 
         def ends(pixels):
@@ -128,7 +137,7 @@ class TestChannelsAndNumbersSwapped:
         mask = xr.DataArray([1, 2, 0, 0, 0, 2, 1, 3, 3, 4, 4], dims="x")
         with pytest.warns(UserWarning, match="reach beyond"):
             xr.concat([mask, mask], "c").instances.statistics(mask, ends, dims={"s": 2}, size=3)
-        assert seen == [(2, 2), (1, 2), (2, 2)]
+        assert seen == [(2, 2), (3, 2), (2, 2)]
         seen.clear()
         xr.concat([mask, mask, mask], "c").instances.statistics(mask, ends, dims={"s": 2})
         mask.instances.statistics(mask, ends, dims={"s": 2})

@@ -114,3 +114,8 @@ class TestSpacing:
         image.assign_coords(uneven).instances.profile(mask.assign_coords(uneven), "neighbors")
         image, mask = xlabelstats.datasets.nuclei3d(spacing=0.3)
         image.instances.profile(mask, "neighbors")
+
+    def test_of_a_single_plane_and_of_empty_masks_nothing_is_said(self, volume):
+        image, mask = volume
+        for z in (slice(3, 4), slice(0)):
+            image.isel(z=z).instances.profile(mask.isel(z=z), "neighbors")

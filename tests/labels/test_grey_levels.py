@@ -149,6 +149,14 @@ class TestBeyondTheRange:
         assert "49 % of the labelled pixels of c='RNA' are beyond" in message
         assert message.endswith("; measure channels that differ in brightness one at a time")
 
+    def test_the_worst_is_that_of_the_largest_part_and_told_beside_few_levels_of_another(self):
+        hidden = np.where(np.arange(1200).reshape(30, 40) % 40, np.nan, ramp(30, 40, high=6000))
+        image = xr.DataArray([ramp(30, 40, high=4200), hidden, ramp(30, 40, high=40)], dims=("c", "y", "x"))
+        assert "of c=1 are beyond" in warns(image.isel(c=[0, 1]), range=(0, 4095))[0]
+        few, beyond = warns(image, range=(0, 4095))
+        assert "of c=2 lie from" in few
+        assert "of c=1 are beyond" in beyond
+
     def test_a_constant_channel_has_no_texture_to_lose(self):
         image = xr.DataArray([ramp(30, 40, high=6000), np.full((30, 40), 9, "u2")], dims=("c", "y", "x"))
         assert "of c=0 are beyond" in warns(image, range=(100, 4095))[0]
@@ -211,16 +219,21 @@ class TestSample:
         low=st.integers(-100, 90),
     )
     def test_as_the_pixels_of_every_channel_say(self, pixels, labels, levels, low):
-        filled, beyond = [], False
+        filled, parts = [], []
         for channel in pixels[:, labels != 0].astype(float):
             finite = channel[np.isfinite(channel)]
-            if np.unique(finite).size > 1:
-                filled.append(np.ptp(np.clip((finite - low) // (64 / levels), 0, levels - 1)) + 1)
-                beyond |= bool(((channel < low) | (channel > low + 64)).any())
+            varied = np.unique(finite).size > 1
+            places = np.clip((finite - low) // (64 / levels), 0, levels - 1)
+            filled.append(np.ptp(places) + 1 if varied else levels)
+            beyond = ((channel < low) | (channel > low + 64)).sum()
+            parts.append(beyond / np.count_nonzero(channel == channel) if varied else 0)
         told = warns(xr.DataArray(pixels, dims=("c", "y", "x")), labels, levels=levels, range=(low, low + 64))
-        least = min(filled, default=levels)
-        expected = f"fill {least:.0f} of" if least < max(2, min(8, levels // 2)) else "are beyond" if beyond else None
-        assert [expected in message for message in told] == [True] * (expected is not None)
+        few, most = np.argmin(filled), np.argmax(parts)
+        expected = [f"c={few} lie from"] if filled[few] < max(2, min(8, levels // 2)) else []
+        expected += [f"c={most} are beyond"] if parts[most] and (not expected or most != few) else []
+        assert len(told) == len(expected)
+        for message, words in zip(told, expected, strict=True):
+            assert words in message
 
 
 class TestNames:

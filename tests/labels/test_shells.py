@@ -216,3 +216,13 @@ def test_what_is_told_of_every_shell_is_told_once(nuclei2d):
     with pytest.warns(UserWarning, match="texture") as told:
         image.astype("u2").labels.measure(mask, "texture_contrast", shells=[3, 4, 5])
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("options", [{"shells": [3, 4]}, {"per": "t"}], ids=["shells", "per"])
+def test_of_two_ranges_each_is_told(nuclei2d, options):
+    image, mask = (xr.concat([array, array], "t") for array in nuclei2d)
+    image, mask = (image, mask) if "per" in options else (image.isel(t=0), mask.isel(t=0))
+    ranges = [(f"texture_{name}", {"range": (0, high)}) for name, high in (("contrast", 10), ("entropy", 20))]
+    with pytest.warns(UserWarning, match="texture: 99 %") as told:
+        image.labels.measure(mask, ranges, **options)
+    assert len({str(warning.message) for warning in told}) == len(told) == 2

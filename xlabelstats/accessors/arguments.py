@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from difflib import get_close_matches
 from inspect import signature
 from typing import Any, ParamSpec, TypeVar
@@ -16,6 +16,9 @@ from xlabelstats.multiscale import as_array
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# Values of fewer letters are written out.
+LONG = 40
 
 
 def handing_on(function: str, keyword: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -30,12 +33,21 @@ def of_measures(call: Callable[P, T]) -> Callable[P, T]:
 
 def _with_its_measure(parameter: str, value: Any, given: Iterable[Any]) -> str:
     """Where a parameter goes, by the example of a measure that has it, one of those asked for if possible."""
-    asked = [name for each in given for name in (each if isinstance(each, list | tuple) else [each])]
-    for name in (*asked, *CATALOGUE):
-        if isinstance(name, str) and name in CATALOGUE and parameter in CATALOGUE[name].parameters:
-            written = repr(value) if isinstance(value, str | int | float | tuple | list) else "..."
+    for name in (*_names_in(given), *CATALOGUE):
+        if name in CATALOGUE and parameter in CATALOGUE[name].parameters:
+            written = repr(value) if isinstance(value, str | int | float | tuple | list) else ""
+            written = written if 0 < len(written) < LONG else "..."
             return f"a parameter of a measure goes with its name: ({name!r}, {{{parameter!r}: {written}}})"
     return ""
+
+
+def _names_in(given: Any) -> Iterator[str]:
+    """The names in what a call was given: by themselves, in sequences, and in pairs with parameters."""
+    if isinstance(given, str):
+        yield given
+    elif isinstance(given, list | tuple):
+        for each in given:
+            yield from _names_in(each)
 
 
 def _answering(answer: Callable[[str, Any, Iterable[Any]], str]) -> Callable[[Callable[P, T]], Callable[P, T]]:

@@ -65,9 +65,10 @@ class InstancesAccessor(PolygonCalls):
             With an image it gets the pixels of one object, ``(channel, pixel)`` in the image's dtype and order, and
             returns ``(channel, n)``.  Channels are the image's other dims, flattened; without any there is one channel,
             and ``(n,)`` is taken too.  In small integers a difference of channels wraps: convert pixels first, as by
-            ``pixels.astype(float)``.  All channels come together, whatever the chunks, so memory must hold all channels
-            of a few blocks; to have one at a time, call this on ``image.sel(c=["DNA"])``.  With as many numbers as
-            channels ``fn`` is called with one channel too, to see that rows are channels.  With only a mask it gets the
+            ``pixels.astype(float)``.  All channels come together, whatever the chunks, and so do all times if the mask
+            has none: memory must hold all of a few blocks.  To have one at a time, call this on
+            ``image.sel(c=["DNA"])``.  With as many numbers as channels ``fn`` is called once more, with the first
+            channel twice, to see that rows are channels.  With only a mask it gets the
             object's bounding box ``(*window)``, in which the object's pixels hold its label and others 0, and returns
             ``(n,)`` or ``(1, n)``.
         dims : mapping of name to size, optional
@@ -107,8 +108,8 @@ class InstancesAccessor(PolygonCalls):
         Raises
         ------
         ValueError
-            ``fn`` returned another shape than declared, or has channels and numbers swapped.  What ``fn`` raises is
-            passed on, with a note that names the label.
+            ``fn`` returned another shape than declared, or is seen to have channels and numbers swapped.  What ``fn``
+            raises is passed on, with a note that names the label.
         TypeError
             ``fn`` cannot be called, or returned what ``dtype`` cannot hold.
 

@@ -78,8 +78,8 @@ class ProfileCalls(ObjectQuantileCalls):
             With ``"all"``, a family was left out that cannot be measured here: Zernike moments and radial distributions
             of 3-D masks, texture of an image that needs a ``range``, correlation where it is not clear which dim has
             the channels.  For texture: the pixels of the objects fill few grey levels, or may do so in lazy arrays,
-            which are not read for that; or, of arrays in memory, more than 1 % of them are beyond ``range``.  For
-            neighbors: the spacing of the coordinates differs along the dims, and the closest labels are those in
+            which are not read for that; or, of arrays in memory, clearly more than 1 % of them are beyond ``range``.
+            For neighbors: the spacing of the coordinates differs along the dims, and the closest labels are those in
             pixels.
 
         Raises

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xlabelstats.align import check_match
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.order import gather
+from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock, miscounted
 from xlabelstats.engine.runs import Array, as_bits, native
 from xlabelstats.grid import pixel_grid
+from xlabelstats.inputs import is_dask
 from xlabelstats.instances.window_cutting import Window, cut_windows
 from xlabelstats.instances.windows import check_batch, one_size, window_of
 from xlabelstats.kernels import kernels_for
@@ -42,8 +45,12 @@ def statistics(
     labels: Any = None,
     background: bool = False,
     align: str | None = None,
+    by_chunk: bool = False,
 ) -> xr.DataArray:
-    """What a function makes of every object; see `InstancesAccessor.statistics`."""
+    """What a function makes of every object; see `InstancesAccessor.statistics`.
+
+    If ``by_chunk``, it is called for each chunk of the image's own dims, and whether rows are channels is not asked.
+    """
     if fn is None:
         raise TypeError("fn is missing: give a function, which is called with the pixels of every object")
     if not callable(fn):
@@ -53,8 +60,9 @@ def statistics(
         raise ValueError(f"dims names {LABEL!r}, the dim of the results' labels; give it another name")
     dtype, batch = np.dtype(dtype), check_batch(batch_size)
     mask = resampled(image, mask, align)
-    if image is not None:
+    if image is not None and not by_chunk and is_dask(held_data(image)):
         # The function may compare channels, so it gets all of them, whatever the chunks.
+        check_match(image, mask)
         cut = [dim for dim, sizes in image.chunksizes.items() if dim not in mask.dims and len(sizes) > 1]
         image = image.chunk(dict.fromkeys(cut, -1)) if cut else image
     subject = find_whole(image, mask, labels, background, taken=shape)
@@ -64,7 +72,7 @@ def statistics(
         "statistics",
         f"{getattr(fn, '__name__', type(fn).__name__)} of every object",
         lambda values: values,
-        kind(fn, dict(fn_kwargs or {}), tuple(shape.values()), dtype, window),
+        kind(fn, dict(fn_kwargs or {}), tuple(shape.values()), dtype, window, not by_chunk),
         dims=tuple(shape),
         lengths={dim: coords.get(dim, length) for dim, length in shape.items()},
         kind=dtype,
@@ -89,6 +97,8 @@ class ObjectFunction(Reduction):
     dtype : numpy.dtype
     window : Window or None
         What an object is cut to; None for the whole object.
+    asks : bool
+        Whether it is called once more where the shape of what it returns does not tell if rows are channels.
     """
 
     fn: Callable[..., Any]
@@ -96,6 +106,7 @@ class ObjectFunction(Reduction):
     shape: tuple[int, ...]
     dtype: np.dtype
     window: Window | None
+    asks: bool = True
 
     whole = True
     on_grid = False
@@ -132,7 +143,7 @@ class ObjectFunction(Reduction):
         expected = (1 if channels is None else channels, *self.shape)
         out = xp.empty((ids.size, *expected), self.dtype)
         safe = None
-        asks = channels is not None and channels > 1 and self.shape == (channels,)
+        asks = self.asks and channels is not None and channels > 1 and self.shape == (channels,)
         for i, pixels in enumerate(inputs):
             if (channels and not pixels.shape[1]) or (empty is not None and empty[i]):
                 if self.dtype.kind not in "fc":
@@ -184,17 +195,20 @@ class ObjectFunction(Reduction):
         )
 
     def check_rows(self, pixels: Array, label: Any, xp: Any) -> None:
-        """Complain if rows are not channels.  The shape does not tell if there are as many numbers as channels."""
+        """Complain if rows are not channels.  The shape does not tell if there are as many numbers as channels.
+
+        It is asked with one channel more, not fewer, since the function may know how many there are.
+        """
         try:
             with np.errstate(all="ignore"):
-                rows = xp.asarray(self.fn(pixels[:1], **self.kwargs)).shape
+                shape = xp.asarray(self.fn(xp.concatenate([pixels, pixels[:1]]), **self.kwargs)).shape
         except Exception:
-            # It compares channels, and so says nothing of one.
             return
-        if rows == (*self.shape, 1):
+        (n,) = self.shape
+        if shape == (n, n + 1):
             raise ValueError(
-                f"fn has channels and numbers swapped: for a single channel of label {label} it returned the shape "
-                f"{rows}, not {rows[::-1]}. {TURN}"
+                f"fn has channels and numbers swapped: for {n + 1} channels of label {label} it returned the shape "
+                f"{shape}, not {shape[::-1]}. {TURN}"
             )
 
 

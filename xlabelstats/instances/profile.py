@@ -74,7 +74,7 @@ def profile(
     if closest and image is not None:
         check_taken(image, tuple(dim for dim in image.dims if dim not in mask.dims), ABOUT)
     if closest:
-        _warn_of_spacing(mask if image is None else share_coords(mask, image))
+        _warn_of_spacing(mask, image)
     measures: Mapping[str, Measure] = {
         name: entry for family in chosen.values() for name, entry in family.entries(mask.ndim, options).items()
     }
@@ -187,18 +187,25 @@ def _families_for(
     return {name: family for name, family in chosen.items() if name not in left_out}
 
 
-def _warn_of_spacing(mask: xr.DataArray) -> None:
+def _warn_of_spacing(mask: xr.DataArray, image: xr.DataArray | None) -> None:
     """Warn if the closest labels by pixels may not be those by coordinates."""
+    if not mask.size:
+        return
+    # Along the others there are no distances.
+    mask = mask.isel({dim: 0 for dim in mask.dims if mask.sizes[dim] == 1 or dim in time_dims(mask, image)})
+    if mask.ndim < 2:
+        return
+    placed = mask if image is None else share_coords(mask, image)
     try:
-        spacing = grid_of_lengths(mask, "the distance of neighbors", str).spacing
+        spacing = grid_of_lengths(placed, "the distance of neighbors", str).spacing
     except ValueError:
         # There is no distance but that in pixels.
         return
-    if not np.allclose(spacing, spacing[0], rtol=1e-6):
+    if not np.allclose(spacing, spacing[:1], rtol=1e-6):
         listed = ", ".join(f"{dim} {step:g}" for dim, step in zip(mask.dims, spacing, strict=True))
         caution(
             f"neighbors: the closest labels and their distances are in pixels, though the spacing differs ({listed}); "
-            "for distances in units of the coordinates: mask.labels.neighbors(distance, between='centroids')"
+            "for distances in units of the mask's coordinates: mask.labels.neighbors(distance, between='centroids')"
         )
 
 

@@ -29,7 +29,7 @@ TAIL = BEYOND / 2
 SAMPLED_PIXELS, CHANNEL_PIXELS = 2**16, 2**10
 
 # If so few of them lie in objects, those of some objects are, of at most so many in boxes of so many pixels.
-FEWEST_PIXELS, SAMPLED_OBJECTS, BOX_PIXELS = 500, 1000, 2**20
+FEWEST_PIXELS, SAMPLED_OBJECTS, BOX_PIXELS = 2**12, 2000, 2**20
 
 
 def warn_of_few_levels(image: xr.DataArray, subject: WholeSubject, measures: Iterable[Measure]) -> None:
@@ -51,9 +51,7 @@ def warn_of_few_levels(image: xr.DataArray, subject: WholeSubject, measures: Ite
     pixels = _sample_of(subject)
     limits = _limits_of(pixels)
     for grey in levels:
-        for warn in (_warn_filled, _warn_beyond):
-            if warn(image, subject, grey, pixels, limits):
-                break
+        _warn_beyond(image, subject, grey, pixels, limits, besides=_warn_filled(image, subject, grey, pixels, limits))
 
 
 def _sample_of(subject: WholeSubject) -> np.ndarray:
@@ -118,48 +116,56 @@ def _warn_unread(dtype: np.dtype, grey: GreyLevels) -> None:
             f"texture: {grey.levels} grey levels cover the range of {dtype}, from {grey.low:.0f} to "
             f"{grey.high - 1:.0f}, and lazy arrays are not read to see how much of that the objects fill; give the "
             "range that they fill, such as range=(0, 4095) for a camera of 12 bits, or range='object' for that of "
-            "every object"
+            "every object",
+            kind=grey,
         )
 
 
 def _warn_filled(
     image: xr.DataArray, subject: WholeSubject, grey: GreyLevels, pixels: np.ndarray, limits: np.ndarray
-) -> bool:
-    """Warn if a channel fills few levels."""
+) -> int | None:
+    """Warn if a channel fills few levels, and say which."""
     filled = _filled(grey, limits)
     worst = int(np.argmin(filled))
     # One level is always few.
     if filled[worst] >= max(2, min(FEW_LEVELS, grey.levels // 2)):
-        return False
+        return None
     low, high = _written(*limits[:, worst])
     over = f"range=({', '.join(_written(grey.low, grey.high))})" if grey.given else f"the range of {image.dtype}"
     caution(
         f"texture: 99 % of the labelled pixels{_name_of(image, subject, worst)} lie from {low} to {high} and fill "
         f"{filled[worst]:.0f} of {grey.levels} grey levels over {over}; give the range that they fill, such as "
-        f"range=({low}, {high}), or range='object' for that of every object{_apart(pixels)}"
+        f"range=({low}, {high}), or range='object' for that of every object{_apart(pixels)}",
+        kind=grey,
     )
-    return True
+    return worst
 
 
 def _warn_beyond(
-    image: xr.DataArray, subject: WholeSubject, grey: GreyLevels, pixels: np.ndarray, limits: np.ndarray
-) -> bool:
-    """Warn if many pixels of a channel are beyond the range that the user gave."""
-    beyond = ((pixels < grey.low) | (pixels > grey.high)).sum(axis=1)
-    beyond[~(limits[0] < limits[1])] = 0
-    worst = int(np.argmax(beyond))
-    few = BEYOND * int((~np.isnan(pixels[worst])).sum())
+    image: xr.DataArray,
+    subject: WholeSubject,
+    grey: GreyLevels,
+    pixels: np.ndarray,
+    limits: np.ndarray,
+    *,
+    besides: int | None,
+) -> None:
+    """Warn if many pixels of a channel are beyond the range that the user gave; ``besides`` one that is told of."""
+    number = np.maximum((~np.isnan(pixels)).sum(axis=1), 1)
+    parts = ((pixels < grey.low) | (pixels > grey.high)).sum(axis=1) / number
+    parts[~(limits[0] < limits[1])] = 0
     # Of a sample, as many more as are rarely found by chance.
-    chance = 0 if pixels.shape[1] == subject.objects.count.sum() else 3 * math.sqrt(few)
-    if not grey.given or beyond[worst] <= few + chance:
-        return False
+    chance = 0 if pixels.shape[1] == subject.objects.count.sum() else 3 * np.sqrt(BEYOND / number)
+    worst = int(np.argmax(np.where(parts > BEYOND + chance, parts, 0)))
+    if not grey.given or worst == besides or not (parts > BEYOND + chance)[worst]:
+        return
     low, high = _written(*limits[:, worst])
     caution(
-        f"texture: {100 * BEYOND * beyond[worst] / few:.0f} % of the labelled pixels{_name_of(image, subject, worst)} "
+        f"texture: {100 * parts[worst]:.0f} % of the labelled pixels{_name_of(image, subject, worst)} "
         f"are beyond range=({', '.join(_written(grey.low, grey.high))}) and count as its lowest or highest grey "
-        f"level; 99 % of all lie from {low} to {high}{_apart(pixels)}"
+        f"level; 99 % of all lie from {low} to {high}{_apart(pixels)}",
+        kind=grey,
     )
-    return True
 
 
 def _name_of(image: xr.DataArray, subject: WholeSubject, channel: int) -> str:
@@ -178,7 +184,8 @@ def _apart(pixels: np.ndarray) -> str:
 
 def _written(low: float, high: float) -> tuple[str, str]:
     """Two numbers: whole ones as they are, others to a thousandth of what lies between them."""
-    return _rounded(float(low), high - low), _rounded(float(high), high - low)
+    low, high = float(low), float(high)
+    return _rounded(low, high - low), _rounded(high, high - low)
 
 
 def _rounded(number: float, between: float) -> str:

@@ -72,7 +72,7 @@ def in_shells(
     if image is not None and labels is None:
         ask_if_swapped(mask, image)
     edges = np.cumsum([0.0, *widths])
-    with rounds():
+    with rounds(anew=False):
         results = [
             measured(image, ring, measures, labels=ids, spacing=spacing, units=units, **options)
             for ring in _rings(mask, edges[1:], grid.spacing, side)

@@ -18,6 +18,7 @@ from xlabelstats.compat.harpy.devices import in_memory, to_host
 from xlabelstats.compat.harpy.inputs import check_intermediate, need_image, split_options, takes_gpu, window_size
 from xlabelstats.compat.harpy.stores import write_arrays
 from xlabelstats.compat.harpy.tables import table_of
+from xlabelstats.instances.functions import statistics
 from xlabelstats.instances.windows import check_batch
 from xlabelstats.kernels import kernels_for
 from xlabelstats.names import LABEL
@@ -75,10 +76,10 @@ class ObjectStatistics:
             array of windows is made.
         fn : callable
             Required.  With the image it gets the pixels ``(c, N)`` of one object, those in its window, and returns
-            ``(c, s)``, or ``(s,)`` if c is 1.  It gets all channels, also where harpy calls it for each chunk of them.
-            With only the mask it gets the window ``(z, diameter, diameter)``, 0 outside the object, and returns
-            ``(s,)`` or ``(1, s)``.  On the GPU it gets CuPy arrays, and may return these or numpy arrays.  One that
-            takes the keyword ``run_on_gpu`` is told by it whether it gets CuPy arrays.
+            ``(c, s)``, or ``(s,)`` if c is 1; if the image's channels are chunked, it is called for each chunk.  With
+            only the mask it gets the window ``(z, diameter, diameter)``, 0 outside the object, and returns ``(s,)`` or
+            ``(1, s)``.  On the GPU it gets CuPy arrays, and may return these or numpy arrays.  One that takes the
+            keyword ``run_on_gpu`` is told by it whether it gets CuPy arrays.
         batch_size : int, optional
             The chunk of the result along i.
         extract_image : bool, default True
@@ -119,13 +120,15 @@ class ObjectStatistics:
         target = None if zarr_output_path is None else target_of(zarr_output_path, overwrite)
         array, over = self._subject(extract_image)
         with cropping_is_fine():
-            found = array.instances.statistics(
-                *over,
+            found = statistics(
+                array if over else None,
+                over[0] if over else array,
                 partial(_call, fn, statistic_dimension),
                 dims={"statistic": statistic_dimension},
                 size=size,
                 fn_kwargs=({"run_on_gpu": self._on_gpu} if takes_gpu(fn) else {}) | dict(fn_kwargs),
                 batch_size=batch_size,
+                by_chunk=True,
             )
         ids, values = found[LABEL].values, to_host(found.data)
         values = values if values.ndim == 3 else values[:, None]

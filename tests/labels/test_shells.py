@@ -218,7 +218,7 @@ def test_what_is_told_of_every_shell_is_told_once(nuclei2d):
     assert len(told) == 1
 
 
-@pytest.mark.parametrize("options", [{"shells": [3, 4]}, {"per": "t"}], ids=["shells", "per"])
+@pytest.mark.parametrize("options", [{"shells": [1, 1], "side": "inside"}, {"per": "t"}], ids=["shells", "per"])
 def test_of_two_ranges_each_is_told(nuclei2d, options):
     image, mask = (xr.concat([array, array], "t") for array in nuclei2d)
     image, mask = (image, mask) if "per" in options else (image.isel(t=0), mask.isel(t=0))

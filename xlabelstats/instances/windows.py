@@ -95,7 +95,7 @@ def one_size_of_present(masks: Sequence[xr.DataArray], arguments: Mapping[str, A
     if arguments["labels"] is None:
         return [size] * len(masks)
     wanted = found[0][0].labels
-    present = [np.isin(wanted, objects.ids.astype(wanted.dtype)) for _, objects in found]
+    present = [np.isin(wanted, objects.ids.astype(wanted.dtype), kind="sort") for _, objects in found]
     _check_none_lacks(wanted[~np.logical_or.reduce(present)], "at any position")
     return [{**size, "labels": wanted[here]} for here in present]
 

@@ -68,7 +68,7 @@ def _places_of(subject: WholeSubject) -> np.ndarray:
     """Where (axis, pixel) some pixels of the objects lie: at random along each axis, since objects may lie evenly."""
     mask, objects, random = subject.mask, subject.objects, np.random.default_rng(0)
     rows = [_some(n, k, random) for n, k in zip(mask.shape, _shares(mask.shape, SAMPLED_PIXELS), strict=True)]
-    inside = np.isin(mask[np.ix_(*rows)], objects.ids)
+    inside = np.isin(mask[np.ix_(*rows)], objects.ids, kind="sort")
     places = np.stack([along[i] for along, i in zip(rows, np.nonzero(inside), strict=True)])
     if places.shape[1] >= FEWEST_PIXELS or inside.size == mask.size:
         return places

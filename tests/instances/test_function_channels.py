@@ -74,6 +74,12 @@ class TestFunctionThatComparesChannels:
         noted.instances.statistics(corner, shares).compute(scheduler="synchronous")
         assert sorted(read) == [(t, c, 0, 0) for t in range(2) for c in range(3)]
 
+    def test_another_plane_is_warned_of_once(self, chunked, labels):
+        mask = xr.DataArray(labels, dims=("y", "x"), coords={"z": 2.0})
+        with pytest.warns(UserWarning, match="different z") as told:
+            chunked.assign_coords(z=1.0).instances.statistics(mask, shares)
+        assert len(told) == 1
+
     def test_chunks_of_unknown_sizes_are_complained_about(self, image, labels):
         mask = xr.DataArray(labels, dims=("y", "x"))
         unknown = image.chunk(c=1).copy()

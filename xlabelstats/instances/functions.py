@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xlabelstats.align import check_match
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.order import gather
 from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock, miscounted
 from xlabelstats.engine.runs import Array, as_bits, native
 from xlabelstats.grid import pixel_grid
-from xlabelstats.inputs import is_dask
+from xlabelstats.inputs import check_chunks, is_dask
 from xlabelstats.instances.window_cutting import Window, cut_windows
 from xlabelstats.instances.windows import check_batch, one_size, window_of
 from xlabelstats.kernels import kernels_for
@@ -62,9 +61,8 @@ def statistics(
     mask = resampled(image, mask, align)
     if image is not None and not by_chunk and is_dask(held_data(image)):
         # The function may compare channels, so it gets all of them, whatever the chunks.
-        check_match(image, mask)
-        cut = [dim for dim, sizes in image.chunksizes.items() if dim not in mask.dims and len(sizes) > 1]
-        image = image.chunk(dict.fromkeys(cut, -1)) if cut else image
+        check_chunks(image, "image")
+        image = image.chunk({dim: -1 for dim in image.dims if dim not in mask.dims})
     subject = find_whole(image, mask, labels, background, taken=shape)
     window = None if size is None else window_of(size, subject)
     kind = WindowFunction if image is None else PixelFunction

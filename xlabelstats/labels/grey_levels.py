@@ -14,6 +14,7 @@ from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.texture import GreyLevels, Textures
 from xlabelstats.cautions import caution
 from xlabelstats.kernels import on_device
+from xlabelstats.labels.mixed import some_of
 from xlabelstats.labels.subject import WholeSubject
 
 # Objects that fill fewer grey levels than this, or than half of those there are, have little texture to tell.
@@ -58,8 +59,7 @@ def _sample_of(subject: WholeSubject) -> np.ndarray:
     """Some pixels (channel, pixel) of the objects, at the same places in all channels."""
     places, channels = _places_of(subject), math.prod(subject.other_shape)
     most = max(CHANNEL_PIXELS, SAMPLED_PIXELS // channels)
-    if places.shape[1] > most:
-        places = places[:, _some(places.shape[1], most, np.random.default_rng(0))]
+    places = places[:, some_of(places.shape[1], most, np.random.default_rng(0))]
     with np.errstate(over="ignore"):
         return subject.image[(..., *places)].reshape(channels, places.shape[1]).astype(np.float64)
 
@@ -67,7 +67,7 @@ def _sample_of(subject: WholeSubject) -> np.ndarray:
 def _places_of(subject: WholeSubject) -> np.ndarray:
     """Where (axis, pixel) some pixels of the objects lie: at random along each axis, since objects may lie evenly."""
     mask, objects, random = subject.mask, subject.objects, np.random.default_rng(0)
-    rows = [_some(n, k, random) for n, k in zip(mask.shape, _shares(mask.shape, SAMPLED_PIXELS), strict=True)]
+    rows = [some_of(n, k, random) for n, k in zip(mask.shape, _shares(mask.shape, SAMPLED_PIXELS), strict=True)]
     inside = np.isin(mask[np.ix_(*rows)], objects.ids, kind="sort")
     places = np.stack([along[i] for along, i in zip(rows, np.nonzero(inside), strict=True)])
     if places.shape[1] >= FEWEST_PIXELS or inside.size == mask.size:
@@ -87,11 +87,6 @@ def _shares(shape: Sequence[int], most: int) -> list[int]:
         shares[dim] = min(shape[dim], int(left ** (1 / (len(shape) - rank))))
         left /= shares[dim]
     return shares
-
-
-def _some(n: int, k: int, random: np.random.Generator) -> np.ndarray:
-    """So many of n positions, in order."""
-    return np.arange(n) if k == n else np.sort(random.choice(n, k, replace=False))
 
 
 def _limits_of(pixels: np.ndarray) -> np.ndarray:

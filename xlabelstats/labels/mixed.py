@@ -87,8 +87,12 @@ def sample(block: Array) -> Array:
     """Some pixels, `PIXELS` at most: at random along each axis, since labels may repeat evenly."""
     side = math.floor(PIXELS ** (1 / max(block.ndim, 1)))
     random = np.random.default_rng(0)
-    rows = [np.sort(random.choice(n, side, replace=False)) if n > side else np.arange(n) for n in block.shape]
-    return block[np.ix_(*rows)]
+    return block[np.ix_(*(some_of(n, side, random) for n in block.shape))]
+
+
+def some_of(n: int, most: int, random: np.random.Generator) -> np.ndarray:
+    """At most so many of n positions, at random, in order."""
+    return np.sort(random.choice(n, most, replace=False)) if n > most else np.arange(n)
 
 
 def seems_mixed(count: Array, low: Array, high: Array, shape: Sequence[int]) -> tuple[bool, bool]:

@@ -12,11 +12,9 @@ import xarray as xr
 
 from xlabelstats.catalogue.measure import Measure
 from xlabelstats.catalogue.order import gather
-from xlabelstats.engine.dask_internals import held_data
 from xlabelstats.engine.reduction import Columns, Context, Reduction, WholeBlock, miscounted
 from xlabelstats.engine.runs import Array, as_bits, native
 from xlabelstats.grid import pixel_grid
-from xlabelstats.inputs import check_chunks, is_dask
 from xlabelstats.instances.window_cutting import Window, cut_windows
 from xlabelstats.instances.windows import check_batch, one_size, window_of
 from xlabelstats.kernels import kernels_for
@@ -59,11 +57,10 @@ def statistics(
         raise ValueError(f"dims names {LABEL!r}, the dim of the results' labels; give it another name")
     dtype, batch = np.dtype(dtype), check_batch(batch_size)
     mask = resampled(image, mask, align)
-    if image is not None and not by_chunk and is_dask(held_data(image)):
-        # The function may compare channels, so it gets all of them, whatever the chunks.
-        check_chunks(image, "image")
-        image = image.chunk({dim: -1 for dim in image.dims if dim not in mask.dims})
     subject = find_whole(image, mask, labels, background, taken=shape)
+    if subject.lazy and image is not None and not by_chunk:
+        # The function may compare channels, so it gets all of them, whatever the chunks.
+        subject = replace(subject, image=subject.image.rechunk(dict.fromkeys(range(len(subject.other)), -1)))
     window = None if size is None else window_of(size, subject)
     kind = WindowFunction if image is None else PixelFunction
     entry = Measure(
